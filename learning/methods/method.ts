@@ -1,0 +1,122 @@
+import type * as tf from '@tensorflow/tfjs';
+import type { z } from 'zod';
+import type { HostTensor, TensorMap } from '../../core/host-tensor.ts';
+import type { AdaptedLayer } from '../model/model.ts';
+import type { Random } from '../training/random.ts';
+
+/**
+ * All adapter tensors of a stream. Keys are structured, never matched by substring:
+ * `shared/<module path>/<tensor>` and `tasks/<task>/<module path>/<tensor>`.
+ */
+export interface Bank {
+  readonly method: string;
+  /** The options it was started with, defaults filled in; a bank refuses to go on with others. */
+  readonly options: Readonly<Record<string, unknown>>;
+  readonly layers: readonly AdaptedLayer[];
+  /** Tasks learned, in order. */
+  readonly tasks: readonly string[];
+  readonly tensors: TensorMap;
+}
+
+/** One tensor that takes part in training a task. The key is `<module path>/<tensor>`. */
+export interface TrainableTensor {
+  readonly start: HostTensor;
+  /** Where it goes in the bank: shared by all tasks, or the task's own. */
+  readonly place: 'shared' | 'own';
+  readonly trained: boolean;
+}
+
+/** What is trained for one task and from what start; plus constants that the penalty needs. */
+export interface Trainable {
+  readonly task: string;
+  /** By `<module path>/<tensor>`. */
+  readonly tensors: ReadonlyMap<string, TrainableTensor>;
+  /** Frozen numbers for the penalty (earlier shared factors, sums over earlier tasks), by `<module path>/<tensor>`. */
+  readonly constants: TensorMap;
+  /** Losses for this task may read it, for example "is there an earlier task". */
+  readonly earlierTasks: readonly string[];
+}
+
+/** The tensors of one task in the engine, by `<module path>/<tensor>`. */
+export interface Active {
+  get(layer: string, tensor: string): tf.Tensor;
+  has(layer: string, tensor: string): boolean;
+  /** Constants of `Trainable`; empty outside training. */
+  constant(layer: string, tensor: string): tf.Tensor | undefined;
+  readonly layers: readonly AdaptedLayer[];
+}
+
+/** Numbers of parameters by formula. */
+export interface ParameterCount {
+  readonly shared: number;
+  readonly perTask: number;
+}
+
+/** What a method is, for people: printed, stored with every generation. */
+export interface MethodDescription {
+  readonly shared: readonly string[];
+  readonly perTask: readonly string[];
+  readonly frozenAfterTask: readonly string[];
+  readonly parameters: ParameterCount;
+}
+
+/** The outcome of the regularize step. */
+export interface Consolidated {
+  readonly bank: Bank;
+  /** Per earlier task: relative change of its ΔW, ‖new − old‖_F / ‖old‖_F, mean and worst layer. */
+  readonly drift: ReadonlyArray<{
+    readonly task: string;
+    readonly mean: number;
+    readonly worst: number;
+    readonly worstLayer: string;
+  }>;
+  /** True when the new task's own factors were changed too and want a short refit with shared factors frozen. */
+  readonly refit: boolean;
+}
+
+/** An ordinary LoRA pair of one layer: ΔW = scale · B A, A [r, in], B [out, r]. */
+export interface LoraPair {
+  readonly A: HostTensor;
+  readonly B: HostTensor;
+}
+
+/**
+ * One continual-learning method. Everything but `apply`, `penalty` and `adjust` is plain arithmetic on the host, so it
+ * runs wherever a bank does. Options are validated and completed by `options` before any other call.
+ */
+export interface Method<Options extends Record<string, unknown> = Record<string, unknown>> {
+  readonly name: string;
+  readonly title: string;
+  readonly paper: string | null;
+  readonly options: z.ZodType<Options>;
+  /** False: the task id is not needed to run the model after training (one adapter for all). */
+  readonly needsTask: boolean;
+  describe(layers: readonly AdaptedLayer[], options: Options): MethodDescription;
+  /** The bank before the first task. */
+  start(layers: readonly AdaptedLayer[], options: Options, random: Random): Bank;
+  /** What to train for `task`. Does not change the bank. */
+  begin(bank: Bank, task: string, random: Random): Trainable;
+  /** The adapted output of one linear layer: x [tokens, in], base [tokens, out] → [tokens, out]. */
+  apply(layer: AdaptedLayer, x: tf.Tensor2D, base: tf.Tensor2D, active: Active, options: Options): tf.Tensor2D;
+  /** Regulariser, already weighted: a scalar added to the task loss. Only called while training. */
+  penalty?(active: Active, options: Options, trainable: Trainable): tf.Scalar;
+  /** Projection methods change gradients before the optimizer sees them, by `<module path>/<tensor>`. */
+  adjust?(gradients: Map<string, tf.Tensor>, active: Active, options: Options): Map<string, tf.Tensor>;
+  /** Puts what was trained into a new bank, the task appended. */
+  finish(bank: Bank, trainable: Trainable, trained: TensorMap): Bank;
+  /**
+   * The regularize step after a task, on a bank that contains it. `strength` 0 is the ordinary step; above 0 (up to 1)
+   * the shared factors go back towards `before` by that share, because the result was over the forgetting budget.
+   * Absent for methods with nothing shared.
+   */
+  consolidate?(before: Bank, after: Bank, task: string, strength: number): Consolidated;
+  /** The same task with the shared part exactly as before: earlier tasks compute what they computed. Absent if impossible. */
+  safe?(before: Bank, options: Options): Options;
+  /** The tensors of one learned task, by `<module path>/<tensor>`: what `apply` needs outside training. */
+  activate(bank: Bank, task: string): TensorMap;
+  /** The ordinary LoRA that equals this method for that task, with `scale` = alpha / r. Absent where none exists. */
+  fold?(
+    bank: Bank,
+    task: string,
+  ): { readonly rank: number; readonly alpha: number; readonly layers: Map<string, LoraPair> };
+}

@@ -1,0 +1,83 @@
+import type * as tf from '@tensorflow/tfjs';
+
+/** One linear layer that an adapter may attach to, by its Hugging Face module path (no `.weight`). */
+export interface AdaptedLayer {
+  /** For example `model.language_model.layers.0.mlp.down_proj`, the path that transformers 5 has in memory. */
+  readonly name: string;
+  /** Input features. */
+  readonly in: number;
+  /** Output features. */
+  readonly out: number;
+}
+
+/**
+ * What an adapter does to one linear layer.
+ * @param layer module path
+ * @param x input, [tokens, in]
+ * @param base output of the frozen layer, [tokens, out]
+ * @returns adapted output, [tokens, out]
+ */
+export type Adapt = (layer: string, x: tf.Tensor2D, base: tf.Tensor2D) => tf.Tensor2D;
+
+/** The identity: the base model alone. */
+export const noAdapter: Adapt = (_layer, _x, base) => base;
+
+/** A padded batch of token rows, on the host. */
+export interface TokenBatch {
+  /** Number of rows. */
+  readonly rows: number;
+  /** Tokens per row, padding included. */
+  readonly length: number;
+  /** [rows * length], row-major. Image positions hold the model's image token. */
+  readonly inputIds: Int32Array;
+  /** [rows * length]; 1 for real tokens. Padding may stand left or right. */
+  readonly attentionMask: Int32Array;
+  /** [rows * length]; −100 where a token carries no loss. Absent for generation. */
+  readonly labels?: Int32Array;
+}
+
+/** Greedy generation of one row. */
+export interface Generated {
+  /** New tokens, the end token included when it was reached. */
+  readonly ids: number[];
+  /** Natural-log probability of each new token. */
+  readonly logProbabilities: number[];
+}
+
+/**
+ * A frozen multimodal language model. Methods that take tensors do not dispose them; returned tensors belong to the
+ * caller. All computation is float32.
+ */
+export interface BaseModel {
+  /** The registry name of the family, for example `llava`. */
+  readonly family: string;
+  /** SHA-256 over the folder's file names and contents. */
+  readonly digest: string;
+  /** Every linear layer of projector and language model, in the order of computation. */
+  readonly layers: readonly AdaptedLayer[];
+  /** Longest row of tokens, image tokens included. */
+  readonly contextLength: number;
+  /** Tokens that end generation. */
+  readonly endTokens: readonly number[];
+  readonly padToken: number;
+  /** The token that stands for one image feature. */
+  readonly imageToken: number;
+  /** Image features per image (fixed for LLaVA-1.5). */
+  readonly tokensPerImage: number;
+
+  /** The frozen tower: pixels [n, 3, height, width] → features [n, tokens, vision width]. */
+  encodeImages(pixels: tf.Tensor4D): tf.Tensor3D;
+  /**
+   * Logits at chosen positions.
+   * @param features of all images of the batch in order of appearance, [images, tokens, vision width]; null without images
+   * @param positions flat row-major indices into [rows * length]; all when absent
+   * @returns [positions, vocabulary]
+   */
+  logits(batch: TokenBatch, features: tf.Tensor3D | null, adapt: Adapt, positions?: Int32Array): tf.Tensor2D;
+  /** Mean cross-entropy over all tokens of the batch that carry loss (labels shifted by one). Scalar. */
+  loss(batch: TokenBatch, features: tf.Tensor3D | null, adapt: Adapt): tf.Scalar;
+  /** Greedy decoding with a key-value cache, one result per row; stops each row at an end token or `maxNewTokens`. */
+  generate(batch: TokenBatch, features: tf.Tensor3D | null, adapt: Adapt, maxNewTokens: number): Generated[];
+  /** Frees every weight. */
+  dispose(): void;
+}
