@@ -1,0 +1,134 @@
+import type { EvaluationSettings, TrainingSettings } from '../workflows/contract.ts';
+
+/**
+ * The engine as activities see it: one process that owns all tensors, keeps the base model warm between jobs, and can be
+ * killed and replaced. Jobs take and give local paths, never tensors.
+ */
+export interface Engine {
+  run<Kind extends keyof EngineJobs>(
+    kind: Kind,
+    job: EngineJobs[Kind]['job'],
+    hooks: EngineHooks,
+  ): Promise<EngineJobs[Kind]['result']>;
+}
+
+export interface EngineHooks {
+  /** Aborting asks for a last checkpoint; after a grace time the process is killed. */
+  readonly signal: AbortSignal;
+  onProgress(progress: EngineProgress): void;
+  /** A checkpoint was written to a local file; the engine goes on when the promise resolves. */
+  onCheckpoint?(path: string, step: number): Promise<void>;
+}
+
+export interface EngineProgress {
+  readonly step: number;
+  readonly steps: number;
+  readonly loss: number | null;
+}
+
+/** What every job needs to run a model with a method. */
+export interface ModelJob {
+  /** Local folder of the base model and its digest: the same digest means the warm model is used. */
+  readonly model: { readonly folder: string; readonly digest: string };
+  readonly method: { readonly name: string; readonly options: Readonly<Record<string, unknown>> };
+  readonly targets: string | readonly string[];
+  readonly task: string;
+}
+
+export interface TrainJob extends ModelJob {
+  /** Local path of the bank to start from; null for the first task. */
+  readonly bank: string | null;
+  /** Local path of the packed training split. */
+  readonly samples: string;
+  readonly training: TrainingSettings;
+  readonly seed: number;
+  /** Digests that a checkpoint must match to be resumed. */
+  readonly identity: Readonly<Record<string, string>>;
+  /** Local path of the checkpoint to resume from. */
+  readonly resume: string | null;
+  readonly checkpointSeconds: number;
+  /** Folder for what the job writes. */
+  readonly out: string;
+}
+
+export interface TrainResult {
+  readonly bank: string;
+  /** Local path of the training log, one JSON object a line. */
+  readonly metrics: string;
+  readonly steps: number;
+  readonly seconds: number;
+  /** Back end, device and versions that computed it. */
+  readonly engine: EngineInfo;
+}
+
+export interface ConsolidateJob extends ModelJob {
+  readonly before: string;
+  readonly after: string;
+  readonly strength: number;
+  /** For the refit of the new task's own factors, when the method asks for one. */
+  readonly samples: string;
+  readonly training: TrainingSettings;
+  readonly seed: number;
+  readonly out: string;
+}
+
+export interface ConsolidateResult {
+  readonly bank: string;
+  readonly drift: ReadonlyArray<{
+    readonly task: string;
+    readonly mean: number;
+    readonly worst: number;
+    readonly worstLayer: string;
+  }>;
+}
+
+export interface EvaluateJob extends ModelJob {
+  /** Null: the base model alone. */
+  readonly bank: string | null;
+  readonly samples: string;
+  readonly metric: string;
+  readonly evaluation: EvaluationSettings;
+  readonly out: string;
+}
+
+export interface EvaluateResult {
+  /** Percent. */
+  readonly score: number;
+  /** Percent of answers in the required format. */
+  readonly instructionFollowing: number;
+  readonly count: number;
+  /** Local path, one JSON object a line. */
+  readonly predictions: string;
+  readonly seconds: number;
+}
+
+export interface PredictJob {
+  readonly model: { readonly folder: string; readonly digest: string };
+  /** Local folder of a PEFT adapter; null for the base model. */
+  readonly adapter: string | null;
+  readonly prompt: string;
+  /** Local image files, in the order of the markers. */
+  readonly images: readonly string[];
+  /** Take the prompt as it is, without the chat template. */
+  readonly raw: boolean;
+  readonly maxNewTokens: number;
+}
+
+export interface PredictResult {
+  readonly text: string;
+  readonly tokens: readonly number[];
+  readonly logProbabilities: readonly number[];
+}
+
+export interface EngineJobs {
+  train: { job: TrainJob; result: TrainResult };
+  consolidate: { job: ConsolidateJob; result: ConsolidateResult };
+  evaluate: { job: EvaluateJob; result: EvaluateResult };
+  predict: { job: PredictJob; result: PredictResult };
+}
+
+export interface EngineInfo {
+  readonly backend: string;
+  readonly device: string;
+  readonly version: string;
+}

@@ -1,0 +1,44 @@
+import { type ActivityOptions, proxyActivities } from '@temporalio/workflow';
+import type { DataActivities } from '../activities/data.ts';
+import type { GpuActivities } from '../activities/gpu.ts';
+import { NON_RETRYABLE } from '../core/errors.ts';
+import { QUEUES, type ResolvedStream } from './contract.ts';
+
+/** Retry policies by name. What no retry can cure is named in the closed set of errors. */
+export const RETRY = {
+  /** Store and network trouble: quick at first, about ten minutes in all. */
+  data: {
+    initialInterval: '1s',
+    backoffCoefficient: 2,
+    maximumInterval: '1m',
+    maximumAttempts: 15,
+    nonRetryableErrorTypes: NON_RETRYABLE,
+  },
+  /** Lost GPU workers: every attempt goes on from the last checkpoint, so many are cheap. */
+  gpu: {
+    initialInterval: '1s',
+    backoffCoefficient: 2,
+    maximumInterval: '30s',
+    maximumAttempts: 30,
+    nonRetryableErrorTypes: NON_RETRYABLE,
+  },
+} satisfies Record<string, ActivityOptions['retry']>;
+
+/** Activities that need the store but no GPU. */
+export const data = proxyActivities<DataActivities>({
+  taskQueue: QUEUES.data,
+  startToCloseTimeout: '2h',
+  heartbeatTimeout: '2m',
+  retry: RETRY.data,
+});
+
+/** Activities that need the engine, on the stream's GPU class. They wait for a worker as long as it takes. */
+export function gpuActivities(stream: ResolvedStream) {
+  return proxyActivities<GpuActivities>({
+    taskQueue: stream.gpuQueue,
+    startToCloseTimeout: `${stream.limits.trainHours}h`,
+    heartbeatTimeout: `${stream.limits.heartbeatSeconds}s`,
+    retry: RETRY.gpu,
+    cancellationType: 'WAIT_CANCELLATION_COMPLETED',
+  });
+}

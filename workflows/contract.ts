@@ -1,0 +1,278 @@
+/**
+ * Every name and shape that crosses a process: workflow, update, signal and query names, their inputs and results, task
+ * queues, search attributes. Payloads hold references and digests, never tensors or data. Imports nothing.
+ */
+
+/** Version of every payload here; another number is refused. */
+export const SCHEMA = 1;
+
+/** Task queues. GPU work may be spread over classes by `StreamDefinition.gpuQueue`. */
+export const QUEUES = { orchestrator: 'lilora', data: 'lilora-data', gpu: 'lilora-gpu' } as const;
+
+/** Workflow types as they are registered: the exported function names of workflows/index.ts. */
+export const WORKFLOWS = { stream: 'stream', learnTask: 'learnTask' } as const;
+
+export const UPDATES = {
+  submitTask: 'submitTask',
+  decideGate: 'decideGate',
+  cancelTask: 'cancelTask',
+  rollback: 'rollback',
+} as const;
+
+export const SIGNALS = {
+  pause: 'pause',
+  resume: 'resume',
+  progress: 'progress',
+  gateDecision: 'gateDecision',
+} as const;
+
+export const QUERIES = { describe: 'describe' } as const;
+
+/** Search attributes, registered once per namespace. */
+export const SEARCH_ATTRIBUTES = {
+  LiloraStream: 'Keyword',
+  LiloraTask: 'Keyword',
+  LiloraMethod: 'Keyword',
+  LiloraPhase: 'Keyword',
+  LiloraAverageAccuracy: 'Double',
+  LiloraForgetting: 'Double',
+} as const;
+
+/** Names of streams and tasks: safe in workflow ids, object keys and file names. */
+export const NAME_PATTERN = /^[a-z0-9][a-z0-9-]{0,62}$/;
+
+export const streamWorkflowId = (stream: string) => `lilora/${stream}`;
+export const taskWorkflowId = (stream: string, task: string) => `lilora/${stream}/${task}`;
+
+/** Largest payload that our guard lets pass, in bytes of JSON. */
+export const MAX_PAYLOAD_BYTES = 64 * 1024;
+
+/** An object of the store: where it is and what it must be. */
+export interface FileRef {
+  readonly key: string;
+  readonly size: number;
+  readonly sha256: string;
+}
+
+/** What a person writes to define a stream; everything but `name` and `model` has a default. */
+export interface StreamDefinition {
+  readonly name: string;
+  /** Folder of the base model: `s3://bucket/prefix`, or a path on workers that share a disk. */
+  readonly model: string;
+  /** Method name and its options (learning/methods). */
+  readonly method?: string;
+  readonly options?: Readonly<Record<string, unknown>>;
+  /** Which layers are adapted: a preset (`paper`, `language-only`, `attention+mlp`) or module name endings. */
+  readonly targets?: string | readonly string[];
+  readonly training?: Partial<TrainingSettings>;
+  readonly evaluation?: Partial<EvaluationSettings>;
+  readonly gate?: Partial<GateSettings>;
+  readonly limits?: Partial<LimitSettings>;
+  readonly seed?: number;
+  /** Task queue of the GPU class that this stream uses. */
+  readonly gpuQueue?: string;
+}
+
+export interface TrainingSettings {
+  readonly learningRate: number;
+  readonly batchSize: number;
+  /** Samples per forward pass; the rest of a batch is accumulated. */
+  readonly microBatchSize: number;
+  readonly epochs: number;
+  readonly warmupRatio: number;
+  readonly weightDecay: number;
+  /** Largest global gradient norm; 0 leaves gradients alone. */
+  readonly clipNorm: number;
+}
+
+export interface EvaluationSettings {
+  readonly maxNewTokens: number;
+  readonly batchSize: number;
+}
+
+export interface GateSettings {
+  /** Points that any earlier task may lose from its best published score. */
+  readonly forgettingBudget: number;
+  /** Points that the new task must gain over the base model. */
+  readonly minimumGain: number;
+  /** Strengths of the stronger regularize steps that are tried when the budget is exceeded, in order. */
+  readonly consolidations: readonly number[];
+  /** What follows when they do not help: train again with the shared part frozen, ask a person, or reject. */
+  readonly whenOver: 'safe' | 'ask' | 'reject';
+}
+
+export interface LimitSettings {
+  /** Longest training of one task, in hours. */
+  readonly trainHours: number;
+  /** Silence after which a GPU worker counts as dead, in seconds. */
+  readonly heartbeatSeconds: number;
+  /** Time between checkpoints, in seconds. */
+  readonly checkpointSeconds: number;
+}
+
+/** A definition with every default filled in and the model's digest: what stream.json holds. */
+export interface ResolvedStream {
+  readonly schema: typeof SCHEMA;
+  readonly name: string;
+  readonly model: { readonly uri: string; readonly digest: string };
+  readonly method: { readonly name: string; readonly options: Readonly<Record<string, unknown>> };
+  readonly targets: string | readonly string[];
+  readonly training: TrainingSettings;
+  readonly evaluation: EvaluationSettings;
+  readonly gate: GateSettings;
+  readonly limits: LimitSettings;
+  readonly seed: number;
+  readonly gpuQueue: string;
+}
+
+/** What the workflow needs to know of a method to decide. */
+export interface MethodAbilities {
+  /** Has a regularize step. */
+  readonly consolidates: boolean;
+  /** Can learn with the shared part frozen. */
+  readonly hasSafeMode: boolean;
+}
+
+/** A task that the current generation knows, with what later evaluations need. */
+export interface LearnedTask {
+  readonly task: string;
+  readonly dataset: { readonly uri: string; readonly digest: string };
+  readonly metric: string;
+  readonly test: FileRef;
+  /** The generation that learned it. */
+  readonly generation: number;
+}
+
+/** Where the head points. Epoch grows with every move: a stale writer is refused. */
+export interface Head {
+  readonly generation: number;
+  readonly manifestDigest: string;
+  readonly epoch: number;
+}
+
+/**
+ * Accuracy matrix. `zeroShot[j]` is task j on the base model; `rows[i][j]` (j ≤ i) task j after learning task i, in
+ * percent. Rows are in the order of learning.
+ */
+export interface Matrix {
+  readonly tasks: readonly string[];
+  readonly zeroShot: readonly number[];
+  readonly rows: ReadonlyArray<readonly number[]>;
+}
+
+/** Published state of a stream, read from its head. */
+export interface StreamState {
+  readonly definition: ResolvedStream;
+  readonly abilities: MethodAbilities;
+  readonly head: Head | null;
+  readonly bank: FileRef | null;
+  readonly learned: readonly LearnedTask[];
+  readonly matrix: Matrix;
+  /** The next unused generation number. */
+  readonly nextGeneration: number;
+}
+
+export interface SubmitTask {
+  /** `dataset.json` or the folder that holds it, for example `s3://bucket/datasets/digits`. */
+  readonly dataset: string;
+  /** Name of the task in the stream; the dataset's own name when absent. */
+  readonly task?: string;
+}
+
+export type TaskStatus = 'queued' | 'running' | 'published' | 'rejected' | 'refused' | 'failed' | 'cancelled';
+
+/** The answer to a submission; the same dataset gets the same answer again. */
+export interface Submission {
+  readonly task: string;
+  readonly workflowId: string;
+  readonly datasetDigest: string;
+  readonly status: TaskStatus;
+  /** Set when this dataset was submitted before. */
+  readonly duplicate: boolean;
+  readonly generation?: number;
+  readonly message?: string;
+}
+
+export interface DecideGate {
+  readonly task: string;
+  readonly decision: 'approve' | 'reject';
+  readonly reason?: string;
+}
+
+/** Result of one learn-task workflow. */
+export interface LearnTaskResult {
+  readonly task: string;
+  readonly outcome: 'published' | 'rejected';
+  readonly state: StreamState;
+  readonly reason?: string;
+}
+
+export type Phase =
+  | 'fetch-dataset'
+  | 'score-base-model'
+  | 'train'
+  | 'regularize-shared'
+  | 'evaluate'
+  | 'gate'
+  | 'waiting-for-person'
+  | 'publish'
+  | 'paused'
+  | 'idle';
+
+export interface Progress {
+  readonly step: number;
+  readonly steps: number;
+  readonly loss: number | null;
+}
+
+/** What the gate saw. */
+export interface GateReport {
+  readonly attempt: string;
+  readonly scores: ReadonlyArray<{ readonly task: string; readonly before: number | null; readonly now: number }>;
+  readonly worstLoss: number;
+  readonly gain: number;
+  readonly verdict: 'pass' | 'over-budget' | 'no-gain';
+}
+
+/** Answer of the `describe` query of a learn-task workflow. */
+export interface TaskDescription {
+  readonly stream: string;
+  readonly task: string;
+  readonly phase: Phase;
+  readonly progress: Progress | null;
+  readonly gate: readonly GateReport[];
+}
+
+/** One line of a stream's history. */
+export interface TaskLine {
+  readonly task: string;
+  readonly dataset: string;
+  readonly datasetDigest: string;
+  readonly status: TaskStatus;
+  readonly generation?: number;
+  readonly message?: string;
+}
+
+/** Answer of the `describe` query of a stream. */
+export interface StreamDescription {
+  readonly stream: string;
+  readonly paused: boolean;
+  readonly head: Head | null;
+  readonly tasks: readonly TaskLine[];
+  readonly matrix: Matrix;
+  readonly definition: ResolvedStream | null;
+}
+
+/** Input of the stream workflow: a definition, and what a predecessor carried over. */
+export interface StreamInput {
+  readonly schema: typeof SCHEMA;
+  readonly definition: StreamDefinition;
+  readonly carried?: { readonly paused: boolean; readonly tasks: readonly TaskLine[] };
+}
+
+export interface LearnTaskInput {
+  readonly schema: typeof SCHEMA;
+  readonly task: string;
+  readonly dataset: { readonly uri: string; readonly digest: string };
+  readonly state: StreamState;
+}

@@ -1,0 +1,75 @@
+import type { GateReport, Matrix, Phase, Progress, StreamState, TaskLine } from './contract.ts';
+
+/** Markdown for the Temporal UI. Kept here because workflows import nothing but the contract. */
+
+const PHASES: Record<Phase, string> = {
+  'fetch-dataset': 'Checking and preparing the dataset',
+  'score-base-model': 'Scoring the base model on it',
+  train: 'Training the task’s own factors',
+  'regularize-shared': 'Regularizing the shared factors',
+  evaluate: 'Evaluating every task learned',
+  gate: 'At the gate',
+  'waiting-for-person': '**Waiting for a person**',
+  publish: 'Publishing the generation',
+  paused: '**Paused**',
+  idle: 'Idle: waiting for a dataset',
+};
+
+/** The accuracy matrix as a table: one row per generation, one column per task, then its average. */
+export function matrixTable(matrix: Matrix): string {
+  if (matrix.rows.length === 0) return '_Nothing learned yet._';
+  const head = `| after learning | ${matrix.tasks.join(' | ')} | average |`;
+  const rule = `| --- |${' ---: |'.repeat(matrix.tasks.length + 1)}`;
+  const cells = (row: readonly number[]) => matrix.tasks.map((_, j) => row[j]?.toFixed(1) ?? '').join(' | ');
+  const average = (row: readonly number[]) => (row.reduce((a, b) => a + b, 0) / row.length).toFixed(1);
+  const lines = matrix.rows.map((row, i) => `| ${matrix.tasks[i]} | ${cells(row)} | ${average(row)} |`);
+  return [head, rule, `| _base model_ | ${cells(matrix.zeroShot)} | ${average(matrix.zeroShot)} |`, ...lines].join('\n');
+}
+
+/** Current details of a stream. */
+export function streamDetails(state: StreamState | null, tasks: readonly TaskLine[], paused: boolean, running: string | null): string {
+  const status = running ? `Learning **${running}**` : paused ? PHASES.paused : PHASES.idle;
+  const waiting = tasks.filter(({ status }) => status === 'queued').map(({ task }) => task);
+  const troubles = tasks.filter(({ message }) => message).slice(-5);
+  return [
+    `${status}${paused && running ? ' (**paused**)' : ''}${waiting.length > 0 ? `; waiting: ${waiting.join(', ')}` : ''}`,
+    state?.head ? `Published: **generation ${state.head.generation}**` : 'Nothing published yet.',
+    state ? matrixTable(state.matrix) : '',
+    ...troubles.map(({ task, status, message }) => `- **${task}** ${status}: ${message}`),
+  ]
+    .filter((part) => part !== '')
+    .join('\n\n');
+}
+
+/** Current details of a learn-task workflow. */
+export function taskDetails(
+  task: string,
+  phase: Phase,
+  progress: Progress | null,
+  gate: readonly GateReport[],
+  matrix: Matrix,
+  note: string | null,
+): string {
+  const steps = progress
+    ? `step ${progress.step} of ${progress.steps}${progress.loss === null ? '' : `, loss ${progress.loss.toFixed(4)}`}`
+    : '';
+  const gates = gate.map(
+    (report) =>
+      `| ${report.attempt} | ${report.scores.map(({ now }) => now.toFixed(1)).join(' | ')} | ${report.worstLoss.toFixed(1)} | ${report.gain.toFixed(1)} | ${report.verdict} |`,
+  );
+  const names = gate[0]?.scores.map(({ task: name }) => name) ?? [];
+  return [
+    `Task **${task}**: ${PHASES[phase]}${steps ? ` (${steps})` : ''}`,
+    note ?? '',
+    gate.length > 0
+      ? [
+          `| gate | ${names.join(' | ')} | worst loss | gain | verdict |`,
+          `| --- |${' ---: |'.repeat(names.length + 2)} --- |`,
+          ...gates,
+        ].join('\n')
+      : '',
+    matrix.rows.length > 0 ? `Published so far:\n\n${matrixTable(matrix)}` : '',
+  ]
+    .filter((part) => part !== '')
+    .join('\n\n');
+}

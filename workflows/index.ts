@@ -1,0 +1,2 @@
+export { learnTask } from './learn-task.ts';
+export { stream } from './stream.ts';

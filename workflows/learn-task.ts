@@ -1,0 +1,186 @@
+import {
+  CancellationScope,
+  condition,
+  defineQuery,
+  defineSignal,
+  isCancellation,
+  setCurrentDetails,
+  setHandler,
+  upsertSearchAttributes,
+  workflowInfo,
+} from '@temporalio/workflow';
+import type { Evaluated } from '../activities/evaluate-task.ts';
+import { data, gpuActivities } from './activities.ts';
+import {
+  type FileRef,
+  type GateReport,
+  type LearnTaskInput,
+  type LearnTaskResult,
+  type Phase,
+  type Progress,
+  QUERIES,
+  SIGNALS,
+  type TaskDescription,
+} from './contract.ts';
+import { taskDetails } from './details.ts';
+import { explain, judge } from './gate.ts';
+
+export const describeTaskQuery = defineQuery<TaskDescription>(QUERIES.describe);
+export const pauseSignal = defineSignal(SIGNALS.pause);
+export const resumeSignal = defineSignal(SIGNALS.resume);
+export const progressSignal = defineSignal<[Progress]>(SIGNALS.progress);
+export const gateDecisionSignal = defineSignal<[{ decision: 'approve' | 'reject'; reason?: string }]>(SIGNALS.gateDecision);
+
+/** Bank and scores after one way of training or regularizing. */
+interface Candidate {
+  readonly bank: FileRef;
+  readonly evaluations: readonly Evaluated[];
+  readonly report: GateReport;
+}
+
+/**
+ * Learns one dataset: fetch, score the base model, train, regularize, evaluate every task, gate, publish. Child of
+ * `stream`; only decides, all work is in activities. Nothing is visible to readers until `publishGeneration` moves the head.
+ */
+export async function learnTask(input: LearnTaskInput): Promise<LearnTaskResult> {
+  const { task, dataset, state } = input;
+  const { definition, learned, matrix } = state;
+  const stream = definition.name;
+  const gpu = gpuActivities(definition);
+  const root = CancellationScope.current();
+
+  let phase: Phase = 'fetch-dataset';
+  let progress: Progress | null = null;
+  let note: string | null = null;
+  let paused = false;
+  let decision: { decision: 'approve' | 'reject'; reason?: string } | null = null;
+  let interrupt = () => {};
+  const gate: GateReport[] = [];
+
+  const show = () => setCurrentDetails(taskDetails(task, paused ? 'paused' : phase, progress, gate, matrix, note));
+  const enter = (next: Phase) => {
+    phase = next;
+    progress = null;
+    upsertSearchAttributes({ LiloraPhase: [next] });
+    show();
+  };
+  setHandler(describeTaskQuery, () => ({ stream, task, phase: paused ? 'paused' : phase, progress, gate }));
+  setHandler(progressSignal, (latest) => {
+    progress = latest;
+    show();
+  });
+  setHandler(gateDecisionSignal, (made) => {
+    decision = made;
+  });
+  setHandler(pauseSignal, () => {
+    paused = true;
+    interrupt();
+    show();
+  });
+  setHandler(resumeSignal, () => {
+    paused = false;
+    show();
+  });
+
+  /** Runs GPU work; a pause stops it at its last checkpoint, a resume starts it again from there. */
+  async function pausable<T>(work: () => Promise<T>): Promise<T> {
+    for (;;) {
+      await condition(() => !paused);
+      try {
+        return await CancellationScope.cancellable(() => {
+          const scope = CancellationScope.current();
+          interrupt = () => scope.cancel();
+          return work();
+        });
+      } catch (error) {
+        if (!isCancellation(error) || root.consideredCancelled) throw error;
+      } finally {
+        interrupt = () => {};
+      }
+    }
+  }
+
+  enter('fetch-dataset');
+  const prepared = await data.fetchDataset({ stream, definition, task, dataset });
+
+  const evaluate = (bank: FileRef | null, name: string, test: FileRef, metric: string) =>
+    gpu.evaluateTask({ definition, bank, task: name, test, metric });
+
+  enter('score-base-model');
+  const zeroShot = await pausable(() => evaluate(null, task, prepared.test, prepared.metric));
+
+  /** Evaluates every task on a bank, side by side, and puts the scores before the gate. */
+  async function assess(attempt: string, bank: FileRef): Promise<Candidate> {
+    enter('evaluate');
+    const tests = [...learned, { task, test: prepared.test, metric: prepared.metric }];
+    const evaluations = await pausable(() =>
+      Promise.all(tests.map(({ task: name, test, metric }) => evaluate(bank, name, test, metric))),
+    );
+    const scores = evaluations.map(({ score }) => score);
+    const report = judge(attempt, definition.gate, learned, matrix, scores, task, zeroShot.score);
+    gate.push(report);
+    enter('gate');
+    return { bank, evaluations, report };
+  }
+
+  async function train(safe: boolean): Promise<{ bank: FileRef; metrics: FileRef }> {
+    enter('train');
+    return pausable(() => gpu.trainTask({ definition, bank: state.bank, task, train: prepared.train, safe }));
+  }
+
+  async function regularize(trained: FileRef, strength: number): Promise<FileRef> {
+    if (!state.abilities.consolidates || learned.length === 0) return trained;
+    enter('regularize-shared');
+    const { bank } = await pausable(() =>
+      gpu.regularizeShared({ definition, before: state.bank!, after: trained, task, train: prepared.train, strength }),
+    );
+    return bank;
+  }
+
+  let trained = await train(false);
+  let candidate = await assess('trained', await regularize(trained.bank, 0));
+  const over = () => candidate.report.verdict === 'over-budget';
+  if (state.abilities.consolidates)
+    for (const strength of definition.gate.consolidations)
+      if (over()) candidate = await assess(`consolidated ${strength}`, await regularize(trained.bank, strength));
+  if (over() && definition.gate.whenOver === 'safe' && state.abilities.hasSafeMode) {
+    trained = await train(true);
+    candidate = await assess('safe', trained.bank);
+  }
+
+  if (candidate.report.verdict !== 'pass') {
+    const why = explain(candidate.report, definition.gate);
+    let made: { decision: 'approve' | 'reject'; reason?: string } = { decision: 'reject', reason: why };
+    if (definition.gate.whenOver === 'ask') {
+      note = `${why} Approve with \`lilora approve ${stream} ${task}\`, or reject.`;
+      enter('waiting-for-person');
+      await condition(() => decision !== null);
+      made = decision!;
+      note = null;
+    }
+    if (made.decision === 'reject') {
+      enter('idle');
+      return { task, outcome: 'rejected', state, reason: made.reason ?? why };
+    }
+  }
+
+  enter('publish');
+  const published = await CancellationScope.nonCancellable(() =>
+    data.publishGeneration({
+      state,
+      task,
+      dataset,
+      metric: prepared.metric,
+      test: prepared.test,
+      metrics: trained.metrics,
+      bank: candidate.bank,
+      zeroShot,
+      evaluations: candidate.evaluations,
+      gate,
+      publishedAt: new Date().toISOString(),
+      workflow: { id: workflowInfo().workflowId, runId: workflowInfo().runId },
+    }),
+  );
+  enter('idle');
+  return { task, outcome: 'published', state: published };
+}

@@ -1,0 +1,271 @@
+import {
+  ActivityFailure,
+  ApplicationFailure,
+  allHandlersFinished,
+  CancellationScope,
+  ChildWorkflowFailure,
+  type ChildWorkflowHandle,
+  condition,
+  continueAsNew,
+  defineQuery,
+  defineSignal,
+  defineUpdate,
+  isCancellation,
+  ParentClosePolicy,
+  setCurrentDetails,
+  setHandler,
+  startChild,
+  upsertSearchAttributes,
+  workflowInfo,
+} from '@temporalio/workflow';
+import { data } from './activities.ts';
+import {
+  type DecideGate,
+  NAME_PATTERN,
+  QUERIES,
+  SCHEMA,
+  SIGNALS,
+  type StreamDescription,
+  type StreamInput,
+  type StreamState,
+  type Submission,
+  type SubmitTask,
+  type TaskLine,
+  taskWorkflowId,
+  UPDATES,
+} from './contract.ts';
+import { streamDetails } from './details.ts';
+import { gateDecisionSignal, learnTask, pauseSignal, resumeSignal } from './learn-task.ts';
+
+export const submitTaskUpdate = defineUpdate<Submission, [SubmitTask]>(UPDATES.submitTask);
+export const decideGateUpdate = defineUpdate<void, [DecideGate]>(UPDATES.decideGate);
+export const cancelTaskUpdate = defineUpdate<void, [{ task: string }]>(UPDATES.cancelTask);
+export const rollbackUpdate = defineUpdate<StreamDescription, [{ generation: number }]>(UPDATES.rollback);
+export const describeStreamQuery = defineQuery<StreamDescription>(QUERIES.describe);
+export const streamPauseSignal = defineSignal(SIGNALS.pause);
+export const streamResumeSignal = defineSignal(SIGNALS.resume);
+
+/** A run rolls over after this many tasks, or when the server suggests it. */
+const TASKS_PER_RUN = 20;
+/** Finished lines that are carried over and shown. */
+const KEPT_LINES = 100;
+
+const refuse = (message: string, type = 'BadConfig') => ApplicationFailure.nonRetryable(message, type);
+
+/**
+ * One model line. Takes datasets by update, learns them one after another in child workflows (the shared factors are one
+ * thing), and rolls over by continue-as-new. What it learned is read back from the store, so it carries only its queue.
+ */
+export async function stream(input: StreamInput): Promise<void> {
+  const name = input.definition?.name ?? '';
+  if (input.schema !== SCHEMA) throw refuse(`This worker understands schema ${SCHEMA}, not ${input.schema}: update the workers.`);
+  if (!NAME_PATTERN.test(name)) throw refuse(`"${name}" is no stream name: use a-z, 0-9 and -, at most 63 characters.`);
+
+  let paused = input.carried?.paused ?? false;
+  let tasks: TaskLine[] = [...(input.carried?.tasks ?? [])];
+  let state: StreamState | null = null;
+  let running: { task: string; handle: ChildWorkflowHandle<typeof learnTask> | null; scope: CancellationScope | null } | null = null;
+  let learnedInThisRun = 0;
+  let busy = false; // a rollback moves the head: no task may start meanwhile
+
+  const show = () => setCurrentDetails(streamDetails(state, tasks, paused, running?.task ?? null));
+  const line = (task: string) => tasks.findLast((t) => t.task === task);
+  const set = (task: string, change: Partial<TaskLine>) => {
+    const index = tasks.findLastIndex((t) => t.task === task);
+    tasks[index] = { ...tasks[index]!, ...change };
+    show();
+  };
+  const describe = (): StreamDescription => ({
+    stream: name,
+    paused,
+    head: state?.head ?? null,
+    tasks,
+    matrix: state?.matrix ?? { tasks: [], zeroShot: [], rows: [] },
+    definition: state?.definition ?? null,
+  });
+
+  setHandler(describeStreamQuery, describe);
+  setHandler(streamPauseSignal, async () => {
+    paused = true;
+    show();
+    await running?.handle?.signal(pauseSignal);
+  });
+  setHandler(streamResumeSignal, async () => {
+    paused = false;
+    show();
+    await running?.handle?.signal(resumeSignal);
+  });
+
+  setHandler(
+    submitTaskUpdate,
+    async ({ dataset, task: wanted }) => {
+      await condition(() => state !== null);
+      const found = await data.inspectDataset({ stream: name, dataset });
+      const task = wanted ?? found.name;
+      const open = (t: TaskLine) => t.status === 'queued' || t.status === 'running' || t.status === 'published';
+      const same = tasks.findLast((t) => t.datasetDigest === found.digest && open(t));
+      if (same) return { ...answer(same), duplicate: true };
+      const learned = state!.learned.find((t) => t.dataset.digest === found.digest);
+      if (learned)
+        return {
+          ...answer({ task: learned.task, dataset, datasetDigest: found.digest, status: 'published', generation: learned.generation }),
+          duplicate: true,
+        };
+      const taken = tasks.some((t) => t.task === task && open(t)) || state!.learned.some((t) => t.task === task);
+      if (taken)
+        throw refuse(
+          `Stream ${name} already has a task "${task}", from another dataset. Give this one another name with --task.`,
+          'Conflict',
+        );
+      const added: TaskLine = { task, dataset: found.uri, datasetDigest: found.digest, status: 'queued' };
+      tasks = [...tasks.filter((t) => t.task !== task), added];
+      show();
+      return { ...answer(added), duplicate: false };
+    },
+    {
+      validator: ({ dataset, task }) => {
+        if (typeof dataset !== 'string' || dataset === '') throw refuse('submitTask needs {"dataset": "s3://bucket/folder"}.');
+        if (task !== undefined && !NAME_PATTERN.test(task)) throw refuse(`"${task}" is no task name: use a-z, 0-9 and -.`);
+      },
+    },
+  );
+  const answer = (t: TaskLine) => ({
+    task: t.task,
+    workflowId: taskWorkflowId(name, t.task),
+    datasetDigest: t.datasetDigest,
+    status: t.status,
+    generation: t.generation,
+    message: t.message,
+  });
+
+  setHandler(
+    decideGateUpdate,
+    async ({ decision, reason }) => {
+      await running!.handle!.signal(gateDecisionSignal, { decision, reason });
+    },
+    {
+      validator: ({ task, decision }) => {
+        if (decision !== 'approve' && decision !== 'reject') throw refuse('decision is "approve" or "reject".');
+        if (running?.task !== task || !running.handle) throw refuse(`Task "${task}" is not running: nothing waits at its gate.`, 'NotFound');
+      },
+    },
+  );
+  setHandler(
+    cancelTaskUpdate,
+    ({ task }) => {
+      if (running?.task === task) running.scope?.cancel();
+      else set(task, { status: 'cancelled', message: 'Cancelled before it started.' });
+    },
+    {
+      validator: ({ task }) => {
+        if (running?.task !== task && line(task)?.status !== 'queued') throw refuse(`Task "${task}" is neither queued nor running.`, 'NotFound');
+      },
+    },
+  );
+  setHandler(
+    rollbackUpdate,
+    async ({ generation }) => {
+      await condition(() => state !== null);
+      if (running || busy) throw refuse('A task is running: cancel it or wait, then roll back.', 'Conflict');
+      busy = true;
+      try {
+        state = await data.rollbackStream({ state: state!, generation });
+        const kept = new Set(state.learned.map((t) => t.task));
+        tasks = tasks.map((t) =>
+          t.status === 'published' && !kept.has(t.task)
+            ? { ...t, status: 'rejected', message: `Rolled back to generation ${generation}.` }
+            : t,
+        );
+        publishAttributes();
+        show();
+        return describe();
+      } finally {
+        busy = false;
+      }
+    },
+    {
+      validator: ({ generation }) => {
+        if (!Number.isInteger(generation) || generation < 1) throw refuse('rollback needs {"generation": N}.');
+      },
+    },
+  );
+
+  function publishAttributes() {
+    const { rows } = state!.matrix;
+    const last = rows.at(-1);
+    const average = last && last.reduce((a, b) => a + b, 0) / last.length;
+    const lost = last?.slice(0, -1).map((now, j) => Math.max(...rows.slice(j).map((row) => row[j]!)) - now);
+    upsertSearchAttributes({
+      LiloraStream: [name],
+      LiloraMethod: [state!.definition.method.name],
+      LiloraPhase: ['idle'],
+      ...(average === undefined ? {} : { LiloraAverageAccuracy: [average] }),
+      ...(lost?.length ? { LiloraForgetting: [lost.reduce((a, b) => a + b, 0) / lost.length] } : {}),
+    });
+  }
+
+  /** Learns one queued task in a child workflow and files its outcome; a failure never stops the stream. */
+  async function learn(next: TaskLine): Promise<void> {
+    const { task } = next;
+    set(task, { status: 'running' });
+    const scope = new CancellationScope();
+    running = { task, handle: null, scope };
+    try {
+      const result = await scope.run(async () => {
+        const handle = await startChild(learnTask, {
+          workflowId: taskWorkflowId(name, task),
+          args: [{ schema: SCHEMA, task, dataset: { uri: next.dataset, digest: next.datasetDigest }, state: state! }],
+          parentClosePolicy: ParentClosePolicy.REQUEST_CANCEL,
+          workflowIdReusePolicy: 'ALLOW_DUPLICATE',
+          searchAttributes: { LiloraStream: [name], LiloraTask: [task], LiloraMethod: [state!.definition.method.name] },
+          staticSummary: `Learn ${task} in stream ${name}`,
+          staticDetails: `Dataset ${next.dataset}, digest ${next.datasetDigest}`,
+        });
+        running = { task, handle, scope };
+        if (paused) await handle.signal(pauseSignal);
+        return handle.result();
+      });
+      state = result.state;
+      if (result.outcome === 'published') set(task, { status: 'published', generation: state.head!.generation });
+      else set(task, { status: 'rejected', message: result.reason });
+    } catch (error) {
+      if (isCancellation(error)) {
+        set(task, { status: 'cancelled', message: 'Cancelled; nothing was published.' });
+        if (CancellationScope.current().consideredCancelled) throw error;
+      } else {
+        const { type, message } = causeOf(error);
+        set(task, { status: type === 'BadDataset' ? 'refused' : 'failed', message: `${type}: ${message}` });
+      }
+    } finally {
+      running = null;
+      learnedInThisRun++;
+    }
+    publishAttributes();
+    show();
+  }
+
+  show();
+  state = await data.openStream({ definition: input.definition });
+  publishAttributes();
+  show();
+
+  const next = () => tasks.find((t) => t.status === 'queued');
+  const rollOver = () => learnedInThisRun >= TASKS_PER_RUN || workflowInfo().continueAsNewSuggested;
+  while (!rollOver()) {
+    await condition(() => (!paused && !busy && next() !== undefined) || workflowInfo().continueAsNewSuggested);
+    const task = next();
+    if (task && !paused && !busy) await learn(task);
+  }
+  await condition(allHandlersFinished);
+  const open = tasks.filter((t) => t.status === 'queued');
+  const done = tasks.filter((t) => t.status !== 'queued').slice(-KEPT_LINES);
+  await continueAsNew<typeof stream>({ ...input, carried: { paused, tasks: [...done, ...open] } });
+}
+
+/** The failure below Temporal's wrappers: its type in the closed set and its message. */
+function causeOf(error: unknown): { type: string; message: string } {
+  let cause = error;
+  while ((cause instanceof ChildWorkflowFailure || cause instanceof ActivityFailure) && cause.cause) cause = cause.cause;
+  if (cause instanceof ApplicationFailure) return { type: cause.type ?? 'Error', message: cause.message };
+  return { type: 'Error', message: cause instanceof Error ? cause.message : String(cause) };
+}
