@@ -23,8 +23,36 @@ export const DEFAULTS = {
   // learning/evaluation
 
   // datasets
+  'dataset.maxImagePixels': entry(50_000_000, 'pixels', 'larger images are refused from their header, before decoding'),
+  'dataset.maxImageBytes': entry(64 * 2 ** 20, 'bytes', 'encoded size of one image'),
+  'dataset.maxFileBytes': entry(256 * 2 ** 20, 'bytes', 'size of one samples file; split larger ones'),
+  'dataset.maxSamples': entry(2_000_000, 'samples', 'over all splits'),
+  'dataset.maxTurns': entry(128, 'turns', 'per conversation'),
+  'dataset.maxTextLength': entry(100_000, 'characters', 'per turn and per reference'),
+  'dataset.maxImagesPerSample': entry(64, 'images', 'per sample'),
+  'dataset.maxReferences': entry(100, 'answers', 'accepted answers per sample; VQA has 10'),
+  'dataset.maxProblems': entry(1000, 'problems', 'reading stops after so many; the first 20 are shown'),
 
   // store
+  'store.idleSeconds': entry(30, 'seconds', 'a read or write without any data for so long counts as dead'),
+  'store.connectSeconds': entry(5, 'seconds', 'a store that does not accept a connection by then is away'),
+  'store.readAttempts': entry(3, '', 'broken bodies are read again at once; longer trouble is for the activity to retry'),
+  'store.requestAttempts': entry(4, '', 'requests that fail in a way that may pass'),
+  'store.partMebibytes': entry(16, 'MiB', 'files above it go up in parts, four at a time: 64 MiB of memory'),
+  'store.lockSeconds': entry(30, 'seconds', 'folder store: wait for the lock of another process, held for milliseconds'),
 
   // workflows and workers
+  'gate.forgettingBudget': entry(5, 'points', 'above the noise of 200 test samples (about 3 points)'),
+  'gate.minimumGain': entry(0, 'points', 'a task that makes its own score worse is not published'),
+  'gate.consolidations': entry([0.5, 1], 'share', 'half-way back, then all the way to the old shared factors'),
+  'gate.whenOver': entry('safe', '', 'learning less is better than forgetting; `ask` waits for a person'),
+  'limits.trainHours': entry(24, 'hours', 'budget of one training attempt'),
+  'limits.heartbeatSeconds': entry(60, 'seconds', 'a step of a large model stays well below'),
+  'limits.checkpointSeconds': entry(60, 'seconds', 'work that a lost worker may cost'),
+  'stream.seed': entry(0, '', 'same seed, same data, same bank'),
+  'stream.method': entry('lilora', '', 'the method that measured best'),
+  'stream.targets': entry('paper', '', 'MLP layers of the language model and the projector'),
+  'engine.stopSeconds': entry(20, 'seconds', 'time for a last checkpoint before the engine is killed'),
+  'worker.shutdownGraceSeconds': entry(8, 'seconds', 'below the 10 s that Cloud Run gives a stopping instance'),
+  'worker.progressSeconds': entry(15, 'seconds', 'progress signals to the workflow: history stays short'),
 } as const;

@@ -1,0 +1,22 @@
+import type { DatasetSource } from '../datasets/validate.ts';
+import type { ObjectStore } from '../store/object-store.ts';
+import { beat, type DataContext } from './context.ts';
+
+/** Splits `…/dataset.json`, or the folder that holds it, into the folder's URI and the manifest's name. */
+export function datasetFolder(uri: string): string {
+  return uri.replace(/\/?dataset\.json$/, '').replace(/\/+$/, '');
+}
+
+/** A dataset in an object store, as readers see it. Every read is progress. */
+export async function openDataset(context: DataContext, uri: string): Promise<DatasetSource> {
+  const place: ObjectStore = await context.openPlace(datasetFolder(uri));
+  return {
+    describe: () => datasetFolder(uri),
+    read: async (path) => {
+      const { bytes } = await place.get(path);
+      beat({ read: path });
+      return bytes;
+    },
+    size: async (path) => (await place.head(path))?.size ?? null,
+  };
+}

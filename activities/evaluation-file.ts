@@ -1,0 +1,30 @@
+import { canonicalJson, parseJson } from '../core/json.ts';
+import { getVerified, type ObjectStore } from '../store/object-store.ts';
+import type { FileRef, GateReport, LearnedTask, Matrix } from '../workflows/contract.ts';
+
+/** `evaluation.json` of a generation: what the next task needs to know, and what the gate saw. */
+export interface EvaluationFile {
+  readonly schema: 1;
+  readonly learned: readonly LearnedTask[];
+  readonly matrix: Matrix;
+  /** Share of answers in the required format per task, in percent, on this generation. */
+  readonly instructionFollowing: readonly number[];
+  readonly metrics: Readonly<Record<string, number | null>>;
+  readonly gate: readonly GateReport[];
+  readonly predictions: ReadonlyArray<{ readonly task: string; readonly file: FileRef }>;
+}
+
+export const EVALUATION_FILE = 'evaluation.json';
+
+export function writeEvaluation(evaluation: EvaluationFile): Uint8Array {
+  return Buffer.from(canonicalJson(evaluation));
+}
+
+/** Reads the file of a generation whose manifest names it. */
+export async function readEvaluation(
+  store: ObjectStore,
+  generation: { file(path: string): FileRef },
+): Promise<EvaluationFile> {
+  const ref = generation.file(EVALUATION_FILE);
+  return parseJson(await getVerified(store, ref.key, ref), ref.key) as EvaluationFile;
+}

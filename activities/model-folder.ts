@@ -1,0 +1,66 @@
+import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import { sha256, sha256File } from '../core/digest.ts';
+import { LiloraError } from '../core/errors.ts';
+import { beat, type DataContext } from './context.ts';
+
+const WEIGHTS = /\.safetensors$/;
+/** What a model folder may hold for us; anything else (pickle weights, READMEs) is neither fetched nor hashed. */
+const WANTED = /\.(safetensors|json|jinja|txt|model)$/;
+
+/**
+ * A base model as a local folder. `s3://` models are fetched once per digest into the cache; a path is used where it is.
+ * @param digest what the folder must hash to; null while the stream is being defined
+ */
+export async function modelFolder(
+  context: DataContext,
+  uri: string,
+  digest: string | null,
+  options: { readonly weights: boolean },
+): Promise<{ folder: string; digest: string }> {
+  if (!uri.includes('://')) return { folder: resolve(uri), digest: digest ?? (await folderDigest(resolve(uri))) };
+  const home = join(context.cache, 'models');
+  // Tokenizer and configuration alone are a folder of their own: a data worker never needs the weights.
+  const final = digest && join(home, options.weights ? digest : `${digest}-config`);
+  if (final && (await stat(final).catch(() => null))) return { folder: final, digest };
+
+  const place = await context.openPlace(uri);
+  const partial = join(home, `partial-${process.pid}-${Math.random().toString(36).slice(2)}`);
+  await mkdir(partial, { recursive: true });
+  try {
+    let files = 0;
+    for await (const { key } of place.list('')) {
+      if (key.includes('/') || !WANTED.test(key) || (!options.weights && WEIGHTS.test(key))) continue;
+      await place.download(key, join(partial, key), {});
+      beat({ fetched: key });
+      files++;
+    }
+    if (files === 0)
+      throw new LiloraError('BadModel', `${uri} holds no model files. Name the folder with config.json in it.`);
+    const found = options.weights ? await folderDigest(partial) : digest!;
+    if (digest && found !== digest)
+      throw new LiloraError(
+        'IntegrityError',
+        `The model at ${uri} is not the one this stream was defined with: digest ${found}, not ${digest}.`,
+      );
+    const target = final ?? join(home, found);
+    await mkdir(dirname(target), { recursive: true });
+    await rename(partial, target).catch((error) => {
+      if (error.code !== 'ENOTEMPTY' && error.code !== 'EEXIST') throw error; // another process was faster
+    });
+    return { folder: target, digest: found };
+  } finally {
+    await rm(partial, { recursive: true, force: true });
+  }
+}
+
+/** SHA-256 over the sorted names and digests of the folder's model files. */
+export async function folderDigest(folder: string): Promise<string> {
+  const names = await readdir(folder).catch(() => {
+    throw new LiloraError('BadModel', `${folder}: no such folder. Name a Hugging Face model folder.`);
+  });
+  const lines: string[] = [];
+  for (const name of names.filter((file) => WANTED.test(file)).sort())
+    lines.push(`${name} ${await sha256File(join(folder, name))}`);
+  return sha256(lines.join('\n'));
+}

@@ -1,0 +1,136 @@
+import { z } from 'zod';
+import { DEFAULTS } from '../core/defaults.ts';
+import { LiloraError } from '../core/errors.ts';
+import { canonicalJson, parseJson } from '../core/json.ts';
+import { methodNamed } from '../learning/methods/registry.ts';
+import { nextGeneration, readGeneration, readHead, streamKeys } from '../store/generations.ts';
+import { probe } from '../store/object-store.ts';
+import {
+  type Head,
+  type MethodAbilities,
+  NAME_PATTERN,
+  QUEUES,
+  type ResolvedStream,
+  SCHEMA,
+  type StreamDefinition,
+  type StreamState,
+} from '../workflows/contract.ts';
+import type { DataContext } from './context.ts';
+import { readEvaluation } from './evaluation-file.ts';
+import { modelFolder } from './model-folder.ts';
+
+const value = <K extends keyof typeof DEFAULTS>(name: K) => DEFAULTS[name].value;
+const positive = z.number().positive();
+
+/** Checks a definition and fills every default in. */
+const Definition = z.strictObject({
+  name: z.string().regex(NAME_PATTERN, 'use a-z, 0-9 and -, at most 63 characters'),
+  model: z.string().min(1),
+  method: z.string().default(value('stream.method')),
+  options: z.record(z.string(), z.unknown()).default({}),
+  targets: z.union([z.string(), z.array(z.string()).min(1)]).default(value('stream.targets')),
+  training: z
+    .strictObject({
+      learningRate: positive.default(value('training.learningRate')),
+      batchSize: positive.int().default(value('training.batchSize')),
+      microBatchSize: positive.int().default(value('training.microBatchSize')),
+      epochs: positive.int().default(value('training.epochs')),
+      warmupRatio: z.number().min(0).max(1).default(value('training.warmupRatio')),
+      weightDecay: z.number().min(0).default(value('training.weightDecay')),
+      clipNorm: z.number().min(0).default(value('training.clipNorm')),
+    })
+    .prefault({}),
+  evaluation: z
+    .strictObject({
+      maxNewTokens: positive.int().default(value('evaluation.maxNewTokens')),
+      batchSize: positive.int().default(value('evaluation.batchSize')),
+    })
+    .prefault({}),
+  gate: z
+    .strictObject({
+      forgettingBudget: z.number().min(0).default(value('gate.forgettingBudget')),
+      minimumGain: z.number().default(value('gate.minimumGain')),
+      consolidations: z
+        .array(z.number().gt(0).max(1))
+        .max(5)
+        .default([...value('gate.consolidations')]),
+      whenOver: z.enum(['safe', 'ask', 'reject']).default(value('gate.whenOver') as 'safe'),
+    })
+    .prefault({}),
+  limits: z
+    .strictObject({
+      trainHours: positive.default(value('limits.trainHours')),
+      heartbeatSeconds: positive.default(value('limits.heartbeatSeconds')),
+      checkpointSeconds: positive.default(value('limits.checkpointSeconds')),
+    })
+    .prefault({}),
+  seed: z.number().int().min(0).max(0xffffffff).default(value('stream.seed')),
+  gpuQueue: z.string().min(1).default(QUEUES.gpu),
+});
+
+/**
+ * Defines a stream (writes `stream.json` once) or finds it, and reads what its head has published. A second definition
+ * under the same name must be equal: method, model and options of a stream never change.
+ */
+export async function openStream(
+  context: DataContext,
+  { definition }: { definition: StreamDefinition },
+): Promise<StreamState> {
+  const { store } = context;
+  await probe(store);
+  const checked = Definition.safeParse(definition);
+  if (!checked.success) throw new LiloraError('BadConfig', `Stream definition: ${z.prettifyError(checked.error)}`);
+  const { name, model, method, options, ...rest } = checked.data;
+  const found = methodNamed(method);
+  const filled = found.options.safeParse(options);
+  if (!filled.success)
+    throw new LiloraError('BadConfig', `Options of method ${method}: ${z.prettifyError(filled.error)}`);
+  const key = streamKeys(name).definition;
+
+  const stored = (await store.head(key)) && (parseJson((await store.get(key)).bytes, key) as ResolvedStream);
+  const { digest } = await modelFolder(context, model, stored ? stored.model.digest : null, { weights: !stored });
+  const resolved: ResolvedStream = {
+    schema: SCHEMA,
+    name,
+    model: { uri: model, digest },
+    method: { name: method, options: filled.data },
+    ...rest,
+  };
+  const text = canonicalJson(resolved);
+  if ((await store.create(key, Buffer.from(text))) === 'exists') {
+    const other = Buffer.from((await store.get(key)).bytes).toString();
+    if (other !== text)
+      throw new LiloraError(
+        'Conflict',
+        `Stream ${name} exists with another definition (${difference(JSON.parse(other), resolved)}). Use the same definition, or another name.`,
+      );
+  }
+  const abilities: MethodAbilities = {
+    consolidates: found.consolidate !== undefined,
+    hasSafeMode: found.safe !== undefined,
+  };
+  return readState(context, resolved, abilities, await readHead(store, name));
+}
+
+/** The state that a head stands for. */
+export async function readState(
+  { store }: DataContext,
+  definition: ResolvedStream,
+  abilities: MethodAbilities,
+  head: Head | null,
+): Promise<StreamState> {
+  const next = await nextGeneration(store, definition.name);
+  const common = { definition, abilities, nextGeneration: next };
+  if (!head) return { ...common, head: null, bank: null, learned: [], matrix: { tasks: [], zeroShot: [], rows: [] } };
+  const generation = await readGeneration(store, definition.name, head.generation);
+  const { learned, matrix } = await readEvaluation(store, generation);
+  return { ...common, head, bank: generation.file('bank.safetensors'), learned, matrix };
+}
+
+/** Names of the top-level fields in which two definitions differ. */
+function difference(a: Record<string, unknown>, b: object): string {
+  const names = Object.keys(b).filter(
+    (name) => canonicalJson(a[name] ?? null) !== canonicalJson((b as Record<string, unknown>)[name]),
+  );
+  return `different: ${names.join(', ')}`;
+}

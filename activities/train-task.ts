@@ -1,0 +1,118 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Context } from '@temporalio/activity';
+import { DEFAULTS } from '../core/defaults.ts';
+import { digestOf } from '../core/json.ts';
+import { methodNamed } from '../learning/methods/registry.ts';
+import { streamKeys } from '../store/generations.ts';
+import { type FileRef, type ResolvedStream, SIGNALS } from '../workflows/contract.ts';
+import { newestCheckpoint, storeCheckpoint } from './checkpoints.ts';
+import { beat, cancellation, type GpuContext, localFile, storeFile } from './context.ts';
+import type { EngineInfo, EngineProgress } from './engine.ts';
+import { modelFolder } from './model-folder.ts';
+import { once } from './results.ts';
+
+export interface TrainTaskInput {
+  readonly definition: ResolvedStream;
+  readonly bank: FileRef | null;
+  readonly task: string;
+  readonly train: FileRef;
+  /** Learn with the shared factors frozen: earlier tasks compute exactly what they computed. */
+  readonly safe: boolean;
+}
+
+export interface Trained {
+  readonly bank: FileRef;
+  readonly metrics: FileRef;
+  readonly steps: number;
+  readonly seconds: number;
+  readonly engine: EngineInfo;
+}
+
+/** Trains one task, from the newest intact checkpoint of an earlier attempt if there is one. */
+export async function trainTask(context: GpuContext, input: TrainTaskInput): Promise<Trained> {
+  const { definition, task } = input;
+  const folder = streamKeys(definition.name).task(task);
+  const options = trainingOptions(definition, input.safe);
+  const identity = {
+    code: context.codeVersion,
+    model: definition.model.digest,
+    method: digestOf({ name: definition.method.name, options, targets: definition.targets }),
+    training: digestOf(definition.training),
+    bank: input.bank?.sha256 ?? 'none',
+    data: input.train.sha256,
+    seed: String(definition.seed),
+    task,
+  };
+  return once(context, `${folder}/runs`, identity, async () => {
+    const checkpoints = `${folder}/checkpoints/${digestOf(identity).slice(0, 16)}`;
+    const out = await mkdtemp(join(tmpdir(), 'lilora-train-'));
+    const report = progressReporter();
+    try {
+      const [model, samples, bank, resume] = await Promise.all([
+        modelFolder(context, definition.model.uri, definition.model.digest, { weights: true }),
+        localFile(context, input.train),
+        input.bank && localFile(context, input.bank),
+        newestCheckpoint(context, checkpoints),
+      ]);
+      const result = await context.engine.run(
+        'train',
+        {
+          model,
+          method: { name: definition.method.name, options },
+          targets: definition.targets,
+          task,
+          bank,
+          samples,
+          training: definition.training,
+          seed: definition.seed,
+          identity,
+          resume: resume?.path ?? null,
+          checkpointSeconds: definition.limits.checkpointSeconds,
+          out,
+        },
+        {
+          signal: cancellation(context),
+          onProgress: report,
+          onCheckpoint: async (path, step) => {
+            const { key, sha256 } = await storeCheckpoint(context, checkpoints, path, step);
+            beat({ step, checkpoint: key, sha256 });
+          },
+        },
+      );
+      return {
+        bank: await storeFile(context, `${folder}/banks`, result.bank, '.safetensors'),
+        metrics: await storeFile(context, `${folder}/metrics`, result.metrics, '.jsonl'),
+        steps: result.steps,
+        seconds: result.seconds,
+        engine: result.engine,
+      };
+    } finally {
+      await rm(out, { recursive: true, force: true });
+    }
+  });
+}
+
+/** The method's options, or those of its safe mode. */
+export function trainingOptions(definition: ResolvedStream, safe: boolean): Readonly<Record<string, unknown>> {
+  const { name, options } = definition.method;
+  return safe ? { ...options, ...methodNamed(name).safe!(options) } : options;
+}
+
+/** Heartbeats every progress; tells the workflow rarely, so that its history stays short. */
+function progressReporter(): (progress: EngineProgress) => void {
+  let last = Date.now();
+  return (progress) => {
+    beat(progress);
+    if (Date.now() - last < DEFAULTS['worker.progressSeconds'].value * 1000) return;
+    last = Date.now();
+    const { client, info } = Context.current();
+    const { workflowId, runId } = info.workflowExecution!;
+    // Only for people's eyes: a lost signal costs nothing.
+    client.workflow
+      .getHandle(workflowId, runId)
+      .signal(SIGNALS.progress, progress)
+      .catch(() => {});
+  };
+}

@@ -1,0 +1,46 @@
+import { createHash } from 'node:crypto';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { DefaultLogger, Runtime } from '@temporalio/worker';
+import pino, { type Logger } from 'pino';
+
+/** One structured log per process, on stderr; Temporal's own messages go into it too. */
+export function startRuntime(role: string): Logger {
+  const log = pino(
+    { base: { role, pid: process.pid }, level: process.env['LILORA_LOG_LEVEL'] ?? 'info' },
+    pino.destination(2),
+  );
+  const levels = { TRACE: 'trace', DEBUG: 'debug', INFO: 'info', WARN: 'warn', ERROR: 'error' } as const;
+  Runtime.install({
+    logger: new DefaultLogger('INFO', ({ level, message, meta }) => log[levels[level]](meta ?? {}, message)),
+    shutdownSignals: [], // we decide the order: activities first, then the engine
+  });
+  return log;
+}
+
+/** Root of this checkout or package. */
+export const ROOT = fileURLToPath(new URL('..', import.meta.url));
+
+/** Folders whose code decides what a bank or a score becomes. */
+const SCIENCE = ['core', 'datasets', 'learning', 'workers/engine'];
+
+/** The package's version and a digest of the code that computes results: part of lineage, checkpoints and memo keys. */
+export function codeVersion(): string {
+  const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string };
+  const hash = createHash('sha256');
+  for (const folder of SCIENCE)
+    for (const entry of readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' }).sort())
+      if (entry.endsWith('.ts') && !entry.endsWith('.test.ts'))
+        hash.update(entry).update(readFileSync(join(ROOT, folder, entry)));
+  return `${version}+${hash.digest('hex').slice(0, 12)}`;
+}
+
+/** Aborts on SIGINT or SIGTERM, or with `signal`. */
+export function untilStopped(signal?: AbortSignal): Promise<string> {
+  return new Promise((stopped) => {
+    process.once('SIGINT', () => stopped('SIGINT'));
+    process.once('SIGTERM', () => stopped('SIGTERM'));
+    signal?.addEventListener('abort', () => stopped('asked to'), { once: true });
+  });
+}
