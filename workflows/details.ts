@@ -23,11 +23,18 @@ export function matrixTable(matrix: Matrix): string {
   const cells = (row: readonly number[]) => matrix.tasks.map((_, j) => row[j]?.toFixed(1) ?? '').join(' | ');
   const average = (row: readonly number[]) => (row.reduce((a, b) => a + b, 0) / row.length).toFixed(1);
   const lines = matrix.rows.map((row, i) => `| ${matrix.tasks[i]} | ${cells(row)} | ${average(row)} |`);
-  return [head, rule, `| _base model_ | ${cells(matrix.zeroShot)} | ${average(matrix.zeroShot)} |`, ...lines].join('\n');
+  return [head, rule, `| _base model_ | ${cells(matrix.zeroShot)} | ${average(matrix.zeroShot)} |`, ...lines].join(
+    '\n',
+  );
 }
 
 /** Current details of a stream. */
-export function streamDetails(state: StreamState | null, tasks: readonly TaskLine[], paused: boolean, running: string | null): string {
+export function streamDetails(
+  state: StreamState | null,
+  tasks: readonly TaskLine[],
+  paused: boolean,
+  running: string | null,
+): string {
   const status = running ? `Learning **${running}**` : paused ? PHASES.paused : PHASES.idle;
   const waiting = tasks.filter(({ status }) => status === 'queued').map(({ task }) => task);
   const troubles = tasks.filter(({ message }) => message).slice(-5);

@@ -29,7 +29,9 @@ export const describeTaskQuery = defineQuery<TaskDescription>(QUERIES.describe);
 export const pauseSignal = defineSignal(SIGNALS.pause);
 export const resumeSignal = defineSignal(SIGNALS.resume);
 export const progressSignal = defineSignal<[Progress]>(SIGNALS.progress);
-export const gateDecisionSignal = defineSignal<[{ decision: 'approve' | 'reject'; reason?: string }]>(SIGNALS.gateDecision);
+export const gateDecisionSignal = defineSignal<[{ decision: 'approve' | 'reject'; reason?: string }]>(
+  SIGNALS.gateDecision,
+);
 
 /** Bank and scores after one way of training or regularizing. */
 interface Candidate {

@@ -58,13 +58,18 @@ const refuse = (message: string, type = 'BadConfig') => ApplicationFailure.nonRe
  */
 export async function stream(input: StreamInput): Promise<void> {
   const name = input.definition?.name ?? '';
-  if (input.schema !== SCHEMA) throw refuse(`This worker understands schema ${SCHEMA}, not ${input.schema}: update the workers.`);
+  if (input.schema !== SCHEMA)
+    throw refuse(`This worker understands schema ${SCHEMA}, not ${input.schema}: update the workers.`);
   if (!NAME_PATTERN.test(name)) throw refuse(`"${name}" is no stream name: use a-z, 0-9 and -, at most 63 characters.`);
 
   let paused = input.carried?.paused ?? false;
   let tasks: TaskLine[] = [...(input.carried?.tasks ?? [])];
   let state: StreamState | null = null;
-  let running: { task: string; handle: ChildWorkflowHandle<typeof learnTask> | null; scope: CancellationScope | null } | null = null;
+  let running: {
+    task: string;
+    handle: ChildWorkflowHandle<typeof learnTask> | null;
+    scope: CancellationScope | null;
+  } | null = null;
   let learnedInThisRun = 0;
   let busy = false; // a rollback moves the head: no task may start meanwhile
 
@@ -108,7 +113,13 @@ export async function stream(input: StreamInput): Promise<void> {
       const learned = state!.learned.find((t) => t.dataset.digest === found.digest);
       if (learned)
         return {
-          ...answer({ task: learned.task, dataset, datasetDigest: found.digest, status: 'published', generation: learned.generation }),
+          ...answer({
+            task: learned.task,
+            dataset,
+            datasetDigest: found.digest,
+            status: 'published',
+            generation: learned.generation,
+          }),
           duplicate: true,
         };
       const taken = tasks.some((t) => t.task === task && open(t)) || state!.learned.some((t) => t.task === task);
@@ -124,8 +135,10 @@ export async function stream(input: StreamInput): Promise<void> {
     },
     {
       validator: ({ dataset, task }) => {
-        if (typeof dataset !== 'string' || dataset === '') throw refuse('submitTask needs {"dataset": "s3://bucket/folder"}.');
-        if (task !== undefined && !NAME_PATTERN.test(task)) throw refuse(`"${task}" is no task name: use a-z, 0-9 and -.`);
+        if (typeof dataset !== 'string' || dataset === '')
+          throw refuse('submitTask needs {"dataset": "s3://bucket/folder"}.');
+        if (task !== undefined && !NAME_PATTERN.test(task))
+          throw refuse(`"${task}" is no task name: use a-z, 0-9 and -.`);
       },
     },
   );
@@ -146,7 +159,8 @@ export async function stream(input: StreamInput): Promise<void> {
     {
       validator: ({ task, decision }) => {
         if (decision !== 'approve' && decision !== 'reject') throw refuse('decision is "approve" or "reject".');
-        if (running?.task !== task || !running.handle) throw refuse(`Task "${task}" is not running: nothing waits at its gate.`, 'NotFound');
+        if (running?.task !== task || !running.handle)
+          throw refuse(`Task "${task}" is not running: nothing waits at its gate.`, 'NotFound');
       },
     },
   );
@@ -158,7 +172,8 @@ export async function stream(input: StreamInput): Promise<void> {
     },
     {
       validator: ({ task }) => {
-        if (running?.task !== task && line(task)?.status !== 'queued') throw refuse(`Task "${task}" is neither queued nor running.`, 'NotFound');
+        if (running?.task !== task && line(task)?.status !== 'queued')
+          throw refuse(`Task "${task}" is neither queued nor running.`, 'NotFound');
       },
     },
   );
@@ -265,7 +280,8 @@ export async function stream(input: StreamInput): Promise<void> {
 /** The failure below Temporal's wrappers: its type in the closed set and its message. */
 function causeOf(error: unknown): { type: string; message: string } {
   let cause = error;
-  while ((cause instanceof ChildWorkflowFailure || cause instanceof ActivityFailure) && cause.cause) cause = cause.cause;
+  while ((cause instanceof ChildWorkflowFailure || cause instanceof ActivityFailure) && cause.cause)
+    cause = cause.cause;
   if (cause instanceof ApplicationFailure) return { type: cause.type ?? 'Error', message: cause.message };
   return { type: 'Error', message: cause instanceof Error ? cause.message : String(cause) };
 }

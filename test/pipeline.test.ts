@@ -1,0 +1,158 @@
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { readGeneration, readHead } from '../store/generations.ts';
+import type { ObjectStore } from '../store/object-store.ts';
+import { openStore } from '../store/open.ts';
+import { ROOT } from '../workers/runtime.ts';
+import {
+  type Head,
+  QUEUES,
+  SCHEMA,
+  type StreamDefinition,
+  type StreamDescription,
+  type Submission,
+  streamWorkflowId,
+  taskWorkflowId,
+} from '../workflows/contract.ts';
+import { retry, TestServers } from './servers.ts';
+import { writeSmallDataset } from './small-dataset.ts';
+
+/** The whole path on real parts: Temporal, S3, worker processes, TensorFlow, with the tiny model of the fixtures. */
+let servers: TestServers;
+let store: ObjectStore;
+
+const MODEL = join(ROOT, 'test/fixtures/llava-mha/model');
+const define = (name: string, more: Partial<StreamDefinition> = {}): StreamDefinition => ({
+  name,
+  model: 's3://lilora-test/models/tiny',
+  options: { rank: 4, alpha: 8 },
+  training: { batchSize: 4, epochs: 2, learningRate: 1e-3 },
+  evaluation: { maxNewTokens: 4, batchSize: 8 },
+  gate: { minimumGain: -100, forgettingBudget: 100 },
+  limits: { heartbeatSeconds: 5, checkpointSeconds: 0.2 },
+  ...more,
+});
+
+async function uploadFolder(folder: string, uri: string): Promise<void> {
+  const place = await openStore(uri);
+  for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true }))
+    if (entry.isFile()) {
+      const path = join(entry.parentPath, entry.name);
+      await place.upload(path.slice(folder.length + 1), path);
+    }
+}
+
+async function dataset(name: string, options: Partial<Parameters<typeof writeSmallDataset>[1]> = {}): Promise<string> {
+  const folder = await writeSmallDataset(join(servers.folder, 'datasets', name), {
+    name,
+    train: 48,
+    test: 8,
+    seed: 1,
+    ...options,
+  });
+  await uploadFolder(folder, `s3://lilora-test/datasets/${name}`);
+  return `s3://lilora-test/datasets/${name}`;
+}
+
+const start = (definition: StreamDefinition) =>
+  servers.client.workflow.start('stream', {
+    workflowId: streamWorkflowId(definition.name),
+    taskQueue: QUEUES.orchestrator,
+    args: [{ schema: SCHEMA, definition }],
+  });
+const submit = (stream: string, uri: string) =>
+  servers.client.workflow
+    .getHandle(streamWorkflowId(stream))
+    .executeUpdate<Submission, [object]>('submitTask', { args: [{ dataset: uri }] });
+const settled = (stream: string, task: string) =>
+  retry(async () => {
+    const found = await servers.client.workflow
+      .getHandle(streamWorkflowId(stream))
+      .query<StreamDescription>('describe');
+    const line = found.tasks.find((t) => t.task === task);
+    if (!line || line.status === 'queued' || line.status === 'running') throw new Error(`${task} is ${line?.status}`);
+    return line;
+  }, 150);
+const bankDigest = async (stream: string): Promise<string> => {
+  const head = (await readHead(store, stream)) as Head;
+  return (await readGeneration(store, stream, head.generation)).file('bank.safetensors').sha256;
+};
+
+beforeAll(async () => {
+  servers = await TestServers.start();
+  store = await openStore('s3://lilora-test/product');
+  await uploadFolder(MODEL, 's3://lilora-test/models/tiny');
+  await servers.worker('orchestrator');
+});
+afterAll(() => servers.stop());
+
+describe('the whole path', () => {
+  it('publishes a generation per task and answers the same dataset with the first one', async () => {
+    const worker = await servers.worker('gpu');
+    await start(define('plain'));
+    const uri = await dataset('colours');
+    await submit('plain', uri);
+    expect(await settled('plain', 'colours')).toMatchObject({ status: 'published', generation: 1 });
+    expect(await submit('plain', uri)).toMatchObject({ duplicate: true, status: 'published', generation: 1 });
+    await submit('plain', await dataset('colours-again', { seed: 2 }));
+    expect(await settled('plain', 'colours-again')).toMatchObject({ status: 'published', generation: 2 });
+
+    const generation = await readGeneration(store, 'plain', 2);
+    for (const path of ['bank.safetensors', 'evaluation.json', 'report.html', 'README.md'])
+      expect(generation.file(path).size).toBeGreaterThan(0);
+    for (const task of ['colours', 'colours-again'])
+      for (const path of ['adapter_config.json', 'adapter_model.safetensors'])
+        expect(generation.file(`adapters/${task}/${path}`).size).toBeGreaterThan(0);
+    worker.kill('SIGTERM');
+    expect(await new Promise((ended) => worker.once('exit', ended))).toBe(0);
+  });
+
+  it('refuses a bad dataset before training, in words that help, and goes on with the next', async () => {
+    const worker = await servers.worker('gpu');
+    await start(define('careful'));
+    const bad = await dataset('bad', {
+      spoil: (samples, split) => {
+        if (split === 'train') samples[7]!.conversations.pop();
+      },
+    });
+    await submit('careful', bad);
+    await submit('careful', await dataset('fine', { seed: 3 }));
+    const refused = await settled('careful', 'bad');
+    expect(refused.status).toBe('refused');
+    expect(refused.message).toMatch(/BadDataset: .*train\.json.*train-7/s);
+    expect((await settled('careful', 'fine')).status).toBe('published');
+    const child = await servers.client.workflow.getHandle(taskWorkflowId('careful', 'bad')).fetchHistory();
+    const scheduled = child
+      .events!.map((event) => event.activityTaskScheduledEventAttributes?.activityType?.name)
+      .filter(Boolean);
+    expect(scheduled).toEqual(['fetchDataset']);
+    worker.kill('SIGTERM');
+  });
+
+  it('ends in the same bank when the gpu worker is killed in the middle of training', async () => {
+    const long = { training: { batchSize: 4, epochs: 30, learningRate: 1e-3 } };
+    const uri = await dataset('killed', { seed: 4 });
+    const calm = await servers.worker('gpu');
+    await start(define('calm', long));
+    await submit('calm', uri);
+    expect((await settled('calm', 'killed')).status).toBe('published');
+    calm.kill('SIGKILL');
+
+    const victim = await servers.worker('gpu');
+    await start(define('struck', long));
+    await submit('struck', uri);
+    const checkpoints = 'streams/struck/tasks/killed/checkpoints/';
+    await retry(async () => {
+      for await (const _ of store.list(checkpoints)) return;
+      throw new Error('no checkpoint yet');
+    }, 60);
+    victim.kill('SIGKILL');
+    await servers.worker('gpu');
+    expect((await settled('struck', 'killed')).status).toBe('published');
+    expect(await bankDigest('struck')).toBe(await bankDigest('calm'));
+    const history = await servers.client.workflow.getHandle(taskWorkflowId('struck', 'killed')).fetchHistory();
+    const attempts = history.events!.map((event) => event.activityTaskStartedEventAttributes?.attempt ?? 0);
+    expect(Math.max(...attempts)).toBeGreaterThan(1);
+  });
+});

@@ -1,0 +1,67 @@
+import { describe, expect, it } from 'vitest';
+import type { GateSettings, LearnedTask, Matrix } from './contract.ts';
+import { matrixTable, streamDetails, taskDetails } from './details.ts';
+import { explain, judge } from './gate.ts';
+
+const gate: GateSettings = { forgettingBudget: 5, minimumGain: 1, consolidations: [0.5], whenOver: 'safe' };
+const learned = (...names: string[]): LearnedTask[] =>
+  names.map((task, i) => ({
+    task,
+    dataset: { uri: `s3://b/${task}`, digest: String(i) },
+    metric: 'exact',
+    test: { key: task, size: 1, sha256: String(i) },
+    generation: i + 1,
+  }));
+const matrix: Matrix = { tasks: ['a', 'b'], zeroShot: [10, 20], rows: [[80], [76, 90]] };
+
+describe('the gate', () => {
+  it('measures loss from the best published score, not from the last', () => {
+    const report = judge('trained', gate, learned('a', 'b'), matrix, [74.9, 90, 70], 'c', 30);
+    expect(report.worstLoss).toBeCloseTo(5.1, 10); // 80 − 74.9, although the last row has 76
+    expect(report.verdict).toBe('over-budget');
+    expect(explain(report, gate)).toBe('Task a would fall from 80.0 to 74.9; the forgetting budget is 5 points.');
+  });
+
+  it('passes exactly at the budget and counts no gain of an earlier task as loss', () => {
+    const report = judge('trained', gate, learned('a', 'b'), matrix, [75, 95, 70], 'c', 30);
+    expect(report).toMatchObject({ worstLoss: 5, gain: 40, verdict: 'pass' });
+  });
+
+  it('holds back a task that gains too little, and says so', () => {
+    const report = judge('trained', gate, learned('a', 'b'), matrix, [80, 90, 30.5], 'c', 30);
+    expect(report.verdict).toBe('no-gain');
+    expect(explain(report, gate)).toContain('gained 0.5 points');
+  });
+
+  it('has nothing to lose on the first task', () => {
+    const report = judge('trained', gate, [], { tasks: [], zeroShot: [], rows: [] }, [50], 'a', 10);
+    expect(report).toMatchObject({ worstLoss: 0, gain: 40, verdict: 'pass' });
+  });
+});
+
+describe('details for the Temporal UI', () => {
+  it('shows the matrix with base model row, empty cells and averages', () => {
+    expect(matrixTable(matrix).split('\n')).toEqual([
+      '| after learning | a | b | average |',
+      '| --- | ---: | ---: | ---: |',
+      '| _base model_ | 10.0 | 20.0 | 15.0 |',
+      '| a | 80.0 |  | 80.0 |',
+      '| b | 76.0 | 90.0 | 83.0 |',
+    ]);
+  });
+
+  it('names what runs, what waits and what went wrong', () => {
+    const tasks = [
+      { task: 'x', dataset: 's3://b/x', datasetDigest: '1', status: 'refused', message: 'BadDataset: line 3' },
+      { task: 'y', dataset: 's3://b/y', datasetDigest: '2', status: 'queued' },
+    ] as const;
+    const text = streamDetails(null, tasks, true, 'z');
+    expect(text).toContain('Learning **z** (**paused**); waiting: y');
+    expect(text).toContain('- **x** refused: BadDataset: line 3');
+  });
+
+  it('shows progress of a task', () => {
+    const text = taskDetails('a', 'train', { step: 5, steps: 10, loss: 0.5 }, [], matrix, null);
+    expect(text).toContain('step 5 of 10, loss 0.5000');
+  });
+});
