@@ -1,0 +1,115 @@
+import * as tf from '@tensorflow/tfjs';
+import { LiloraError } from '../../core/errors.ts';
+import type { TokenBatch } from './model.ts';
+
+/**
+ * Everything of a batch that the computation reads, as tensors: the rest of a forward pass depends on nothing but these
+ * and the weights. N = rows * length, M = image tokens.
+ */
+export interface BatchTensors {
+  readonly rows: number;
+  readonly length: number;
+  /** [N] int32; 0 at image tokens, whose embedding is not used. */
+  readonly ids: tf.Tensor1D;
+  /** [N] int32: number of real tokens before this one in its row. */
+  readonly positions: tf.Tensor1D;
+  /** [rows, 1, 1, length]: 1 for real tokens. */
+  readonly keys: tf.Tensor4D;
+  /** Null in a batch without images. `at` [M] int32: flat positions; `text` [N, 1]: 0 there and 1 elsewhere. */
+  readonly images: { readonly at: tf.Tensor1D; readonly text: tf.Tensor2D } | null;
+}
+
+/** Where loss is taken: flat positions [T] of the states that predict, and the tokens [T] they should predict. */
+export interface Targets {
+  readonly at: tf.Tensor1D;
+  readonly labels: tf.Tensor1D;
+}
+
+/** What a batch may hold for a given model. */
+export interface BatchLimits {
+  readonly imageToken: number;
+  readonly tokensPerImage: number;
+  readonly vocabulary: number;
+  readonly contextLength: number;
+}
+
+/**
+ * Checks a batch and puts it into the engine. `BadConfig` when its sizes do not fit together, a token is unknown, a row
+ * is too long, or the image tokens do not match the images.
+ */
+export function batchTensors(batch: TokenBatch, images: number, limits: BatchLimits): BatchTensors {
+  const { rows, length, inputIds, attentionMask } = batch;
+  const bad = (problem: string, next: string): never => {
+    throw new LiloraError('BadConfig', `Batch of ${rows} × ${length} tokens: ${problem}. ${next}.`);
+  };
+  const size = rows * length;
+  if (size === 0 || inputIds.length !== size || attentionMask.length !== size) {
+    bad(`${inputIds.length} ids and ${attentionMask.length} mask entries`, 'Both must be rows * length');
+  }
+  const ids = inputIds.slice();
+  const positions = new Int32Array(size);
+  const imageAt: number[] = [];
+  const text = new Float32Array(size).fill(1);
+  for (let row = 0; row < rows; row++) {
+    let seen = 0;
+    for (let at = row * length; at < (row + 1) * length; at++) {
+      if (ids[at] === limits.imageToken) {
+        imageAt.push(at);
+        ids[at] = 0;
+        text[at] = 0;
+      } else if (ids[at]! < 0 || ids[at]! >= limits.vocabulary) {
+        bad(`token ${ids[at]} in row ${row} is not in 0..${limits.vocabulary - 1}`, 'Use the tokenizer of this model');
+      }
+      // transformers: cumulative sum of the mask minus one; padding never counts.
+      if (attentionMask[at]) positions[at] = seen++;
+    }
+    if (seen === 0) bad(`row ${row} is all padding`, 'Leave the row out');
+    if (seen > limits.contextLength) {
+      bad(`row ${row} has ${seen} tokens and the model takes ${limits.contextLength}`, 'Shorten or drop the sample');
+    }
+  }
+  if (imageAt.length !== images * limits.tokensPerImage) {
+    const wanted = `${images} images need ${images * limits.tokensPerImage}`;
+    bad(`${imageAt.length} image tokens, but ${wanted}`, 'Expand every image marker to the features of one image');
+  }
+  return {
+    rows,
+    length,
+    ids: tf.tensor1d(ids, 'int32'),
+    positions: tf.tensor1d(positions, 'int32'),
+    keys: tf.tensor4d(Float32Array.from(attentionMask), [rows, 1, 1, length]),
+    images: imageAt.length > 0 ? { at: tf.tensor1d(imageAt, 'int32'), text: tf.tensor2d(text, [size, 1]) } : null,
+  };
+}
+
+/** The targets of a batch: position i of a row predicts token i + 1 unless its label is −100. */
+export function batchTargets(batch: TokenBatch): Targets {
+  const { rows, length, labels } = batch;
+  if (labels?.length !== rows * length) {
+    throw new LiloraError('BadConfig', `A loss over ${rows} × ${length} tokens needs as many labels. Add them.`);
+  }
+  const at: number[] = [];
+  for (let i = 0; i < labels.length - 1; i++) if ((i + 1) % length !== 0 && labels[i + 1] !== -100) at.push(i);
+  if (at.length === 0) {
+    throw new LiloraError('BadConfig', 'No token of this batch carries loss. Drop samples without an answer.');
+  }
+  const wanted = Int32Array.from(at, (i) => labels[i + 1]!);
+  return { at: tf.tensor1d(at, 'int32'), labels: tf.tensor1d(wanted, 'int32') };
+}
+
+/** The same rows with all padding on the left, without columns that are padding in every row. */
+export function padLeft(batch: TokenBatch, padToken: number): TokenBatch {
+  const { rows, length, inputIds, attentionMask } = batch;
+  const real = Array.from({ length: rows }, (_, row) => {
+    const at = Array.from({ length }, (_, i) => row * length + i);
+    return at.filter((i) => attentionMask[i]).map((i) => inputIds[i]!);
+  });
+  const longest = Math.max(...real.map((ids) => ids.length));
+  const ids = new Int32Array(rows * longest).fill(padToken);
+  const mask = new Int32Array(rows * longest);
+  for (const [row, tokens] of real.entries()) {
+    ids.set(tokens, (row + 1) * longest - tokens.length);
+    mask.fill(1, (row + 1) * longest - tokens.length, (row + 1) * longest);
+  }
+  return { rows, length: longest, inputIds: ids, attentionMask: mask };
+}

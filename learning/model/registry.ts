@@ -1,0 +1,97 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { LiloraError } from '../../core/errors.ts';
+import { parseJson } from '../../core/json.ts';
+import { modelDigest } from './digest.ts';
+import { llava } from './llava/index.ts';
+import type { BaseModel } from './model.ts';
+import { readWeights, type Shapes, type Weights } from './weights.ts';
+
+/** One family of base models: how its configuration is read, which weights it has, how it computes. */
+export interface Family<Config> {
+  /** `model_type` of `config.json`. */
+  readonly name: string;
+  /** Checks and completes the configuration; `BadModel` for what the family does not compute. */
+  config(json: unknown, generation: unknown, file: string): Config;
+  /** Every weight a folder must hold. */
+  shapes(config: Config): Shapes;
+  /** Weights of `shapes` that no computation reads. */
+  unused(name: string, config: Config): boolean;
+  /** Weights beyond `shapes` that a folder may hold. */
+  allowed(name: string, config: Config): boolean;
+  /** A model on weights that the caller owns. */
+  build(config: Config, weights: Weights, digest: string): BaseModel;
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: the configuration type belongs to each family alone.
+type AnyFamily = Family<any>;
+
+/** One line per family. */
+const FAMILIES: readonly AnyFamily[] = [llava];
+
+/** A checked configuration together with its family. */
+export interface ModelDefinition {
+  readonly family: AnyFamily;
+  readonly config: unknown;
+  /** Canonical name → shape of every weight. */
+  readonly shapes: Shapes;
+}
+
+/**
+ * Reads a parsed `config.json` (and `generation_config.json`, where there is one).
+ * @param file path of `config.json` for messages
+ */
+export function defineModel(json: unknown, generation?: unknown, file = 'config.json'): ModelDefinition {
+  const type = (json as { model_type?: unknown } | null)?.model_type;
+  const family = FAMILIES.find(({ name }) => name === type);
+  if (!family) {
+    const known = FAMILIES.map(({ name }) => name).join(', ');
+    throw new LiloraError('BadModel', `${file}: model_type is ${JSON.stringify(type)}. Supported: ${known}.`);
+  }
+  const config = family.config(json, generation, file);
+  return { family, config, shapes: family.shapes(config) };
+}
+
+/**
+ * A model on weights that the caller makes, owns, trains (`tf.Variable`) and disposes. Gradients flow to every weight
+ * that the features and the loss depend on; the tower is part of them when the caller differentiates `encodeImages`.
+ */
+export function buildModel(definition: ModelDefinition, weights: Weights): BaseModel {
+  return definition.family.build(definition.config, weights, '');
+}
+
+/** Reads `config.json` and `generation_config.json` of a model folder. */
+export async function readDefinition(folder: string): Promise<ModelDefinition> {
+  const path = join(folder, 'config.json');
+  const config = await readJson(path);
+  if (config === undefined) throw new LiloraError('BadModel', `${path}: no such file. Check the model folder.`);
+  return defineModel(config, await readJson(join(folder, 'generation_config.json')), path);
+}
+
+/** Loads a base model from a folder in the Hugging Face layout. `dispose` frees its weights. */
+export async function loadModel(folder: string): Promise<BaseModel> {
+  const { family, config, shapes } = await readDefinition(folder);
+  const digest = await modelDigest(folder);
+  const weights = await readWeights(
+    folder,
+    shapes,
+    (name) => family.unused(name, config),
+    (name) => family.allowed(name, config),
+  );
+  const model = family.build(config, weights.get, digest);
+  const free = model.dispose.bind(model);
+  model.dispose = () => {
+    free();
+    weights.dispose();
+  };
+  return model;
+}
+
+async function readJson(path: string): Promise<unknown> {
+  try {
+    return parseJson(await readFile(path), path, { errorName: 'BadModel' });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,107 @@
+import * as tf from '@tensorflow/tfjs';
+import { LiloraError } from '../../core/errors.ts';
+import type { TensorMap } from '../../core/host-tensor.ts';
+import { openModelTensors } from '../../core/model-tensors.ts';
+
+/** Weights by canonical name: the parameter path that transformers 5 has in memory, such as `lm_head.weight`. */
+export type Weights = (name: string) => tf.Tensor;
+
+/** Canonical name → shape, in the order of computation. */
+export type Shapes = ReadonlyMap<string, readonly number[]>;
+
+/** Buffers that old checkpoints carry along; they are computed, not read. */
+const BUFFERS = /(\.rotary_emb\.inv_freq|\.embeddings\.position_ids)$/;
+
+/**
+ * The canonical name of a tensor in a file. Known layouts: hub checkpoints and transformers 4
+ * (`language_model.model.…`, `language_model.lm_head.…`, `vision_tower.vision_model.…`), the same without
+ * `vision_model` (as transformers 5 saves), and the names in memory.
+ */
+export function canonicalName(name: string): string {
+  if (name.startsWith('language_model.lm_head.')) return name.slice('language_model.'.length);
+  const full = /^(vision_tower|multi_modal_projector|language_model)\./.test(name) ? `model.${name}` : name;
+  return full
+    .replace(/^model\.language_model\.model\./, 'model.language_model.')
+    .replace(/^model\.vision_tower\.vision_model\./, 'model.vision_tower.');
+}
+
+/** The name in hub checkpoints of a canonical name: what every version of transformers reads. */
+export function hubName(name: string): string {
+  if (name.startsWith('lm_head.')) return `language_model.${name}`;
+  return name
+    .replace(/^model\.language_model\./, 'language_model.model.')
+    .replace(/^model\.vision_tower\./, 'vision_tower.vision_model.')
+    .replace(/^model\.multi_modal_projector\./, 'multi_modal_projector.');
+}
+
+/** All weights under their names in hub checkpoints, ready for `writeSafetensors` to `model.safetensors`. */
+export function toHubNames(tensors: TensorMap): TensorMap {
+  return new Map([...tensors].map(([name, tensor]) => [hubName(name), tensor]));
+}
+
+/** Weights on the engine under a common owner. */
+export class WeightSet {
+  private readonly tensors: Map<string, tf.Tensor>;
+
+  constructor(tensors: Map<string, tf.Tensor>) {
+    this.tensors = tensors;
+  }
+
+  readonly get: Weights = (name) => {
+    const tensor = this.tensors.get(name);
+    if (!tensor) throw new LiloraError('BadModel', `No weight ${JSON.stringify(name)} was given. Add it.`);
+    return tensor;
+  };
+
+  dispose(): void {
+    for (const tensor of this.tensors.values()) tensor.dispose();
+    this.tensors.clear();
+  }
+}
+
+/**
+ * Reads the weights of a model folder into the engine, tensor by tensor. Missing, unknown and wrongly shaped tensors
+ * are one `BadModel` that names them.
+ * @param shapes every tensor the folder must hold
+ * @param unused tensors of `shapes` that no computation reads; they are checked but not loaded
+ * @param allowed further canonical names that may be there and are not read
+ */
+export async function readWeights(
+  folder: string,
+  shapes: Shapes,
+  unused: (name: string) => boolean,
+  allowed: (name: string) => boolean,
+): Promise<WeightSet> {
+  const files = await openModelTensors(folder);
+  const loaded = new Map<string, tf.Tensor>();
+  try {
+    const places = new Map<string, string>();
+    const problems: string[] = [];
+    for (const name of files.names()) {
+      const canonical = canonicalName(name);
+      if (places.has(canonical)) problems.push(`${name} and ${places.get(canonical)} are the same weight`);
+      const shape = shapes.get(canonical);
+      if (!shape && !allowed(canonical) && !BUFFERS.test(name)) problems.push(`${name} is not part of this model`);
+      const found = files.info(name).shape;
+      if (shape && shape.join() !== found.join()) problems.push(`${name} is [${found}], but [${shape}] is needed`);
+      places.set(canonical, name);
+    }
+    for (const name of shapes.keys()) if (!places.has(name)) problems.push(`${name} is missing`);
+    if (problems.length > 0) {
+      const rest = problems.length > 5 ? ` and ${problems.length - 5} more` : '';
+      const list = problems.slice(0, 5).join('; ');
+      throw new LiloraError('BadModel', `${folder}: ${list}${rest}. Check that config.json fits the weights.`);
+    }
+    for (const [name, shape] of shapes) {
+      if (unused(name)) continue;
+      const values = await files.readFloat(places.get(name)!);
+      loaded.set(name, tf.tensor(values, [...shape]));
+    }
+    return new WeightSet(loaded);
+  } catch (error) {
+    for (const tensor of loaded.values()) tensor.dispose();
+    throw error;
+  } finally {
+    await files.close();
+  }
+}

@@ -1,0 +1,89 @@
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import * as tf from '@tensorflow/tfjs';
+import { LiloraError } from '../../core/errors.ts';
+
+export type EngineName = 'tensorflow' | 'cpu';
+
+/** Which engine computes, and why this one. Recorded with every run. */
+export interface Engine {
+  /** `tensorflow`: the native library. `cpu`: plain JavaScript, for tests and where the addon is missing. */
+  readonly name: EngineName;
+  readonly device: 'gpu' | 'cpu';
+  /** Of TensorFlow.js, and of TensorFlow where it computes. */
+  readonly version: string;
+  readonly why: string;
+}
+
+export interface EngineOptions {
+  /** Threads of one operation, and operations side by side. Default: as many as there are cores. */
+  readonly threads?: number;
+}
+
+const require = createRequire(import.meta.url);
+let addon: { engine?: Engine; problem?: string } | undefined;
+
+/**
+ * Starts the best engine that works here, or exactly the one asked for (`BadConfig` when it does not start). Safe to
+ * call again: to ask which engine runs, or to change it, when no tensors are alive. Call it before anything else
+ * computes: TensorFlow reads its settings from the environment once, when its library is loaded.
+ */
+export async function startTensors(prefer?: EngineName, options: EngineOptions = {}): Promise<Engine> {
+  // No advice about other packages on the output of this one.
+  tf.env().set('PROD', true);
+  if (prefer !== 'cpu') {
+    addon ??= loadAddon(options);
+    if (addon.engine) {
+      await tf.setBackend('tensorflow');
+      return addon.engine;
+    }
+    if (prefer === 'tensorflow') {
+      const next = 'Run `npm run setup`, which builds the addon, or choose the engine `cpu`';
+      throw new LiloraError('BadConfig', `The TensorFlow addon does not start: ${addon.problem}. ${next}.`);
+    }
+  }
+  await tf.setBackend('cpu');
+  const why = prefer === 'cpu' ? 'asked for' : `the TensorFlow addon does not start: ${addon?.problem}`;
+  return { name: 'cpu', device: 'cpu', version: `tfjs ${tf.version_core}`, why };
+}
+
+function loadAddon({ threads }: EngineOptions): { engine?: Engine; problem?: string } {
+  setEnvironment(threads);
+  const compat = fileURLToPath(new URL('../../infra/setup/node-compat.cjs', import.meta.url));
+  try {
+    // Node 23 dropped functions of `util` that the addon's JavaScript calls.
+    if (Number(process.versions.node.split('.')[0]) >= 23 && existsSync(compat)) require(compat);
+    require('@tensorflow/tfjs-node-gpu');
+    const backend = tf.findBackend('tensorflow') as unknown as NativeBackend | null;
+    if (!backend) return { problem: 'it registered no back end' };
+    const device = backend.isUsingGpuDevice ? 'gpu' : 'cpu';
+    const version = `tfjs ${tf.version_core}, TensorFlow ${backend.binding.TF_Version}`;
+    const why = device === 'gpu' ? 'the addon found a GPU' : 'the addon is there, but no GPU that it can use';
+    return { engine: { name: 'tensorflow', device, version, why } };
+  } catch (error) {
+    return {
+      problem: String((error as Error).message)
+        .split('\n')[0]!
+        .trim(),
+    };
+  }
+}
+
+interface NativeBackend {
+  readonly isUsingGpuDevice: boolean;
+  readonly binding: { readonly TF_Version: string };
+}
+
+/** Settings that TensorFlow reads when it is loaded; what the user has set stays. */
+function setEnvironment(threads: number | undefined): void {
+  const settings: Record<string, string | undefined> = {
+    // Errors only: the start-up notices say nothing that `device` does not say.
+    TF_CPP_MIN_LOG_LEVEL: '2',
+    // Otherwise the first process on a GPU takes all of its memory.
+    TF_FORCE_GPU_ALLOW_GROWTH: 'true',
+    TF_NUM_INTRAOP_THREADS: threads?.toString(),
+    TF_NUM_INTEROP_THREADS: threads?.toString(),
+  };
+  for (const [name, value] of Object.entries(settings)) if (value !== undefined) process.env[name] ??= value;
+}

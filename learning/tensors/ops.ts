@@ -1,0 +1,201 @@
+import * as tf from '@tensorflow/tfjs';
+
+/*
+ * The fused operations of a transformer. They run on every back end. Those with a gradient of their own take what is
+ * never trained (weights of a norm, tables, masks) outside of it, because a custom gradient computes all of its parts,
+ * also those that nobody asked for.
+ */
+
+type Saved = tf.Tensor[];
+
+/** A number so low that softmax gives exactly 0 for it, and finite, so that a row without any key stays a number. */
+const MASKED = -1e9;
+
+/**
+ * `tf.customGrad` with types: `forward` gives the value and, from dy, one gradient per input. The gradient may read only
+ * what `save` lists (others may be gone by then) and tensors that outlive the step.
+ */
+export function withGradient<T extends tf.Tensor>(
+  inputs: tf.Tensor[],
+  forward: (...args: tf.Tensor[]) => { value: T; save: tf.Tensor[]; gradient: (dy: T, saved: Saved) => tf.Tensor[] },
+): T {
+  const op = tf.customGrad((...args) => {
+    const save = args.pop() as unknown as tf.GradSaveFunc;
+    const { value, save: kept, gradient } = forward(...(args as tf.Tensor[]));
+    save(kept);
+    return { value, gradFunc: (dy: tf.Tensor, saved: Saved) => gradient(dy as T, saved) };
+  });
+  return op(...inputs) as T;
+}
+
+/** x Wᵀ + b: x [n, in], weight [out, in], bias [out]. */
+export function linear(x: tf.Tensor2D, weight: tf.Tensor, bias?: tf.Tensor): tf.Tensor2D {
+  const y = tf.matMul(x, weight, false, true) as tf.Tensor2D;
+  return bias ? (tf.add(y, bias) as tf.Tensor2D) : y;
+}
+
+/** x / √(mean x² + eps) · weight over the last axis (Zhang & Sennrich 2019). */
+export function rmsNorm<T extends tf.Tensor>(x: T, weight: tf.Tensor, eps: number): T {
+  const normal = withGradient([x], (x) => {
+    const r = tf.rsqrt(tf.add(tf.mean(tf.square(x), -1, true), eps));
+    const y = tf.mul(x, r);
+    return { value: y, save: [y, r], gradient: (dy, [y, r]) => [tf.mul(r!, tf.sub(dy, tf.mul(y!, meanOf(dy, y!))))] };
+  });
+  return tf.mul(normal, weight) as T;
+}
+
+/** (x − mean) / √(variance + eps) · weight + bias over the last axis (Ba, Kiros & Hinton 2016). */
+export function layerNorm<T extends tf.Tensor>(x: T, weight: tf.Tensor, bias: tf.Tensor, eps: number): T {
+  const normal = withGradient([x], (x) => {
+    const centred = tf.sub(x, tf.mean(x, -1, true));
+    const r = tf.rsqrt(tf.add(tf.mean(tf.square(centred), -1, true), eps));
+    const y = tf.mul(centred, r);
+    return {
+      value: y,
+      save: [y, r],
+      gradient: (dy, [y, r]) => [tf.mul(r!, tf.sub(tf.sub(dy, tf.mean(dy, -1, true)), tf.mul(y!, meanOf(dy, y!))))],
+    };
+  });
+  return tf.add(tf.mul(normal, weight), bias) as T;
+}
+
+function meanOf(a: tf.Tensor, b: tf.Tensor): tf.Tensor {
+  return tf.mean(tf.mul(a, b), -1, true);
+}
+
+/** silu(gate) · up (Shazeer 2020). */
+export function swiglu(gate: tf.Tensor2D, up: tf.Tensor2D): tf.Tensor2D {
+  return withGradient([gate, up], (gate, up) => {
+    const s = tf.sigmoid(gate);
+    const a = tf.mul(gate, s);
+    return {
+      value: tf.mul(a, up) as tf.Tensor2D,
+      save: [up, s, a],
+      gradient: (dy, [up, s, a]) => [tf.mul(tf.mul(dy, up!), tf.add(s!, tf.mul(a!, tf.sub(1, s!)))), tf.mul(dy, a!)],
+    };
+  });
+}
+
+/**
+ * Rotary position embedding (Su et al. 2021) in the half-split form of LLaMA.
+ * @param x [rows, heads, tokens, size]
+ * @param cos cosines, [rows or 1, 1, tokens, size]
+ * @param sin sines, negative in the first half of `size` and positive in the second, shape of `cos`
+ */
+export function rotary(x: tf.Tensor4D, cos: tf.Tensor, sin: tf.Tensor): tf.Tensor4D {
+  const turned = (t: tf.Tensor, sin: tf.Tensor) => {
+    const [a, b] = tf.split(t, 2, 3);
+    return tf.mul(tf.concat([b!, a!], 3), sin);
+  };
+  return withGradient([x], (x) => ({
+    value: tf.add(tf.mul(x, cos), turned(x, sin)) as tf.Tensor4D,
+    save: [cos, sin],
+    gradient: (dy, [cos, sin]) => [tf.sub(tf.mul(dy, cos!), turned(dy, sin!))],
+  }));
+}
+
+/**
+ * What is added to attention scores: 0 where a query may look, −1e9 where not.
+ * @param keys 1 for real tokens, 0 for padding, [rows, 1, 1, keys]
+ * @param causal a token does not look at later ones; queries and keys are the same tokens
+ */
+export function attentionBias(keys: tf.Tensor4D, causal: boolean): tf.Tensor4D {
+  let allowed: tf.Tensor = keys;
+  if (causal) {
+    const at = tf.range(0, keys.shape[3], 1, 'int32');
+    const seen = tf.cast(tf.greaterEqual(tf.expandDims(at, 1), tf.expandDims(at, 0)), 'float32');
+    allowed = tf.mul(keys, seen);
+  }
+  return tf.mul(tf.sub(1, allowed), MASKED) as tf.Tensor4D;
+}
+
+/**
+ * softmax(q kᵀ / √size + bias) v. Each group of heads / kvHeads query heads shares one key head (grouped-query attention).
+ * @param q [rows, heads, queries, size]
+ * @param k [rows, kvHeads, keys, size]
+ * @param v [rows, kvHeads, keys, size]
+ * @param bias [rows or 1, 1, queries or 1, keys]; null: every query sees every key
+ * @returns [rows, heads, queries, size]
+ */
+export function attention(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, bias: tf.Tensor4D | null): tf.Tensor4D {
+  const [rows, heads, queries, size] = q.shape;
+  const [, kvHeads, keys] = k.shape;
+  const factor = 1 / Math.sqrt(size);
+  // Query heads of one group lie side by side, so they become more queries of their key head.
+  const grouped: [number, number, number] = [rows, kvHeads, (heads / kvHeads) * queries];
+  return withGradient([q, k, v], (q, k, v) => {
+    const queriesOf = tf.reshape(tf.mul(q, factor), [...grouped, size]);
+    const scores = tf.reshape(tf.matMul(queriesOf, k, false, true), [rows, heads, queries, keys]);
+    const p = tf.reshape(tf.softmax(bias ? tf.add(scores, bias) : scores), [...grouped, keys]);
+    return {
+      value: tf.reshape(tf.matMul(p, v), [rows, heads, queries, size]) as tf.Tensor4D,
+      save: [queriesOf, k, v, p],
+      gradient: (dy, saved) => {
+        const [queriesOf, k, v, p] = saved as [tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor];
+        const dOut = tf.reshape(dy, [...grouped, size]);
+        const dp = tf.matMul(dOut, v, false, true);
+        const ds = tf.mul(p, tf.sub(dp, tf.sum(tf.mul(dp, p), -1, true)));
+        const dq = tf.mul(tf.reshape(tf.matMul(ds, k), q.shape), factor);
+        return [dq, tf.matMul(ds, queriesOf, true, false), tf.matMul(p, dOut, true, false)];
+      },
+    };
+  });
+}
+
+/** Rows of a matrix by number, each at most once (the gradient relies on it): x [n, width], at [m] → [m, width]. */
+export function takeRows(x: tf.Tensor2D, at: tf.Tensor1D): tf.Tensor2D {
+  const shape = x.shape;
+  return withGradient([x], (x) => ({
+    value: tf.gather(x, at) as tf.Tensor2D,
+    save: [at],
+    gradient: (dy, [at]) => [tf.scatterND(tf.expandDims(at!, 1), dy, shape)],
+  }));
+}
+
+/**
+ * x with some rows replaced: x [n, width], rows [m, width], at [m] different row numbers, keep [n, 1] with 0 at these
+ * rows and 1 elsewhere.
+ */
+export function putRows(x: tf.Tensor2D, rows: tf.Tensor2D, at: tf.Tensor1D, keep: tf.Tensor2D): tf.Tensor2D {
+  const placed = withGradient([rows], (rows) => ({
+    value: tf.scatterND(tf.expandDims(at, 1), rows, x.shape) as tf.Tensor2D,
+    save: [at],
+    gradient: (dy, [at]) => [tf.gather(dy, at!)],
+  }));
+  return tf.add(tf.mul(x, keep), placed) as tf.Tensor2D;
+}
+
+/**
+ * −log softmax(logits)[label] of every row: logits [n, classes], labels [n] of type int32 → [n]. TensorFlow has one
+ * operation that gives loss and gradient without a one-hot matrix; elsewhere the same in portable operations.
+ */
+export function crossEntropy(logits: tf.Tensor2D, labels: tf.Tensor1D): tf.Tensor1D {
+  return withGradient([logits], (z) => {
+    const { loss, slope } = tf.getBackend() === 'tensorflow' ? nativeCrossEntropy(z, labels) : portable(z, labels);
+    return { value: loss, save: [slope], gradient: (dy, [slope]) => [tf.mul(slope!, tf.expandDims(dy, 1))] };
+  });
+}
+
+function portable(z: tf.Tensor, labels: tf.Tensor1D): { loss: tf.Tensor1D; slope: tf.Tensor } {
+  const logP = tf.logSoftmax(z);
+  // A float one-hot is wrong on the wasm back end: make it of integers.
+  const hot = tf.cast(tf.oneHot(labels, z.shape[1]!), 'float32');
+  return { loss: tf.neg(tf.sum(tf.mul(logP, hot), 1)) as tf.Tensor1D, slope: tf.sub(tf.exp(logP), hot) };
+}
+
+interface NativeBackend {
+  readonly binding: { TF_ATTR_TYPE: number; TF_FLOAT: number; TF_INT32: number };
+  executeMultipleOutputs(name: string, attributes: unknown[], inputs: tf.Tensor[], outputs: number): tf.Tensor[];
+}
+
+function nativeCrossEntropy(z: tf.Tensor, labels: tf.Tensor1D): { loss: tf.Tensor1D; slope: tf.Tensor } {
+  const backend = tf.backend() as unknown as NativeBackend;
+  const { TF_ATTR_TYPE: type, TF_FLOAT, TF_INT32 } = backend.binding;
+  const attributes = [
+    { name: 'T', type, value: TF_FLOAT },
+    { name: 'Tlabels', type, value: TF_INT32 },
+  ];
+  const name = 'SparseSoftmaxCrossEntropyWithLogits';
+  const [loss, slope] = backend.executeMultipleOutputs(name, attributes, [z, labels], 2);
+  return { loss: loss as tf.Tensor1D, slope: slope! };
+}
