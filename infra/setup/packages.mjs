@@ -1,0 +1,33 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+/**
+ * Does node_modules hold what package-lock.json names? npm writes the tree that it installed to node_modules/.package-lock.json.
+ * @param {string} root
+ * @returns {boolean}
+ */
+export function packagesInstalled(root) {
+  const wanted = packagesOf(join(root, 'package-lock.json'));
+  const present = packagesOf(join(root, 'node_modules', '.package-lock.json'));
+  if (!wanted || !present) return false;
+  for (const [path, entry] of Object.entries(wanted)) {
+    if (path === '') continue;
+    const found = present[path];
+    if (found === undefined) {
+      // Optional packages of other platforms are not installed.
+      if (entry.optional || entry.devOptional || entry.peer) continue;
+      return false;
+    }
+    if (found.version !== entry.version || found.integrity !== entry.integrity) return false;
+  }
+  return Object.keys(present).every((path) => wanted[path] !== undefined);
+}
+
+/** @param {string} path @returns {Record<string, any> | undefined} */
+function packagesOf(path) {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8')).packages;
+  } catch {
+    return undefined;
+  }
+}
