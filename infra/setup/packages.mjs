@@ -15,7 +15,7 @@ export function packagesInstalled(root) {
     const found = present[path];
     if (found === undefined) {
       // Optional packages of other platforms are not installed.
-      if (entry.optional || entry.devOptional || entry.peer) continue;
+      if (entry.optional || entry.devOptional) continue;
       return false;
     }
     if (found.version !== entry.version || found.integrity !== entry.integrity) return false;
