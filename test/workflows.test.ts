@@ -3,6 +3,7 @@ import { WorkflowUpdateFailedError } from '@temporalio/client';
 import { Worker } from '@temporalio/worker';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { DataActivities } from '../activities/data.ts';
+import { namedFailures } from '../activities/failures.ts';
 import type { GpuActivities } from '../activities/gpu.ts';
 import { LiloraError } from '../core/errors.ts';
 import { connectWorker, ensureSearchAttributes, loadSettings } from '../workers/config.ts';
@@ -139,14 +140,15 @@ async function withStream(
   const settings = loadSettings(servers.env);
   const connection = await connectWorker(settings);
   await ensureSearchAttributes(connection, 'default');
+  const interceptors = { activity: [namedFailures] };
   const workers = await Promise.all([
     Worker.create({
       connection,
       taskQueue: QUEUES.orchestrator,
       workflowsPath: fileURLToPath(new URL('../workflows/index.ts', import.meta.url)),
     }),
-    Worker.create({ connection, taskQueue: QUEUES.data, activities: data }),
-    Worker.create({ connection, taskQueue: `${QUEUES.gpu}-${name}`, activities: gpu }),
+    Worker.create({ connection, taskQueue: QUEUES.data, activities: data, interceptors }),
+    Worker.create({ connection, taskQueue: `${QUEUES.gpu}-${name}`, activities: gpu, interceptors }),
   ]);
   const running = Promise.all(workers.map((worker) => worker.run()));
   const handle = await servers.client.workflow.start('stream', {

@@ -1,5 +1,6 @@
 import { Worker } from '@temporalio/worker';
 import type { GpuContext } from '../activities/context.ts';
+import { namedFailures } from '../activities/failures.ts';
 import { createGpuActivities } from '../activities/gpu.ts';
 import { DEFAULTS } from '../core/defaults.ts';
 import { QUEUES } from '../workflows/contract.ts';
@@ -33,6 +34,7 @@ export async function runGpuWorker(settings: Settings, options: GpuWorkerOptions
       namespace: settings.namespace,
       taskQueue: options.queue ?? QUEUES.gpu,
       activities: idle.watch(createGpuActivities(context)),
+      interceptors: { activity: [namedFailures] },
       maxConcurrentActivityTaskExecutions: 1,
       shutdownGraceTime: `${DEFAULTS['worker.shutdownGraceSeconds'].value}s`,
     });

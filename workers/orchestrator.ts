@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { Worker } from '@temporalio/worker';
 import { createDataActivities } from '../activities/data.ts';
+import { namedFailures } from '../activities/failures.ts';
 import { DEFAULTS } from '../core/defaults.ts';
 import { QUEUES } from '../workflows/contract.ts';
 import { connectWorker, ensureSearchAttributes, type Settings } from './config.ts';
@@ -30,6 +31,7 @@ export async function runOrchestrator(
       ...common,
       taskQueue: QUEUES.data,
       activities: createDataActivities(await dataContext(settings)),
+      interceptors: { activity: [namedFailures] },
     });
     void untilStopped(options.signal).then((why) => {
       log.info({ why }, 'orchestrator stops');

@@ -22,7 +22,11 @@ export class Features {
   }
 
   /** Computes what is missing. `images` are encoded files by digest; `onProgress` hears of every batch. */
-  async prepare(images: ReadonlyMap<string, Uint8Array>, onProgress: (done: number, of: number) => void, signal: AbortSignal): Promise<void> {
+  async prepare(
+    images: ReadonlyMap<string, Uint8Array>,
+    onProgress: (done: number, of: number) => void,
+    signal: AbortSignal,
+  ): Promise<void> {
     const missing = [...images].filter(([digest]) => !this.known.has(digest));
     for (let start = 0; start < missing.length; start += BATCH) {
       signal.throwIfAborted();
@@ -31,14 +35,14 @@ export class Features {
       const { height, width } = this.processor.imageSize;
       const features = tf.tidy(() => {
         const all = new Float32Array(pixels.length * pixels[0]!.length);
-        pixels.forEach((values, i) => all.set(values, i * values.length));
+        for (const [i, values] of pixels.entries()) all.set(values, i * values.length);
         return this.model.encodeImages(tf.tensor4d(all, [pixels.length, 3, height, width]));
       });
       const values = features.dataSync() as Float32Array;
       this.shape = [features.shape[1], features.shape[2]];
       features.dispose();
       const size = this.shape[0] * this.shape[1];
-      batch.forEach(([digest], i) => this.known.set(digest, values.slice(i * size, (i + 1) * size)));
+      for (const [i, [digest]] of batch.entries()) this.known.set(digest, values.slice(i * size, (i + 1) * size));
       onProgress(Math.min(start + BATCH, missing.length), missing.length);
     }
   }
@@ -49,7 +53,11 @@ export class Features {
     const all = new Float32Array(digests.length * tokens * width);
     digests.forEach((digest, i) => {
       const values = this.known.get(digest);
-      if (!values) throw new LiloraError('IntegrityError', `Image ${digest} is not in the prepared data. Submit the dataset again.`);
+      if (!values)
+        throw new LiloraError(
+          'IntegrityError',
+          `Image ${digest} is not in the prepared data. Submit the dataset again.`,
+        );
       all.set(values, i * tokens * width);
     });
     return tf.tensor3d(all, [digests.length, tokens, width]);
