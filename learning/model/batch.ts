@@ -60,6 +60,9 @@ export function batchTensors(batch: TokenBatch, images: number, limits: BatchLim
       } else if (ids[at]! < 0 || ids[at]! >= limits.vocabulary) {
         bad(`token ${ids[at]} in row ${row} is not in 0..${limits.vocabulary - 1}`, 'Use the tokenizer of this model');
       }
+      if (attentionMask[at] !== 0 && attentionMask[at] !== 1) {
+        bad(`mask entry ${attentionMask[at]} in row ${row}`, 'Use 1 for real tokens and 0 for padding');
+      }
       // transformers: cumulative sum of the mask minus one; padding never counts.
       if (attentionMask[at]) positions[at] = seen++;
     }

@@ -1,4 +1,4 @@
-import { readdir } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { sha256, sha256File } from '../../core/digest.ts';
 import { LiloraError } from '../../core/errors.ts';
@@ -8,12 +8,13 @@ import { LiloraError } from '../../core/errors.ts';
  * as `sha256sum` prints them. Only files directly in the folder count; hidden ones do not.
  */
 export async function modelDigest(folder: string): Promise<string> {
-  const entries = await readdir(folder, { withFileTypes: true }).catch((error: NodeJS.ErrnoException) => {
+  const found = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
     throw new LiloraError('BadModel', `${folder}: ${error.code}. Check the path of the model folder.`, {
       cause: error,
     });
   });
-  const names = entries.filter((entry) => !entry.isDirectory() && !entry.name.startsWith('.')).map(({ name }) => name);
+  const names: string[] = [];
+  for (const name of found) if (!name.startsWith('.') && (await stat(join(folder, name))).isFile()) names.push(name);
   names.sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
   const lines: string[] = [];
   for (const name of names) lines.push(`${await sha256File(join(folder, name))}  ${name}\n`);

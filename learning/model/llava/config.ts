@@ -16,7 +16,11 @@ export interface LlavaConfig {
   readonly padToken: number;
 }
 
+// Bounds far above any real model, so that a damaged file cannot ask for absurd tables.
 const size = z.int().positive().max(1_000_000);
+const depth = z.int().positive().max(1000);
+const context = z.int().positive().max(131_072);
+const headWidth = z.int().positive().max(1024);
 const eps = z.number().positive().max(1);
 const token = z.int().min(0).max(10_000_000);
 const tokens = z.union([token, z.array(token)]).nullish();
@@ -34,12 +38,12 @@ const text = z.looseObject({
   vocab_size: size.default(32000),
   hidden_size: size.default(4096),
   intermediate_size: size.default(11008),
-  num_hidden_layers: size.default(32),
+  num_hidden_layers: depth.default(32),
   num_attention_heads: size.default(32),
   num_key_value_heads: size.nullish(),
-  head_dim: size.nullish(),
+  head_dim: headWidth.nullish(),
   hidden_act: z.literal('silu').default('silu'),
-  max_position_embeddings: size.default(2048),
+  max_position_embeddings: context.default(2048),
   rms_norm_eps: eps.default(1e-6),
   attention_bias: z.boolean().default(false),
   mlp_bias: z.boolean().default(false),
@@ -56,7 +60,7 @@ const vision = z.looseObject({
   model_type: z.literal('clip_vision_model').default('clip_vision_model'),
   hidden_size: size.default(768),
   intermediate_size: size.default(3072),
-  num_hidden_layers: size.default(12),
+  num_hidden_layers: depth.default(12),
   num_attention_heads: size.default(12),
   num_channels: z.literal(3).default(3),
   image_size: size.default(224),
@@ -111,8 +115,11 @@ export function llavaConfig(json: unknown, generation: unknown, file: string): L
   }
   const kvHeads = t.num_key_value_heads ?? t.num_attention_heads;
   const headSize = t.head_dim ?? t.hidden_size / t.num_attention_heads;
-  if (t.num_attention_heads % kvHeads !== 0 || headSize % 2 !== 0) {
-    bad('text_config: the heads must be a multiple of the key-value heads, and their size even', 'Correct the sizes');
+  if (t.num_attention_heads % kvHeads !== 0 || headSize % 2 !== 0 || headSize > 1024) {
+    bad(
+      'text_config: the heads must be a multiple of the key-value heads, and their size even and at most 1024',
+      'Correct the sizes',
+    );
   }
   const layers = featureLayers(config.vision_feature_layer, v.num_hidden_layers);
   if (layers === null) bad(`vision_feature_layer ${config.vision_feature_layer} is out of range`, 'Correct it');
