@@ -1,0 +1,43 @@
+import { describe, expect, it } from 'vitest';
+import { markdown, modelCard } from './card.ts';
+import { exampleView, NASTY, nastyView } from './example-view.ts';
+
+describe('the model card', () => {
+  it('has the fields that hubs read', () => {
+    const card = modelCard(exampleView());
+    const head = card.split('---\n')[1]!;
+    for (const line of [
+      'library_name: peft',
+      'base_model_relation: adapter',
+      'pipeline_tag: image-text-to-text',
+      'datasets:',
+      'model-index:',
+    ])
+      expect(head).toContain(line);
+    expect(head).toMatch(/value: 91\.5/);
+  });
+
+  it.each(NASTY)('keeps hostile text out of its head and its markup: %j', (text) => {
+    const card = modelCard(nastyView(text));
+    const lines = card.split('\n');
+    const end = lines.indexOf('---', 1);
+    for (const line of lines.slice(1, end))
+      expect(line).toMatch(/^ *(?:- )?(?:[a-z_-]+: ?)?(?:"(?:[^"\\]|\\.)*"|[A-Za-z0-9_. -]*)$/);
+    const rest = lines
+      .slice(end + 1)
+      .join('\n')
+      .replace(/```[\s\S]*?```/g, '')
+      .replace(/`[^`\n]*`/g, '');
+    expect(rest).not.toMatch(/<[a-z/!]/i);
+    expect(rest).not.toMatch(/[^\\]\]\(/);
+    const columns = rest
+      .split('\n')
+      .filter((line) => line.startsWith('| '))
+      .map((line) => line.replace(/\\\|/g, '').split('|').length);
+    expect(new Set(columns.slice(0, 4)).size).toBe(1);
+  });
+
+  it('escapes Markdown', () => {
+    expect(markdown('a|b *c* <d> [e](f)\n# g')).toBe('a\\|b \\*c\\* &lt;d&gt; \\[e\\]\\(f\\) \\# g');
+  });
+});

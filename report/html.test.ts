@@ -1,0 +1,88 @@
+import { describe, expect, it } from 'vitest';
+import { exampleView, NASTY, nastyView } from './example-view.ts';
+import { fixed } from './generation-view.ts';
+import { generationReport } from './html.ts';
+import { escapeHtml } from './markup.ts';
+
+/** Every tag and attribute of a page, by a small strict reader: it fails on anything that is not well formed. */
+function elements(page: string): Array<{ name: string; attributes: Record<string, string> }> {
+  const found: Array<{ name: string; attributes: Record<string, string> }> = [];
+  const open: string[] = [];
+  const VOID = new Set(['meta', 'img', 'br', 'line', 'path']);
+  const tag =
+    /<(?:!doctype html|style>[\s\S]*?<\/style|(\/)?([a-z][a-z0-9]*)((?:\s+[a-z0-9-]+="[^"<>]*"|\s+[a-zA-Z]+="[^"<>]*")*)\s*(\/)?)>/gi;
+  const rest = page.replace(tag, (_, closing, name, attributes, self) => {
+    if (!name) return '';
+    if (closing) expect(open.pop(), `</${name}>`).toBe(name);
+    else {
+      const list = [...(attributes ?? '').matchAll(/([a-zA-Z0-9-]+)="([^"]*)"/g)].map((m) => [m[1], m[2]]);
+      found.push({ name, attributes: Object.fromEntries(list) });
+      if (!self && !VOID.has(name)) open.push(name);
+    }
+    return '';
+  });
+  expect(open).toEqual([]);
+  expect(rest, 'text between the tags').not.toMatch(/[<>]/);
+  return found;
+}
+
+describe('the HTML report', () => {
+  it('is well formed and needs nothing from outside', () => {
+    const page = generationReport(exampleView());
+    const found = elements(page);
+    expect(found.filter(({ name }) => ['script', 'link', 'iframe', 'object', 'form', 'base'].includes(name))).toEqual(
+      [],
+    );
+    for (const { attributes } of found)
+      for (const [name, value] of Object.entries(attributes)) {
+        expect(name).not.toMatch(/^on/i);
+        if (name === 'src' || name === 'href') expect(value).toMatch(/^data:image\//);
+      }
+    expect(page).not.toMatch(/url\(|@import/);
+  });
+
+  it.each(NASTY)('shows hostile text as text: %j', (text) => {
+    const clean = elements(generationReport(nastyView('x'))).map(({ name }) => name);
+    const page = generationReport(nastyView(text));
+    expect(elements(page).map(({ name }) => name)).toEqual(clean);
+    expect(page).toContain(escapeHtml(text));
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: none may be left
+    expect(page).not.toMatch(/[\u0000\u001b\u202e]/);
+  });
+
+  it('shows every score, every metric with its meaning, the gate, the answers and the digests', () => {
+    const view = exampleView();
+    const text = generationReport(view).replace(/<[^>]*>/g, ' ');
+    for (const row of [view.matrix.zeroShot, ...view.matrix.rows])
+      for (const score of row) expect(text).toContain(fixed(score));
+    for (const meaning of [
+      'Backward transfer',
+      'Forgetting',
+      'Instruction following',
+      'over-budget',
+      'consolidated 0.5',
+    ])
+      expect(text).toContain(meaning);
+    for (const { answer } of view.tasks[0]!.predictions) expect(text).toContain(answer);
+    for (const { sha256 } of view.files) expect(text).toContain(sha256);
+  });
+
+  it('lives with a first generation: no metrics, no engine, no curve, no predictions', () => {
+    const view = exampleView();
+    const [task] = view.tasks;
+    const page = generationReport({
+      ...view,
+      parent: null,
+      tasks: [{ ...task!, predictions: [] }],
+      matrix: { tasks: [task!.task], zeroShot: [5], rows: [[60]] },
+      metrics: { AP: 60, BWT: null },
+      losses: [{ task: task!.task, points: [] }],
+      parameters: null,
+      engine: null,
+      workflow: null,
+    });
+    elements(page);
+    expect(page).toContain('–');
+    expect(page).not.toMatch(/NaN|undefined|null/);
+  });
+});
