@@ -4,3 +4,4 @@ export function lock(
   options?: { onWait?: (pid: number) => void; pollMs?: number },
 ): Promise<() => void>;
 export function alive(pid: number): boolean;
+export function sweep(cache: string): void;

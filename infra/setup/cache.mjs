@@ -40,6 +40,17 @@ export async function place(folder, make) {
 }
 
 /**
+ * Removes the drafts of processes that are gone. (What a killed set-up had started may write on for a while.)
+ * @param {string} cache
+ */
+export function sweep(cache) {
+  for (const name of readdirSync(cache)) {
+    const pid = name.split(DRAFT)[1];
+    if (pid !== undefined && !alive(Number(pid))) rmSync(join(cache, name), { recursive: true, force: true });
+  }
+}
+
+/**
  * Takes the lock of a cache, so that two set-ups at once do not build the same thing. A lock whose process is gone is taken over.
  * @param {string} path the lock file
  * @param {{onWait?: (pid: number) => void, pollMs?: number}} options

@@ -1,10 +1,10 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { alive, lock, place } from './cache.mjs';
+import { alive, lock, place, sweep } from './cache.mjs';
 import { forgetFailure, recentFailure, rememberFailure } from './failures.mjs';
 
 let folder: string;
@@ -54,6 +54,17 @@ describe('place', () => {
     await place(target, async (draft) => writeFileSync(join(draft, 'whole'), ''));
     expect(readdirSync(folder)).toEqual(['part-1']);
     expect(readdirSync(target)).toEqual(['whole']);
+  });
+});
+
+describe('sweep', () => {
+  it('removes drafts of processes that are gone, and nothing else', async () => {
+    const { child, ended } = other('');
+    await ended;
+    for (const name of ['part-1', `part-2.draft-${child.pid}`, `part-3.draft-${process.pid}`])
+      mkdirSync(join(folder, name));
+    sweep(folder);
+    expect(readdirSync(folder).sort()).toEqual(['part-1', `part-3.draft-${process.pid}`]);
   });
 });
 

@@ -5,7 +5,8 @@ import { cacheRoot, ROOT, temporalFolder, versitygwFolder, which } from './place
 import { installedAddon } from './tensorflow.mjs';
 import { VERSITYGW_VERSION } from './versions.mjs';
 
-const SETUP = 'node infra/setup/main.mjs';
+/** Named parts are tried even when they failed a short while ago. */
+const setup = (/** @type {string} */ part) => `node infra/setup/main.mjs --only ${part}`;
 
 /**
  * What this machine is, as far as the choice depends on it. Tests give their own.
@@ -72,11 +73,15 @@ export function addonPlan(world) {
   const lacks = [];
   const why = 'the TensorFlow addon is compiled on this machine';
   if (!find(world, world.env.CXX || 'g++')) {
-    lacks.push({ what: 'a C++ compiler (g++)', why, mend: `sudo apt-get install -y g++ && ${SETUP}` });
+    lacks.push({ what: 'a C++ compiler (g++)', why, mend: `sudo apt-get install -y g++ && ${setup('tensors')}` });
   }
   if (!find(world, 'python3')) {
     const download = 'pip downloads the TensorFlow library (no Python runs later)';
-    lacks.push({ what: 'python3 with pip', why: download, mend: `sudo apt-get install -y python3-pip && ${SETUP}` });
+    lacks.push({
+      what: 'python3 with pip',
+      why: download,
+      mend: `sudo apt-get install -y python3-pip && ${setup('tensors')}`,
+    });
   }
   const wanted = world.env.LILORA_TENSORFLOW;
   return { variant: wanted === 'cpu' || wanted === 'gpu' ? wanted : hasNvidia(world) ? 'gpu' : 'cpu', lacks };
@@ -89,7 +94,7 @@ function chooseTensors(world, missing) {
       missing.push({
         what: 'the CUDA build of TensorFlow',
         why: 'an NVIDIA driver is here, the addon is for the CPU',
-        mend: SETUP,
+        mend: setup('tensors'),
       });
     }
     return installed.variant === 'gpu'
@@ -103,7 +108,11 @@ function chooseTensors(world, missing) {
   }
   if (lacks.length) missing.push(...lacks);
   else
-    missing.push({ what: 'the native TensorFlow addon', why: 'pure JavaScript is about 80 times slower', mend: SETUP });
+    missing.push({
+      what: 'the native TensorFlow addon',
+      why: 'pure JavaScript is about 80 times slower',
+      mend: setup('tensors'),
+    });
   return { kind: 'javascript', detail: '@tensorflow/tfjs on its pure JavaScript back end: for small tests only' };
 }
 
@@ -113,8 +122,9 @@ function chooseTemporal(world, missing) {
   const built = join(cacheRoot(world.env), temporalFolder(world.root), 'temporal-dev');
   if (world.executable(built)) return { kind: 'cached', path: built };
   const why = "the project's own server has the serverless workers and the newest Web UI";
-  if (find(world, 'go')) missing.push({ what: 'the Temporal server build', why, mend: SETUP });
-  else missing.push({ what: 'Go 1.21 or later', why, mend: `install Go (https://go.dev/dl), then: ${SETUP}` });
+  if (find(world, 'go')) missing.push({ what: 'the Temporal server build', why, mend: setup('temporal') });
+  else
+    missing.push({ what: 'Go 1.21 or later', why, mend: `install Go (https://go.dev/dl), then: ${setup('temporal')}` });
   const cli = find(world, 'temporal');
   if (cli) return { kind: 'cli', path: cli };
   if (world.exists(join(world.root, 'node_modules', '@temporalio', 'testing'))) return { kind: 'download' };
@@ -127,12 +137,12 @@ function chooseS3(world, missing) {
   const built = join(cacheRoot(world.env), versitygwFolder(), 'versitygw');
   if (world.executable(built)) return { kind: 'versitygw', path: built };
   const why = 'without an S3 server objects are kept in a plain folder of this machine';
-  if (find(world, 'go')) missing.push({ what: `versitygw ${VERSITYGW_VERSION}`, why, mend: SETUP });
+  if (find(world, 'go')) missing.push({ what: `versitygw ${VERSITYGW_VERSION}`, why, mend: setup('s3') });
   else
     missing.push({
       what: 'an S3 server',
       why,
-      mend: `install Go (https://go.dev/dl), then: ${SETUP}; or set AWS_ENDPOINT_URL_S3`,
+      mend: `install Go (https://go.dev/dl), then: ${setup('s3')}; or set AWS_ENDPOINT_URL_S3`,
     });
   return { kind: 'folder' };
 }

@@ -54,7 +54,7 @@ describe('the choice of a Temporal server', () => {
 
   it('says with one command how to get the better one', () => {
     const mends = (world: World) => choices(world).missing.map(({ mend }) => mend);
-    expect(mends(machine(TOOLS))).toContain('node infra/setup/main.mjs');
+    expect(mends(machine(TOOLS))).toContain('node infra/setup/main.mjs --only temporal');
     expect(mends(machine([])).join()).toContain('https://go.dev/dl');
     expect(
       choices(

@@ -8,7 +8,7 @@
  */
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { lock } from './cache.mjs';
+import { lock, sweep } from './cache.mjs';
 import { choices } from './choose.mjs';
 import { endCommands } from './command.mjs';
 import * as parts from './parts.mjs';
@@ -65,6 +65,7 @@ async function makeMissing(chosen, named, progress) {
   release = await lock(join(cache, 'setup.lock'), {
     onWait: (pid) => progress.warn('set-up', `another set-up is at work (process ${pid}); waiting for it`),
   });
+  sweep(cache);
   // npm ci empties node_modules, and with it goes the addon.
   const reinstall = chosen.includes(parts.packages) && !parts.packages.ready();
   const job = { progress, cache, packages: Promise.resolve() };

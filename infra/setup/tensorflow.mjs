@@ -23,15 +23,17 @@ export const STAMP = join('lib', `napi-v${NAPI_VERSION}`, 'lilora.json');
 
 /** What is taken out of the wheels: the libraries, and the C API's headers. */
 const UNPACK = `
-import re, sys, zipfile
+import os, re, sys, zipfile
 wanted = re.compile(r'''tensorflow/(libtensorflow_(cc|framework)\\.so\\.2$|include/(tensorflow/c/|(tensorflow/core|tsl)/platform/ctstring|xla/tsl/c/))
   |nvidia/.*\\.so|nvidia/cuda_nvcc/''', re.X)
 target = sys.argv[1]
 for path in sys.argv[2:]:
     with zipfile.ZipFile(path) as wheel:
-        for name in wheel.namelist():
-            if wanted.match(name) and '..' not in name.split('/'):
-                wheel.extract(name, target)
+        for entry in wheel.infolist():
+            if wanted.match(entry.filename) and '..' not in entry.filename.split('/'):
+                path = wheel.extract(entry, target)
+                if entry.external_attr >> 16 & 0o100:
+                    os.chmod(path, 0o755)
 `;
 
 /**
