@@ -84,13 +84,19 @@ function training({ losses, training: settings, seed }: GenerationView): Html {
   return html`<section><h2>Training</h2><p class="soft">${list}</p><div class="curves">${losses.map(lossFigure)}</div></section>`;
 }
 
+/** Right or wrong in a word; scores between, as captions have, as they are. */
+function verdict(score: number): Html {
+  if (score > 0 && score < 1) return html`<span class="soft">scored ${fixed(100 * score)}</span>`;
+  return score >= 1 ? html`<span class="good">✓ right</span>` : html`<span class="bad">✗ wrong</span>`;
+}
+
 /** The only pictures that a report takes. */
 const PICTURE = /^data:image\/(?:png|jpeg|webp);base64,[A-Za-z0-9+/]+=*$/;
 
 function predictions({ tasks }: GenerationView): Html {
   const answer = (p: PredictionView) => html`<li class="${p.score >= 0.5 ? 'right' : 'wrong'}">
 ${p.image && PICTURE.test(p.image) ? html`<img src="${p.image}" alt="">` : ''}<div>${p.prompt && html`<p class="soft">${p.prompt}</p>`}
-<p><span class="${p.score >= 0.5 ? 'good' : 'bad'}">${p.score >= 0.5 ? '✓' : '✗'} ${p.score >= 0.5 ? 'right' : 'wrong'}</span> ${p.answer === '' ? html`<em>(empty answer)</em>` : html`<strong>${p.answer}</strong>`}</p>
+<p>${verdict(p.score)} ${p.answer === '' ? html`<em>(empty answer)</em>` : html`<strong>${p.answer}</strong>`}</p>
 <p class="soft">expected ${p.references.slice(0, 3).join(' or ')} · <span class="mono">${p.id}</span></p></div></li>`;
   const shown = tasks.filter((task) => task.predictions.length > 0);
   if (shown.length === 0) return html``;

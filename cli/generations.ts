@@ -1,0 +1,45 @@
+import { readEvaluation } from '../activities/evaluation-file.ts';
+import { LiloraError } from '../core/errors.ts';
+import { readGeneration, readHead } from '../store/generations.ts';
+import type { ObjectStore } from '../store/object-store.ts';
+import type { FileRef, Matrix } from '../workflows/contract.ts';
+
+/** A published generation, as the verbs that read it need it. */
+export interface Published {
+  readonly generation: number;
+  /** In the order of learning. */
+  readonly tasks: readonly string[];
+  readonly matrix: Matrix;
+  readonly metrics: Readonly<Record<string, number | null>>;
+  /** An object of it by its path, for example `adapters/<task>/adapter_config.json`. */
+  file(path: string): FileRef;
+}
+
+/** Reads a generation of a stream, by default the one at its head. */
+export async function published(store: ObjectStore, stream: string, wanted?: number): Promise<Published> {
+  const number = wanted ?? (await readHead(store, stream))?.generation;
+  if (number === undefined)
+    throw new LiloraError('NotFound', `Stream ${stream} has published nothing yet. See \`lilora status ${stream}\`.`);
+  const generation = await readGeneration(store, stream, number);
+  const { learned, matrix, metrics } = await readEvaluation(store, generation);
+  return {
+    generation: number,
+    tasks: learned.map(({ task }) => task),
+    matrix,
+    metrics,
+    file: (path) => generation.file(path),
+  };
+}
+
+/** The files of a task's PEFT adapter. */
+export const ADAPTER_FILES = ['adapter_config.json', 'adapter_model.safetensors'] as const;
+
+/** Where a task's adapter is in a generation; `NotFound` when that generation does not know the task. */
+export function adapterFiles(
+  { generation, tasks, file }: Published,
+  task: string,
+): Array<{ name: string; ref: FileRef }> {
+  if (!tasks.includes(task))
+    throw new LiloraError('NotFound', `Generation ${generation} knows no task ${task}. It knows: ${tasks.join(', ')}.`);
+  return ADAPTER_FILES.map((name) => ({ name, ref: file(`adapters/${task}/${name}`) }));
+}

@@ -1,0 +1,171 @@
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { CreateBucketCommand, HeadBucketCommand, S3Client } from '@aws-sdk/client-s3';
+import { Connection } from '@temporalio/client';
+import { LiloraError } from '../../core/errors.ts';
+import { type Choices, choices } from '../../infra/setup/choose.mjs';
+import { findRunning, homeFolder, ROOT, type Running, runningFile } from '../place.ts';
+import { Child } from './child.ts';
+import { localCredentials } from './credentials.ts';
+import { freePort } from './ports.ts';
+
+/** Where servers listen when nothing else does. */
+const PORTS = { temporal: 7233, ui: 8233, s3: 7070 };
+const BUCKET = 'lilora';
+
+export interface DeploymentOptions {
+  /** Data of the servers, kept between runs. */
+  readonly folder: string;
+  /** Told what happens, in one line each. */
+  readonly report: (line: string) => void;
+}
+
+/** Everything on this machine: Temporal, an object store, one orchestrator and one gpu worker. */
+export interface Deployment {
+  /** Variables with which the other verbs find it. */
+  readonly env: Readonly<Record<string, string>>;
+  readonly temporal: string;
+  /** Address of the Temporal UI; null when somebody else's server is used. */
+  readonly ui: string | null;
+  readonly store: string;
+  readonly logs: string;
+  stop(): Promise<void>;
+}
+
+/** Starts all of it and waits until it is ready. Fails, with everything ended again, when a part does not come up. */
+export async function startDeployment({ folder, report }: DeploymentOptions): Promise<Deployment> {
+  const home = homeFolder();
+  const running = findRunning(home);
+  if (running)
+    throw new LiloraError(
+      'Conflict',
+      `Process ${running.pid} runs \`lilora dev\` or \`lilora demo\` already${running.ui ? ` (${running.ui})` : ''}. Use it, or end it with Ctrl-C.`,
+    );
+  const logs = join(folder, 'logs');
+  mkdirSync(logs, { recursive: true, mode: 0o700 });
+  const chosen = choices();
+  const servers: Child[] = [];
+  const workers: Child[] = [];
+  const keeper =
+    (among: Child[]): Keep =>
+    (name, command, args, env) => {
+      const logFile = join(logs, `${name.replaceAll(' ', '-')}.log`);
+      const child = new Child({ name, command, args, env, report, logFile });
+      among.push(child);
+      return child;
+    };
+  const stop = async () => {
+    if (findRunning(home)?.pid === process.pid) rmSync(runningFile(home), { force: true });
+    // Workers first: they hand their work back while the servers still listen.
+    await Promise.all(workers.map((child) => child.stop()));
+    await Promise.all(servers.map((child) => child.stop()));
+  };
+  try {
+    const store = await startStore(chosen, folder, home, keeper(servers));
+    const temporal = await startTemporal(chosen, folder, keeper(servers));
+    const env = { ...temporal.env, ...store.env, LILORA_STORE: store.store };
+    await startWorkers({ ...process.env, ...env }, keeper(workers));
+    const found: Running = { pid: process.pid, folder, ui: temporal.ui, env };
+    writeFileSync(runningFile(home), JSON.stringify(found), { mode: 0o600 });
+    return { env, temporal: temporal.address, ui: temporal.ui, store: store.store, logs, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function startWorkers(env: NodeJS.ProcessEnv, keep: Keep): Promise<void> {
+  const lilora = [join(ROOT, 'cli/lilora.mjs'), 'worker'];
+  const orchestrator = keep('orchestrator', process.execPath, [...lilora, 'orchestrator'], env);
+  const gpu = keep('gpu worker', process.execPath, [...lilora, 'gpu'], env);
+  await Promise.all([orchestrator.logged('orchestrator ready', 60), gpu.logged('gpu worker ready', 60)]);
+}
+
+type Keep = (name: string, command: string, args: readonly string[], env: NodeJS.ProcessEnv) => Child;
+
+async function startStore({ s3 }: Choices, folder: string, home: string, keep: Keep) {
+  const named = process.env['LILORA_STORE'];
+  if (named) return { store: named, env: {} };
+  if (s3.kind === 'folder') {
+    const store = join(folder, 'objects');
+    mkdirSync(store, { recursive: true });
+    return { store, env: {} };
+  }
+  let env: Record<string, string> = {};
+  if (s3.kind === 'versitygw') {
+    const { access, secret } = localCredentials(home);
+    const port = await freePort(PORTS.s3);
+    const [data, versions] = [join(folder, 's3'), join(folder, 's3-versions')];
+    for (const path of [data, versions]) mkdirSync(path, { recursive: true });
+    // The keys go by environment: arguments are visible to every user of the machine.
+    const keys = { ...process.env, ROOT_ACCESS_KEY: access, ROOT_SECRET_KEY: secret };
+    keep('s3', s3.path, ['--port', `127.0.0.1:${port}`, '--quiet', 'posix', '--versioning-dir', versions, data], keys);
+    env = {
+      AWS_ENDPOINT_URL_S3: `http://127.0.0.1:${port}`,
+      AWS_ACCESS_KEY_ID: access,
+      AWS_SECRET_ACCESS_KEY: secret,
+      AWS_REGION: 'us-east-1',
+    };
+  }
+  Object.assign(process.env, env);
+  const client = new S3Client({ forcePathStyle: true, maxAttempts: 1 });
+  try {
+    await untilReady('The S3 server', async () => {
+      await client
+        .send(new HeadBucketCommand({ Bucket: BUCKET }))
+        .catch(async (error: { $metadata?: { httpStatusCode?: number } }) => {
+          if (error.$metadata?.httpStatusCode !== 404) throw error;
+          await client.send(new CreateBucketCommand({ Bucket: BUCKET }));
+        });
+    });
+  } finally {
+    client.destroy();
+  }
+  return { store: `s3://${BUCKET}`, env };
+}
+
+async function startTemporal({ temporal }: Choices, folder: string, keep: Keep) {
+  if (temporal.kind === 'address') return { address: temporal.address, ui: null, env: {} as Record<string, string> };
+  if (temporal.kind !== 'cached' && temporal.kind !== 'cli')
+    throw new LiloraError(
+      'BadConfig',
+      'There is no Temporal server on this machine. Run `npm run setup`, or set TEMPORAL_ADDRESS.',
+    );
+  const [port, uiPort] = [await freePort(PORTS.temporal), await freePort(PORTS.ui)];
+  const address = `127.0.0.1:${port}`;
+  const database = join(folder, 'temporal.db');
+  const flags = ['--ip', '127.0.0.1', '--port', String(port), '--ui-port', String(uiPort), '--db-filename', database];
+  keep('temporal', temporal.path, ['server', 'start-dev', ...flags, '--log-level', 'error'], process.env);
+  await untilReady('Temporal', async () => {
+    const connection = await Connection.connect({ address, connectTimeout: '2s' });
+    try {
+      await connection.workflowService.describeNamespace({ namespace: 'default' });
+    } finally {
+      await connection.close();
+    }
+  });
+  return {
+    address,
+    ui: `http://127.0.0.1:${uiPort}`,
+    env: { TEMPORAL_ADDRESS: address, TEMPORAL_NAMESPACE: 'default' } as Record<string, string>,
+  };
+}
+
+async function untilReady(what: string, attempt: () => Promise<void>, seconds = 30): Promise<void> {
+  const end = Date.now() + seconds * 1000;
+  for (;;) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (Date.now() > end)
+        throw new LiloraError(
+          'StoreUnavailable',
+          `${what} did not come up within ${seconds} s: ${(error as Error).message}`,
+          {
+            cause: error,
+          },
+        );
+      await new Promise((wake) => setTimeout(wake, 200));
+    }
+  }
+}

@@ -1,0 +1,43 @@
+import { readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** Root of this checkout or package. */
+export const ROOT = fileURLToPath(new URL('..', import.meta.url));
+
+/** What a running `lilora dev` or `lilora demo` leaves for the other verbs; readable by its owner only. */
+export interface Running {
+  readonly pid: number;
+  readonly folder: string;
+  readonly ui: string | null;
+  /** Variables that lead to its servers. */
+  readonly env: Readonly<Record<string, string>>;
+}
+
+/** Folder of everything that `dev` and `demo` keep. */
+export function homeFolder(env: NodeJS.ProcessEnv = process.env): string {
+  return env['LILORA_HOME'] ? resolve(env['LILORA_HOME']) : join(ROOT, '.lilora');
+}
+
+export const runningFile = (home: string) => join(home, 'running.json');
+
+/** The servers that run here now, or null. */
+export function findRunning(home: string = homeFolder()): Running | null {
+  try {
+    const found = JSON.parse(readFileSync(runningFile(home), 'utf8')) as Running;
+    process.kill(found.pid, 0);
+    return found;
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * The environment of a verb: the process's own; where that names neither Temporal nor a store, what `lilora dev` runs
+ * on this machine.
+ */
+export function verbEnvironment(env: NodeJS.ProcessEnv = process.env): NodeJS.ProcessEnv {
+  if (env['TEMPORAL_ADDRESS'] || env['TEMPORAL_PROFILE'] || env['LILORA_STORE']) return env;
+  const running = findRunning(homeFolder(env));
+  return running ? { ...env, ...running.env } : env;
+}

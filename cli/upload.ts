@@ -1,0 +1,83 @@
+import { readdir } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { folderDigest } from '../activities/model-folder.ts';
+import { LiloraError } from '../core/errors.ts';
+import { localFolder } from '../datasets/local-folder.ts';
+import { readManifest } from '../datasets/manifest.ts';
+import { MANIFEST_FILE } from '../datasets/source.ts';
+import type { ObjectStore } from '../store/object-store.ts';
+import { openStore } from '../store/open.ts';
+
+/** Files that go up side by side. */
+const LANES = 8;
+/** What a model folder is made of; nothing else goes up (weights in pickle files least of all). */
+const MODEL_FILE = /\.(safetensors|json|jinja|txt|model)$/;
+
+export type OnFile = (done: number, total: number) => void;
+
+const isRemote = (uri: string) => uri.includes('://');
+
+/**
+ * A dataset as workers can reach it: a URI stays as it is; a local folder is copied into the store, the manifest last,
+ * under a name that holds its digest. Going up again costs nothing.
+ */
+export async function reachableDataset(dataset: string, store: string, onFile: OnFile = () => {}): Promise<string> {
+  if (isRemote(dataset)) return dataset;
+  const folder = resolve(dataset.replace(/\/?dataset\.json$/, '') || '.');
+  if (!isRemote(store)) return folder;
+  const { manifest, digest } = await readManifest(localFolder(folder));
+  const target = `${store}/datasets/${manifest.name}-${digest.slice(0, 12)}`;
+  await uploadFiles(
+    folder,
+    manifest.files.map(({ path }) => path),
+    MANIFEST_FILE,
+    target,
+    onFile,
+  );
+  return target;
+}
+
+/** A base model as workers can reach it, by the same rules. */
+export async function reachableModel(model: string, store: string, onFile: OnFile = () => {}): Promise<string> {
+  if (isRemote(model)) return model;
+  const folder = resolve(model);
+  const files = (await readdir(folder).catch(() => [])).filter((name) => MODEL_FILE.test(name));
+  if (!files.includes('config.json'))
+    throw new LiloraError(
+      'BadModel',
+      `${folder} has no config.json. Name a Hugging Face model folder, or an s3:// URI.`,
+    );
+  if (!isRemote(store)) return folder;
+  const target = `${store}/models/${(await folderDigest(folder)).slice(0, 16)}`;
+  await uploadFiles(
+    folder,
+    files.filter((name) => name !== 'config.json'),
+    'config.json',
+    target,
+    onFile,
+  );
+  return target;
+}
+
+/** Copies files and, when all are there, the one that makes them count. */
+async function uploadFiles(
+  folder: string,
+  files: readonly string[],
+  last: string,
+  target: string,
+  onFile: OnFile,
+): Promise<void> {
+  const place: ObjectStore = openStore(target);
+  if (await place.head(last)) return;
+  const waiting = [...files];
+  let done = 0;
+  const lane = async () => {
+    for (let path = waiting.pop(); path !== undefined; path = waiting.pop()) {
+      await place.upload(path, join(folder, path));
+      onFile(++done, files.length + 1);
+    }
+  };
+  await Promise.all(Array.from({ length: LANES }, lane));
+  await place.upload(last, join(folder, last));
+  onFile(files.length + 1, files.length + 1);
+}

@@ -1,0 +1,89 @@
+import { readFile } from 'node:fs/promises';
+import { type Command, InvalidArgumentError } from 'commander';
+import { LiloraError } from '../../core/errors.ts';
+import { parseJson } from '../../core/json.ts';
+import type { StreamDefinition } from '../../workflows/contract.ts';
+import { verbSettings, withClient } from '../connect.ts';
+import { LiveLine, result, resultJson } from '../output.ts';
+import { createStream } from '../streams.ts';
+import { reachableModel } from '../upload.ts';
+
+interface Options {
+  readonly model: string;
+  readonly method?: string;
+  readonly options?: string;
+  readonly seed?: number;
+  readonly json?: boolean;
+}
+
+export function addCreate(program: Command): void {
+  program
+    .command('create')
+    .description('Defines a stream: one base model, one method. Doing it again in the same words changes nothing.')
+    .argument('<stream>', 'name: a-z, 0-9 and -')
+    .requiredOption(
+      '--model <uri>',
+      'folder of the base model: s3://bucket/prefix, or a local one, which is copied into the store',
+    )
+    .option('--method <name>', 'how it learns (default: lilora)')
+    .option(
+      '--options <file>',
+      'JSON file with the rest of the definition: options, targets, training, evaluation, gate, limits, gpuQueue',
+    )
+    .option('--seed <n>', 'seed of everything random', wholeNumber)
+    .option('--json', 'the resolved definition as JSON')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ lilora create pets --model s3://models/llava-1.5-7b-hf
+  $ lilora create pets --model ./examples/base-model --method lilora --options pets.json
+  pets.json: {"options": {"rank": 16}, "training": {"epochs": 3}, "gate": {"whenOver": "ask"}}`,
+    )
+    .action(async (stream: string, options: Options) => {
+      const settings = await verbSettings();
+      const file = options.options ? await readDefinition(options.options) : {};
+      const live = new LiveLine();
+      const model = await reachableModel(options.model, settings.store, (done, total) =>
+        live.update('copying the model into the store', `${done} of ${total} files`),
+      );
+      live.end();
+      const definition = {
+        ...file,
+        name: stream,
+        model,
+        method: options.method ?? file.method,
+        seed: options.seed ?? file.seed,
+      };
+      const created = await withClient((client) => createStream(client, definition));
+      if (options.json) return resultJson(created);
+      result(
+        `Stream ${stream} is open: method ${created.definition!.method.name}, base model ${created.definition!.model.uri}.`,
+      );
+      if (created.tasks.length === 0) result(`Give it a dataset: lilora submit ${stream} DATASET --wait`);
+    });
+}
+
+const FIELDS = ['method', 'options', 'targets', 'training', 'evaluation', 'gate', 'limits', 'seed', 'gpuQueue'];
+
+async function readDefinition(path: string): Promise<Partial<StreamDefinition>> {
+  const bytes = await readFile(path).catch((error: Error) => {
+    throw new LiloraError('BadConfig', `${path} cannot be read (${error.message}). Name a JSON file.`);
+  });
+  const value = parseJson(bytes, path, { errorName: 'BadConfig' });
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new LiloraError('BadConfig', `${path}: not an object. See \`lilora create --help\`.`);
+  const unknown = Object.keys(value).filter((name) => !FIELDS.includes(name));
+  if (unknown.length > 0)
+    throw new LiloraError(
+      'BadConfig',
+      `${path}: unknown ${unknown.join(', ')}. A definition has ${FIELDS.join(', ')}.`,
+    );
+  return value as Partial<StreamDefinition>;
+}
+
+/** For commander: a whole number from 0, or misuse. */
+export function wholeNumber(text: string): number {
+  if (!/^\d{1,10}$/.test(text)) throw new InvalidArgumentError('It must be a whole number.');
+  return Number(text);
+}

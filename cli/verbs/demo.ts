@@ -1,0 +1,134 @@
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Client } from '@temporalio/client';
+import { type Command, InvalidArgumentError } from 'commander';
+import { LiloraError } from '../../core/errors.ts';
+import type { MetricValues } from '../../report/generation-view.ts';
+import { matrixText, metricsText, table } from '../../report/terminal.ts';
+import type { DemoResult } from '../demo-run.ts';
+import type { Deployment } from '../local/deployment.ts';
+import { note, result, resultJson } from '../output.ts';
+import { findRunning, homeFolder } from '../place.ts';
+import { runSteps } from '../steps.ts';
+import { wholeNumber } from './create.ts';
+import { untilInterrupted } from './dev.ts';
+
+interface Options {
+  readonly tasks: readonly string[];
+  readonly trainSamples?: number;
+  readonly testSamples?: number;
+  readonly keep?: boolean;
+  readonly json?: boolean;
+}
+
+/** The three example tasks of the demo: few enough for three minutes, different enough to be forgotten. */
+const TASKS = ['digits', 'shapes', 'captions'];
+
+export function addDemo(program: Command): void {
+  program
+    .command('demo')
+    .description(
+      'The whole path on this machine: servers, example datasets, three tasks learned one after another, adapters published.',
+    )
+    .option('--tasks <names>', 'example datasets, in the order of learning', names, TASKS)
+    .option('--train-samples <n>', 'training samples of each, to be quicker', wholeNumber)
+    .option('--test-samples <n>', 'test samples of each', wholeNumber)
+    .option('--keep', 'keep the servers running until Ctrl-C')
+    .option('--json', 'end with one JSON object on stdout')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  $ lilora demo\n  $ lilora demo --keep\n  $ lilora demo --tasks digits --json | jq .matrix',
+    )
+    .action(demo);
+}
+
+function names(text: string): string[] {
+  const found = text.split(',').map((name) => name.trim());
+  if (found.some((name) => !/^[a-z0-9][a-z0-9-]*$/.test(name)) || new Set(found).size !== found.length)
+    throw new InvalidArgumentError('It must be different names, separated by commas.');
+  return found;
+}
+
+async function demo(options: Options): Promise<void> {
+  const [{ startDeployment }, { Demo }, config] = await Promise.all([
+    import('../local/deployment.ts'),
+    import('../demo-run.ts'),
+    import('../../workers/config.ts'),
+  ]);
+  const interrupted = untilInterrupted();
+  const folder = join(homeFolder(), 'demo');
+  const shared = process.env['TEMPORAL_ADDRESS'] || process.env['LILORA_STORE'];
+  // On servers of somebody else an earlier demo may have left its stream.
+  const stream = shared ? `demo-${Date.now().toString(36)}` : 'demo';
+  const run = new Demo({ ...options, stream, folder: join(folder, 'datasets') });
+  let deployment: Deployment | undefined;
+  let client: Client | undefined;
+  const work = async () => {
+    await runSteps([
+      {
+        title: 'Starting Temporal, the S3 server and the workers',
+        run: run.timed('servers', async (say) => {
+          if (!findRunning()) await rm(folder, { recursive: true, force: true });
+          deployment = await startDeployment({ folder, report: say });
+          Object.assign(process.env, deployment.env);
+          client = await config.connectClient(config.temporalSettings());
+          say(`Temporal UI: ${deployment.ui}`);
+        }),
+      },
+      ...run.preparation(
+        () => deployment!,
+        () => client!,
+      ),
+      ...run.learning(
+        () => deployment!,
+        () => client!,
+      ),
+    ]);
+    return run.result(deployment!);
+  };
+  try {
+    const done = await Promise.race([work(), interrupted.then(() => null)]);
+    if (done === null) throw new LiloraError('Cancelled', 'Interrupted. Start again with `lilora demo`.');
+    if (options.json) resultJson(done);
+    else result(demoText(done, deployment!, options));
+    if (options.keep) {
+      note('The servers run until Ctrl-C.');
+      await interrupted;
+    }
+  } finally {
+    await client?.connection.close();
+    await deployment?.stop();
+  }
+}
+
+function demoText(
+  { stream, generation, matrix, metrics, tasks }: DemoResult,
+  deployment: Deployment,
+  { keep }: Options,
+): string {
+  const first = tasks[0]!.task;
+  const before = keep ? [] : ['lilora dev --data .lilora/demo      (starts the servers again on what the demo left)'];
+  return [
+    '',
+    `Accuracy of every task (percent) after each step, measured on generation after generation of stream ${stream}:`,
+    matrixText(matrix),
+    metricsText(metrics as MetricValues),
+    `Published as generation ${generation}; every adapter is a plain PEFT LoRA:`,
+    table(
+      tasks.map(({ task, adapter }) => [task, adapter.uri, adapter.sha256.slice(0, 16)]),
+      '  ',
+    ),
+    keep && deployment.ui ? `Temporal UI: ${deployment.ui}` : '',
+    'Go on:',
+    [
+      ...before,
+      `lilora report ${stream}`,
+      `lilora pull ${stream} ./adapters`,
+      `lilora predict ${stream} --task ${first} --image FILE "PROMPT"`,
+    ]
+      .map((line) => `  npx ${line}`)
+      .join('\n'),
+  ]
+    .filter((part, i) => i === 0 || part !== '')
+    .join('\n\n');
+}

@@ -1,0 +1,53 @@
+import { join, resolve } from 'node:path';
+import type { Command } from 'commander';
+import { note, result } from '../output.ts';
+import { homeFolder } from '../place.ts';
+
+export function addDev(program: Command): void {
+  program
+    .command('dev')
+    .description(
+      'Starts Temporal, an S3 server and the workers on this machine. Ctrl-C ends all of it; the data stays.',
+    )
+    .option('--data <folder>', 'where the data is kept (default: .lilora/dev)')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ lilora dev
+  $ lilora dev --data .lilora/demo     (look again at what a demo left)
+TEMPORAL_ADDRESS, AWS_ENDPOINT_URL or LILORA_STORE in the environment: that server is used instead of a local one.`,
+    )
+    .action(async ({ data }: { data?: string }) => {
+      const { startDeployment } = await import('../local/deployment.ts');
+      note('starting …');
+      const stopped = untilInterrupted();
+      const folder = data ? resolve(data) : join(homeFolder(), 'dev');
+      const deployment = await startDeployment({ folder, report: note });
+      result(
+        [
+          `Temporal   ${deployment.temporal}`,
+          `its UI     ${deployment.ui ?? 'where that server has it'}`,
+          `store      ${deployment.store}${deployment.env['AWS_ENDPOINT_URL_S3'] ? ` at ${deployment.env['AWS_ENDPOINT_URL_S3']}` : ''}`,
+          `logs       ${deployment.logs}`,
+          '',
+          'Other terminals of this machine find it by themselves: npx lilora status',
+          'Ctrl-C ends it.',
+        ].join('\n'),
+      );
+      await stopped;
+      note('ending …');
+      await deployment.stop();
+    });
+}
+
+/** Resolves at Ctrl-C or SIGTERM. A second one ends the process at once; the leash ends its children. */
+export function untilInterrupted(): Promise<void> {
+  return new Promise((stopped) => {
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+      process.once(signal, () => {
+        process.once(signal, () => process.exit(130));
+        stopped();
+      });
+  });
+}

@@ -1,0 +1,120 @@
+import { mkdtemp, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import type { Command } from 'commander';
+import type { PredictResult } from '../../activities/engine.ts';
+import { folderDigest, modelFolder } from '../../activities/model-folder.ts';
+import { DEFAULTS } from '../../core/defaults.ts';
+import { LiloraError } from '../../core/errors.ts';
+import { parseJson } from '../../core/json.ts';
+import { streamKeys } from '../../store/generations.ts';
+import { openStore } from '../../store/open.ts';
+import type { ResolvedStream } from '../../workflows/contract.ts';
+import { verbSettings } from '../connect.ts';
+import { published } from '../generations.ts';
+import { note, result, resultJson } from '../output.ts';
+import { wholeNumber } from './create.ts';
+import { pullAdapter } from './pull.ts';
+
+interface Options {
+  readonly task?: string;
+  readonly generation?: number;
+  readonly model?: string;
+  readonly adapter?: string;
+  readonly image: readonly string[];
+  readonly raw?: boolean;
+  readonly maxNewTokens: number;
+  readonly json?: boolean;
+}
+
+/** What a prediction runs on: local folders. */
+interface Parts {
+  readonly model: { readonly folder: string; readonly digest: string };
+  readonly adapter: string | null;
+}
+
+export function addPredict(program: Command): void {
+  const predict = program
+    .command('predict')
+    .description('Answers a prompt with a published generation, or with a model folder and no server at all.')
+    .argument('[stream]', 'not with --model')
+    .argument('<prompt>')
+    .option('--task <name>', 'the task whose adapter answers; without it the base model does')
+    .option('--generation <n>', 'not the current generation but this one', wholeNumber)
+    .option('--model <dir>', 'a local model folder instead of a stream')
+    .option('--adapter <dir>', 'a local PEFT adapter for it')
+    .option('--image <file>', 'an image; repeat it for more', (file: string, files: string[]) => [...files, file], [])
+    .option('--raw', 'take the prompt as it is, without the chat template')
+    .option('--max-new-tokens <n>', 'longest answer', wholeNumber, DEFAULTS['evaluation.maxNewTokens'].value)
+    .option('--json', 'text, tokens and their log-probabilities as JSON')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ lilora predict pets --task dogs --image rex.jpg "Which breed is it?"
+  $ lilora predict --model ./examples/base-model --image a.png "Describe the picture."
+  $ lilora predict --model ./model --adapter ./adapters/dogs --raw --json "USER: <image>\\nWhich breed? ASSISTANT:"`,
+    )
+    .action(async (...given: unknown[]) => {
+      const [first, second] = given as [string | undefined, string | undefined];
+      const options = predict.opts<Options>();
+      // `lilora predict --model DIR PROMPT`: the only argument is the prompt.
+      const [stream, prompt] = second === undefined ? [undefined, first] : [first, second];
+      if ((stream === undefined) === (options.model === undefined))
+        predict.error('error: name a stream, or a model folder with --model', { exitCode: 2 });
+      if (options.model === undefined && options.adapter !== undefined)
+        predict.error('error: --adapter goes with --model; on a stream use --task', { exitCode: 2 });
+      const images = options.image.map((file) => resolve(file));
+      for (const file of images)
+        if (!(await stat(file).catch(() => null))?.isFile())
+          throw new LiloraError('NotFound', `${file}: no such file. Name an image with --image.`);
+      const temporary = await mkdtemp(join(tmpdir(), 'lilora-predict-'));
+      try {
+        const parts =
+          options.model === undefined
+            ? await fromStream(stream!, options, temporary)
+            : await fromFolder(options.model, options);
+        const answer = await answerPrompt(parts, prompt!, images, options);
+        if (options.json) resultJson(answer);
+        else result(answer.text);
+      } finally {
+        await rm(temporary, { recursive: true, force: true });
+      }
+    });
+}
+
+async function fromFolder(model: string, { adapter }: Options): Promise<Parts> {
+  const folder = resolve(model);
+  return {
+    model: { folder, digest: await folderDigest(folder) },
+    adapter: adapter === undefined ? null : resolve(adapter),
+  };
+}
+
+async function fromStream(stream: string, options: Options, temporary: string): Promise<Parts> {
+  const settings = await verbSettings();
+  const store = openStore(settings.store);
+  const key = streamKeys(stream).definition;
+  if (!(await store.head(key)))
+    throw new LiloraError('NotFound', `There is no stream ${stream}. See \`lilora status\`.`);
+  const { model: wanted } = parseJson((await store.get(key)).bytes, key) as ResolvedStream;
+  const context = { store, openPlace: async (uri: string) => openStore(uri), cache: settings.cache, codeVersion: '' };
+  const model = await modelFolder(context, wanted.uri, wanted.digest, { weights: true });
+  if (options.task === undefined) {
+    note('No --task: the base model answers.');
+    return { model, adapter: null };
+  }
+  const generation = await published(store, stream, options.generation);
+  const { folder } = await pullAdapter(store, stream, generation, options.task, temporary);
+  return { model, adapter: folder };
+}
+
+async function answerPrompt(parts: Parts, prompt: string, images: string[], options: Options): Promise<PredictResult> {
+  const { Jobs } = await import('../../workers/engine/jobs.ts');
+  const jobs = await Jobs.open();
+  return jobs.run(
+    'predict',
+    { ...parts, prompt, images, raw: options.raw ?? false, maxNewTokens: options.maxNewTokens },
+    { signal: new AbortController().signal, onProgress: () => {} },
+  );
+}
