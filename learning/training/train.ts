@@ -1,0 +1,114 @@
+import type * as tf from '@tensorflow/tfjs';
+import { DEFAULTS } from '../../core/defaults.ts';
+import { LiloraError } from '../../core/errors.ts';
+import type { TensorMap } from '../../core/host-tensor.ts';
+import type { EncodedSample } from '../../core/sample.ts';
+import type { Bank, Method, Trainable, TrainableTensor } from '../methods/method.ts';
+import type { AdaptedLayer, BaseModel } from '../model/model.ts';
+import type { AdamWState } from './adamw.ts';
+import { readCheckpoint, writeCheckpoint } from './checkpoint.ts';
+import { trainingLoop } from './loop.ts';
+import type { StepProgress, TrainingOptions } from './options.ts';
+import { Random } from './random.ts';
+
+/** One task to learn. */
+export interface TrainTask {
+  readonly model: BaseModel;
+  readonly method: Method;
+  readonly options: Record<string, unknown>;
+  /** Layers to adapt; a bank that is there must have the same. */
+  readonly layers: readonly AdaptedLayer[];
+  /** Null: this is the first task, and the method starts a bank. */
+  readonly bank: Bank | null;
+  readonly task: string;
+  readonly samples: readonly EncodedSample[];
+  /** Vision features of images in this order, [images, tokens, width]; training disposes of them. */
+  readonly features: (digests: readonly string[]) => tf.Tensor3D;
+  readonly training: TrainingOptions;
+  readonly seed: number;
+  /** Digests of all that the run depends on, by what they are of: a checkpoint of another run is refused. */
+  readonly identity: Readonly<Record<string, string>>;
+  /** A checkpoint of this very run to go on from. */
+  readonly resume?: Uint8Array | undefined;
+  /** Least time between two checkpoints; 0: after every step. */
+  readonly checkpointSeconds: number;
+  readonly signal: AbortSignal;
+  readonly onProgress: (progress: StepProgress) => void;
+  /** Stores a checkpoint taken after `step` steps; training waits for it. */
+  readonly onCheckpoint?: (bytes: Uint8Array, step: number) => Promise<void>;
+}
+
+/**
+ * Learns one task and gives a new bank that contains it. The same input gives the same bank, bit for bit, on one engine
+ * with one number of threads, also when the run was cut and resumed. Errors: `BadConfig` for options or a checkpoint
+ * that do not fit, `IntegrityError` for a damaged checkpoint, `NonFiniteLoss`, and `Cancelled` after a last checkpoint.
+ */
+export async function trainTask(run: TrainTask): Promise<{ bank: Bank; steps: number }> {
+  const { method, options, layers, task, seed, identity } = run;
+  const random = new Random(seed);
+  const bank = run.bank ?? method.start(layers, options, random.split('start'));
+  const trainable = method.begin(bank, task, random.split(`begin ${task}`));
+  if (![...trainable.tensors.values()].some(({ trained }) => trained)) {
+    return { bank: method.finish(bank, trainable, new Map()), steps: 0 };
+  }
+  let saved = performance.now();
+  const { trained, steps } = await trainingLoop({
+    ...run,
+    trainable,
+    random: random.split(`train ${task}`),
+    penalty: true,
+    resume: (steps) => (run.resume ? resumeState(run.resume, run, steps) : null),
+    onStep: async (state, steps, last) => {
+      if (!run.onCheckpoint || !(last || performance.now() - saved >= run.checkpointSeconds * 1000)) return;
+      const optimizer = state();
+      await run.onCheckpoint(writeCheckpoint({ optimizer, seed, steps, identity }), optimizer.step);
+      saved = performance.now();
+    },
+  });
+  return { bank: method.finish(bank, trainable, trained), steps };
+}
+
+function resumeState(bytes: Uint8Array, { seed, identity }: TrainTask, steps: number): AdamWState {
+  const checkpoint = readCheckpoint(bytes, identity);
+  if (checkpoint.seed !== seed || checkpoint.steps !== steps || checkpoint.optimizer.step > steps) {
+    const problem = `The checkpoint has seed ${checkpoint.seed} and ${checkpoint.steps} steps`;
+    const next = `this run has seed ${seed} and ${steps} steps. Delete it to start the task anew`;
+    throw new LiloraError('BadConfig', `${problem}, but ${next}.`);
+  }
+  return checkpoint.optimizer;
+}
+
+/** One learned task to fit again to shared factors that were changed. */
+export type Refit = Pick<
+  TrainTask,
+  'model' | 'method' | 'task' | 'samples' | 'features' | 'training' | 'seed' | 'signal' | 'onProgress'
+> & { readonly bank: Bank };
+
+/**
+ * Trains the own tensors of a learned task for a part of an epoch (`training.refitEpochs`), with the shared ones frozen
+ * and no penalty. Gives a new bank; every other tensor in it is as before.
+ */
+export async function refit(run: Refit): Promise<Bank> {
+  const { bank, task, training, method } = run;
+  const own = (key: string) => `tasks/${task}/${key}`;
+  const tensors = new Map<string, TrainableTensor>();
+  for (const [key, start] of method.activate(bank, task)) {
+    const trained = bank.tensors.has(own(key));
+    tensors.set(key, { start, place: trained ? 'own' : 'shared', trained });
+  }
+  if (![...tensors.values()].some(({ trained }) => trained)) return bank;
+  const earlierTasks = bank.tasks.slice(0, bank.tasks.indexOf(task));
+  const trainable: Trainable = { task, tensors, constants: new Map(), earlierTasks };
+  const { trained } = await trainingLoop({
+    ...run,
+    options: { ...bank.options },
+    layers: bank.layers,
+    trainable,
+    training: { ...training, epochs: Math.min(training.epochs, DEFAULTS['training.refitEpochs'].value) },
+    random: new Random(run.seed).split(`refit ${task}`),
+    penalty: false,
+  });
+  const result: TensorMap = new Map(bank.tensors);
+  for (const [key, tensor] of trained) if (tensors.get(key)?.trained) result.set(own(key), tensor);
+  return { ...bank, tensors: result };
+}
