@@ -28,7 +28,7 @@ const OTHERS =
   'describe write say tell give read look answer question word words phrase single short using use one-word option options ' +
   'letter letters from given choices directly choose correct sentence complete full brief caption background main class kind type ' +
   'written handwritten compared relation between side same bigger smaller largest smallest total only contains consists ' +
-  'please reply respond select pick best following appears drawn located visible figure figures category identify exactly';
+  'please name reply respond select pick best following appears drawn located visible figure figures category identify exactly';
 
 /** Every word of the model's language, each once. */
 export const WORDS: readonly string[] = [
