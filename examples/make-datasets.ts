@@ -4,7 +4,7 @@
  * The same options give the same bytes.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import sharp from 'sharp';
 import { sha256 } from '../core/digest.ts';
@@ -184,6 +184,21 @@ export async function makeDataset(
   };
   writeFileSync(join(folder, 'dataset.json'), `${JSON.stringify(manifest, null, 1)}\n`);
   return counts;
+}
+
+/** Writes several datasets, each into a folder of its name, and gives the folders. */
+export async function makeDatasets(
+  folder: string,
+  options: Partial<DatasetOptions> & { names?: readonly string[]; onDataset?: (name: string) => void } = {},
+): Promise<Record<string, string>> {
+  const { names = TASKS, onDataset, ...sizes } = options;
+  const made: Record<string, string> = {};
+  for (const name of names) {
+    onDataset?.(name);
+    made[name] = resolve(folder, name);
+    await makeDataset(name, { train: 1200, test: 200, seed: 0, instructions: 'single', ...sizes }, made[name]);
+  }
+  return made;
 }
 
 if (process.argv[1] && import.meta.url.endsWith(process.argv[1].split('/').at(-1)!)) {
