@@ -19,6 +19,15 @@ export const DEFAULTS = {
   'training.learningRate': entry(4e-3, '', 'learns every example task; the paper uses 2e-5 at 7B'),
   'training.batchSize': entry(16, 'samples', 'per optimizer step'),
   'training.epochs': entry(2, '', 'at one epoch the example tasks are not learned'),
+  'training.microBatchSize': entry(
+    16,
+    'samples',
+    'a whole default batch at once; smaller needs less memory, same result',
+  ),
+  'training.warmupRatio': entry(0.03, 'share of the steps', 'as in the paper; AdamW has no second moment to trust yet'),
+  'training.weightDecay': entry(0, '', 'adapters are small already, and decay pulls the blend of LiLoRA to one half'),
+  'training.clipNorm': entry(1, '', 'stops one bad batch; AdamW is blind to the scale of steady gradients'),
+  'training.refitEpochs': entry(0.3, 'epochs', 'own factors start near their best; most of the gain comes early'),
 
   // learning/evaluation
 
@@ -36,10 +45,18 @@ export const DEFAULTS = {
   // store
   'store.idleSeconds': entry(30, 'seconds', 'a read or write without any data for so long counts as dead'),
   'store.connectSeconds': entry(5, 'seconds', 'a store that does not accept a connection by then is away'),
-  'store.readAttempts': entry(3, '', 'broken bodies are read again at once; longer trouble is for the activity to retry'),
+  'store.readAttempts': entry(
+    3,
+    '',
+    'broken bodies are read again at once; longer trouble is for the activity to retry',
+  ),
   'store.requestAttempts': entry(4, '', 'requests that fail in a way that may pass'),
   'store.partMebibytes': entry(16, 'MiB', 'files above it go up in parts, four at a time: 64 MiB of memory'),
-  'store.lockSeconds': entry(30, 'seconds', 'folder store: wait for the lock of another process, held for milliseconds'),
+  'store.lockSeconds': entry(
+    30,
+    'seconds',
+    'folder store: wait for the lock of another process, held for milliseconds',
+  ),
 
   // workflows and workers
   'gate.forgettingBudget': entry(5, 'points', 'above the noise of 200 test samples (about 3 points)'),
@@ -55,4 +72,7 @@ export const DEFAULTS = {
   'engine.stopSeconds': entry(20, 'seconds', 'time for a last checkpoint before the engine is killed'),
   'worker.shutdownGraceSeconds': entry(8, 'seconds', 'below the 10 s that Cloud Run gives a stopping instance'),
   'worker.progressSeconds': entry(15, 'seconds', 'progress signals to the workflow: history stays short'),
+
+  // cli
+  'predict.maxNewTokens': entry(64, 'tokens', 'one sentence; answers end earlier by themselves'),
 } as const;
