@@ -1,0 +1,150 @@
+import * as tf from '@tensorflow/tfjs';
+import { z } from 'zod';
+import type { HostTensor } from '../core/host-tensor.ts';
+import type { EncodedSample } from '../core/sample.ts';
+import type { Active, Bank, Method, TrainableTensor } from '../learning/methods/method.ts';
+import { batchTargets } from '../learning/model/batch.ts';
+import type { Adapt, AdaptedLayer, BaseModel, TokenBatch } from '../learning/model/model.ts';
+import { crossEntropy } from '../learning/tensors/ops.ts';
+import { Random } from '../learning/training/random.ts';
+
+const [VOCABULARY, WIDTH, RANK] = [12, 6, 3];
+
+/** A language model of one linear layer: small enough to see what training does, and it runs on every engine. */
+export class ToyModel implements BaseModel {
+  readonly family = 'toy';
+  readonly digest = 'toy';
+  readonly layers: readonly AdaptedLayer[] = [
+    { name: 'body', in: WIDTH, out: WIDTH },
+    { name: 'head', in: WIDTH, out: VOCABULARY },
+  ];
+  readonly contextLength = 32;
+  readonly endTokens = [1];
+  readonly padToken = 0;
+  readonly imageToken = 11;
+  readonly tokensPerImage = 1;
+  private readonly weights: Record<'embed' | 'body' | 'head', tf.Tensor2D>;
+
+  constructor() {
+    const random = new Random(3);
+    const weight = (rows: number, cols: number) =>
+      tf.tensor2d(
+        Array.from({ length: rows * cols }, () => random.normal()),
+        [rows, cols],
+      );
+    this.weights = {
+      embed: weight(VOCABULARY, WIDTH),
+      body: weight(WIDTH, WIDTH),
+      head: weight(WIDTH, VOCABULARY),
+    };
+  }
+
+  encodeImages(): tf.Tensor3D {
+    throw new Error('A toy has no tower.');
+  }
+
+  generate(): never {
+    throw new Error('A toy does not speak.');
+  }
+
+  logits(batch: TokenBatch, _features: tf.Tensor3D | null, adapt: Adapt, positions?: Int32Array): tf.Tensor2D {
+    return tf.tidy(() => {
+      const ids = positions ? Int32Array.from(positions, (i) => batch.inputIds[i]!) : batch.inputIds;
+      const linear = (layer: 'body' | 'head', x: tf.Tensor2D) =>
+        adapt(layer, x, tf.matMul(x, this.weights[layer]) as tf.Tensor2D);
+      const x = tf.gather(this.weights.embed, tf.tensor1d(ids, 'int32')) as tf.Tensor2D;
+      return linear('head', tf.tanh(linear('body', x)) as tf.Tensor2D);
+    });
+  }
+
+  loss(batch: TokenBatch, features: tf.Tensor3D | null, adapt: Adapt): tf.Scalar {
+    return tf.tidy(() => {
+      const { at, labels } = batchTargets(batch);
+      const logits = this.logits(batch, features, adapt, at.dataSync() as Int32Array);
+      return tf.mean(crossEntropy(logits, labels)) as tf.Scalar;
+    });
+  }
+
+  dispose(): void {
+    tf.dispose(Object.values(this.weights));
+  }
+}
+
+/** Samples of different length with a rule to learn: the next token is the last one plus `shift`. */
+export function toySamples(count: number, shift: number): EncodedSample[] {
+  const random = new Random(shift);
+  return Array.from({ length: count }, (_, i) => {
+    const length = 3 + random.below(6);
+    const start = random.below(8);
+    const inputIds = Int32Array.from({ length }, (_, k) => 2 + ((start + k * shift) % 9));
+    const asked = 1 + random.below(2);
+    const labels = inputIds.map((token, k) => (k < asked ? -100 : token));
+    return { id: `sample-${i}`, inputIds, labels, images: [], references: [] };
+  });
+}
+
+const options = z.strictObject({
+  /** Weight of a pull of the shared factor to its start; 0 leaves it out. */
+  pull: z.number().default(0),
+  sharedLearningRate: z.number().default(1),
+});
+type Options = z.infer<typeof options>;
+
+/** Low-rank adapters whose A all tasks share and whose B is the task's own. */
+export const toyMethod: Method = {
+  name: 'toy',
+  title: 'Toy',
+  paper: null,
+  options: options as unknown as z.ZodType<Record<string, unknown>>,
+  needsTask: true,
+  describe: () => ({
+    shared: ['A'],
+    perTask: ['B'],
+    frozenAfterTask: ['B'],
+    parameters: { shared: 0, perTask: 0 },
+  }),
+  start: (layers, options, random): Bank => ({
+    method: 'toy',
+    options,
+    layers,
+    tasks: [],
+    tensors: new Map(layers.map((layer) => [`shared/${layer.name}/A`, normal(random, [RANK, layer.in])])),
+  }),
+  begin: (bank, task, random) => {
+    const tensors = bank.layers.flatMap(({ name, out }): [string, TrainableTensor][] => [
+      [`${name}/A`, { start: bank.tensors.get(`shared/${name}/A`)!, place: 'shared', trained: true }],
+      [`${name}/B`, { start: normal(random, [out, RANK], 0.1), place: 'own', trained: true }],
+    ]);
+    const constants = new Map(bank.layers.map(({ name }) => [`${name}/A0`, bank.tensors.get(`shared/${name}/A`)!]));
+    return { task, tensors: new Map(tensors), constants, earlierTasks: bank.tasks };
+  },
+  apply: (layer, x, base, active) => {
+    const z = tf.matMul(x, active.get(layer.name, 'A'), false, true);
+    return tf.add(base, tf.matMul(z, active.get(layer.name, 'B'), false, true)) as tf.Tensor2D;
+  },
+  penalty: (active: Active, options) => {
+    const moved = active.layers.map(({ name }) =>
+      tf.sum(tf.square(tf.sub(active.get(name, 'A'), active.constant(name, 'A0')!))),
+    );
+    return tf.mul(tf.addN(moved), (options as Options).pull) as tf.Scalar;
+  },
+  finish: (bank, { task }, trained) => {
+    const place = ([key, tensor]: [string, HostTensor]): [string, HostTensor] => [
+      key.endsWith('/A') ? `shared/${key}` : `tasks/${task}/${key}`,
+      tensor,
+    ];
+    return { ...bank, tasks: [...bank.tasks, task], tensors: new Map([...bank.tensors, ...[...trained].map(place)]) };
+  },
+  activate: (bank, task) =>
+    new Map(
+      bank.layers.flatMap(({ name }): [string, HostTensor][] => [
+        [`${name}/A`, bank.tensors.get(`shared/${name}/A`)!],
+        [`${name}/B`, bank.tensors.get(`tasks/${task}/${name}/B`)!],
+      ]),
+    ),
+};
+
+function normal(random: Random, shape: number[], size = 1): HostTensor {
+  const length = shape.reduce((a, b) => a * b, 1);
+  return { shape, data: Float32Array.from({ length }, () => size * random.normal()) };
+}
