@@ -1,4 +1,5 @@
-import type { DatasetSource } from '../datasets/validate.ts';
+import { LiloraError } from '../core/errors.ts';
+import type { DatasetSource } from '../datasets/source.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { beat, type DataContext } from './context.ts';
 
@@ -8,7 +9,7 @@ export function datasetFolder(uri: string): string {
 }
 
 /** A dataset in an object store, as readers see it. Every read is progress. */
-export async function openDataset(context: DataContext, uri: string): Promise<DatasetSource> {
+export async function openDataset(context: Pick<DataContext, 'openPlace'>, uri: string): Promise<DatasetSource> {
   const place: ObjectStore = await context.openPlace(datasetFolder(uri));
   return {
     describe: () => datasetFolder(uri),
@@ -17,6 +18,14 @@ export async function openDataset(context: DataContext, uri: string): Promise<Da
       beat({ read: path });
       return bytes;
     },
-    size: async (path) => (await place.head(path))?.size ?? null,
+    size: async (path) => {
+      const found = await place.head(path);
+      if (!found)
+        throw new LiloraError(
+          'NotFound',
+          `${datasetFolder(uri)}/${path} does not exist. Upload it, or correct the name.`,
+        );
+      return found.size;
+    },
   };
 }

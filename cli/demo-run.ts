@@ -61,8 +61,8 @@ export class Demo {
           await rm(folder, { recursive: true, force: true });
           const made = await makeDatasets(folder, {
             names: tasks,
-            train: this.options.trainSamples,
-            test: this.options.testSamples,
+            ...(this.options.trainSamples === undefined ? {} : { train: this.options.trainSamples }),
+            ...(this.options.testSamples === undefined ? {} : { test: this.options.testSamples }),
             onDataset: (name) => say(name),
           });
           for (const [name, path] of Object.entries(made)) this.datasets.set(name, path);

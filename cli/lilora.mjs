@@ -5,6 +5,7 @@ if (major < 20 || (major === 20 && minor < 19)) {
   console.error(`lilora needs Node 20.19 or later; this is ${process.versions.node}. See https://nodejs.org`);
   process.exit(1);
 }
+process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED ??= 'true'; // it speaks of a future version, not of the pinned one
 const { register } = await import('tsx/esm/api').catch(() => {
   console.error('The packages of this project are not installed. Run: npm run setup');
   process.exit(1);

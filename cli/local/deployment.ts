@@ -46,6 +46,7 @@ export async function startDeployment({ folder, report }: DeploymentOptions): Pr
   const chosen = choices();
   const servers: Child[] = [];
   const workers: Child[] = [];
+  const ends: Array<() => Promise<void>> = [];
   const keeper =
     (among: Child[]): Keep =>
     (name, command, args, env) => {
@@ -58,11 +59,11 @@ export async function startDeployment({ folder, report }: DeploymentOptions): Pr
     if (findRunning(home)?.pid === process.pid) rmSync(runningFile(home), { force: true });
     // Workers first: they hand their work back while the servers still listen.
     await Promise.all(workers.map((child) => child.stop()));
-    await Promise.all(servers.map((child) => child.stop()));
+    await Promise.all([...servers.map((child) => child.stop()), ...ends.map((end) => end())]);
   };
   try {
     const store = await startStore(chosen, folder, home, keeper(servers));
-    const temporal = await startTemporal(chosen, folder, keeper(servers));
+    const temporal = await startTemporal(chosen, folder, keeper(servers), (end) => ends.push(end));
     const env = { ...temporal.env, ...store.env, LILORA_STORE: store.store };
     await startWorkers({ ...process.env, ...env }, keeper(workers));
     const found: Running = { pid: process.pid, folder, ui: temporal.ui, env };
@@ -124,9 +125,14 @@ async function startStore({ s3 }: Choices, folder: string, home: string, keep: K
   return { store: `s3://${BUCKET}`, env };
 }
 
-async function startTemporal({ temporal }: Choices, folder: string, keep: Keep) {
+async function startTemporal(
+  { temporal }: Choices,
+  folder: string,
+  keep: Keep,
+  onStop: (end: () => Promise<void>) => void,
+) {
   if (temporal.kind === 'address') return { address: temporal.address, ui: null, env: {} as Record<string, string> };
-  if (temporal.kind !== 'cached' && temporal.kind !== 'cli')
+  if (temporal.kind === 'missing')
     throw new LiloraError(
       'BadConfig',
       'There is no Temporal server on this machine. Run `npm run setup`, or set TEMPORAL_ADDRESS.',
@@ -134,8 +140,16 @@ async function startTemporal({ temporal }: Choices, folder: string, keep: Keep) 
   const [port, uiPort] = [await freePort(PORTS.temporal), await freePort(PORTS.ui)];
   const address = `127.0.0.1:${port}`;
   const database = join(folder, 'temporal.db');
-  const flags = ['--ip', '127.0.0.1', '--port', String(port), '--ui-port', String(uiPort), '--db-filename', database];
-  keep('temporal', temporal.path, ['server', 'start-dev', ...flags, '--log-level', 'error'], process.env);
+  if (temporal.kind === 'cached' || temporal.kind === 'cli') {
+    const flags = ['--ip', '127.0.0.1', '--port', String(port), '--ui-port', String(uiPort), '--db-filename', database];
+    keep('temporal', temporal.path, ['server', 'start-dev', ...flags, '--log-level', 'error'], process.env);
+  } else {
+    // The SDK downloads the `temporal` command at its first use.
+    const { TestWorkflowEnvironment } = await import('@temporalio/testing');
+    const server = { ip: '127.0.0.1', port, ui: true, uiPort, dbFilename: database };
+    const environment = await TestWorkflowEnvironment.createLocal({ server });
+    onStop(() => environment.teardown());
+  }
   await untilReady('Temporal', async () => {
     const connection = await Connection.connect({ address, connectTimeout: '2s' });
     try {

@@ -22,7 +22,7 @@ interface Options {
 }
 
 /** The three example tasks of the demo: few enough for three minutes, different enough to be forgotten. */
-const TASKS = ['digits', 'shapes', 'captions'];
+const TASKS = ['option', 'digit', 'class'];
 
 export function addDemo(program: Command): void {
   program
@@ -37,7 +37,7 @@ export function addDemo(program: Command): void {
     .option('--json', 'end with one JSON object on stdout')
     .addHelpText(
       'after',
-      '\nExamples:\n  $ lilora demo\n  $ lilora demo --keep\n  $ lilora demo --tasks digits --json | jq .matrix',
+      '\nExamples:\n  $ lilora demo\n  $ lilora demo --keep\n  $ lilora demo --tasks digit --json | jq .matrix',
     )
     .action(demo);
 }

@@ -21,7 +21,7 @@ interface Options {
   readonly generation?: number;
   readonly model?: string;
   readonly adapter?: string;
-  readonly image: readonly string[];
+  readonly image?: readonly string[];
   readonly raw?: boolean;
   readonly maxNewTokens: number;
   readonly json?: boolean;
@@ -37,15 +37,19 @@ export function addPredict(program: Command): void {
   const predict = program
     .command('predict')
     .description('Answers a prompt with a published generation, or with a model folder and no server at all.')
-    .argument('[stream]', 'not with --model')
-    .argument('<prompt>')
+    .usage('[options] STREAM PROMPT, or: --model DIR [options] PROMPT')
+    .argument('<stream>', 'not with --model')
+    .argument('[prompt]', 'with one <image> marker per image, or they come first')
     .option('--task <name>', 'the task whose adapter answers; without it the base model does')
     .option('--generation <n>', 'not the current generation but this one', wholeNumber)
     .option('--model <dir>', 'a local model folder instead of a stream')
     .option('--adapter <dir>', 'a local PEFT adapter for it')
-    .option('--image <file>', 'an image; repeat it for more', (file: string, files: string[]) => [...files, file], [])
+    .option('--image <file>', 'an image; repeat it for more', (file: string, files?: string[]) => [
+      ...(files ?? []),
+      file,
+    ])
     .option('--raw', 'take the prompt as it is, without the chat template')
-    .option('--max-new-tokens <n>', 'longest answer', wholeNumber, DEFAULTS['evaluation.maxNewTokens'].value)
+    .option('--max-new-tokens <n>', 'longest answer', wholeNumber, DEFAULTS['predict.maxNewTokens'].value)
     .option('--json', 'text, tokens and their log-probabilities as JSON')
     .addHelpText(
       'after',
@@ -61,10 +65,10 @@ Examples:
       // `lilora predict --model DIR PROMPT`: the only argument is the prompt.
       const [stream, prompt] = second === undefined ? [undefined, first] : [first, second];
       if ((stream === undefined) === (options.model === undefined))
-        predict.error('error: name a stream, or a model folder with --model', { exitCode: 2 });
+        predict.error('error: give STREAM and PROMPT, or --model DIR and PROMPT', { exitCode: 2 });
       if (options.model === undefined && options.adapter !== undefined)
         predict.error('error: --adapter goes with --model; on a stream use --task', { exitCode: 2 });
-      const images = options.image.map((file) => resolve(file));
+      const images = (options.image ?? []).map((file) => resolve(file));
       for (const file of images)
         if (!(await stat(file).catch(() => null))?.isFile())
           throw new LiloraError('NotFound', `${file}: no such file. Name an image with --image.`);

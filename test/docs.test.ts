@@ -1,0 +1,67 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { buildProgram } from '../cli/main.ts';
+import { DEFAULTS } from '../core/defaults.ts';
+import { ROOT } from '../workers/runtime.ts';
+import * as contract from '../workflows/contract.ts';
+
+const read = (path: string) => readFileSync(join(ROOT, path), 'utf8');
+const PAGES = ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'docs/using.md', 'docs/house.md', 'docs/defaults.md'];
+
+describe('the docs', () => {
+  it('hold the table of defaults (npx vitest run -u test/docs.test.ts writes it anew)', async () => {
+    const rows = Object.entries(DEFAULTS).map(
+      ([name, { value, unit, why }]) => `| \`${name}\` | ${JSON.stringify(value)} | ${unit} | ${why} |`,
+    );
+    const page = [
+      '# Defaults',
+      '',
+      'Every default value of the product, from `core/defaults.ts`. A test keeps this page equal to it.',
+      '',
+      '| name | value | unit | why |',
+      '| --- | --- | --- | --- |',
+      ...rows,
+      '',
+    ].join('\n');
+    await expect(page).toMatchFileSnapshot(join(ROOT, 'docs/defaults.md'));
+  });
+
+  it('quote defaults as they are', () => {
+    for (const page of PAGES)
+      for (const [, name, value] of read(page).matchAll(/^\| `([a-z]+\.[A-Za-z]+)` \| ([^|]+?) \|/gm)) {
+        const entry = DEFAULTS[name as keyof typeof DEFAULTS];
+        expect(entry, `${page}: ${name}`).toBeDefined();
+        expect(value, `${page}: ${name}`).toBe(JSON.stringify(entry.value));
+      }
+  });
+
+  it('link to files that are there', () => {
+    for (const page of PAGES)
+      for (const [, target] of read(page).matchAll(/\]\(([^)#]+?)(?:#[^)]*)?\)/g)) {
+        if (/^[a-z]+:/.test(target!)) continue;
+        expect(existsSync(join(ROOT, dirname(page), target!)), `${page} → ${target}`).toBe(true);
+      }
+  });
+
+  it('name only verbs and options that the command has', () => {
+    const program = buildProgram();
+    for (const page of PAGES)
+      for (const [line, rest] of read(page).matchAll(/^(?:\$ )?(?:npx )?lilora ([a-z].*)$/gm)) {
+        const words = rest!.replace(/\s+#.*$/, '').split(/\s+/);
+        const command = program.commands.find((c) => c.name() === words[0]);
+        expect(command, `${page}: ${line}`).toBeDefined();
+        const options = [command!, ...command!.commands].flatMap((c) => c.options.map((option) => option.long));
+        for (const word of words.filter((w) => w.startsWith('--')))
+          expect([...options, '--help'], `${page}: ${line}`).toContain(word.split('=')[0]);
+      }
+  });
+
+  it('name every update, signal and query of the contract', () => {
+    const text = read('docs/using.md');
+    for (const name of [contract.UPDATES, contract.QUERIES].flatMap((names) => Object.values(names)))
+      expect(text).toContain(name);
+    for (const name of ['pause', 'resume']) expect(text).toContain(`--name ${name}`);
+    for (const name of Object.keys(contract.SEARCH_ATTRIBUTES)) expect(text).toContain(name);
+  });
+});
