@@ -47,7 +47,7 @@ export async function trainTask(run: TrainTask): Promise<{ bank: Bank; steps: nu
   const { method, options, layers, task, seed, identity } = run;
   const random = new Random(seed);
   const bank = run.bank ?? method.start(layers, options, random.split('start'));
-  const trainable = method.begin(bank, task, random.split(`begin ${task}`));
+  const trainable = method.begin(bank, task, options, random.split(`begin ${task}`));
   if (![...trainable.tensors.values()].some(({ trained }) => trained)) {
     return { bank: method.finish(bank, trainable, new Map()), steps: 0 };
   }
