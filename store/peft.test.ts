@@ -1,0 +1,84 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { readSafetensors, readTensorMap, writeSafetensors } from '../core/safetensors.ts';
+import { PEFT_FILES, readPeft, writePeft } from './peft.ts';
+
+/** Adapters that PEFT 0.21 itself saved. */
+const FIXTURES = ['peft-llava-gqa', 'peft-llava-mha', 'peft-qwen2vl', 'peft-smolvlm'].flatMap((model) =>
+  ['adapter', 'folded-adapter'].map((kind) => `${model}/${kind}`),
+);
+const read = (fixture: string, file: string) =>
+  new Uint8Array(readFileSync(join(import.meta.dirname, '../test/fixtures', fixture, file)));
+const load = (fixture: string) => ({
+  config: read(fixture, PEFT_FILES.config),
+  weights: read(fixture, PEFT_FILES.weights),
+});
+
+describe.each(FIXTURES)('%s', (fixture) => {
+  const { config, weights } = load(fixture);
+  const theirs = JSON.parse(Buffer.from(config).toString());
+
+  it('is read', () => {
+    const adapter = readPeft(config, weights, fixture);
+    expect(adapter.rank).toBe(theirs.r);
+    expect(adapter.alpha).toBe(theirs.lora_alpha);
+    expect(adapter.layers.size * 2).toBe(readSafetensors(weights, fixture).tensors.size);
+  });
+
+  it('is written with the keys, shapes and numbers that PEFT wrote', () => {
+    const files = new Map(
+      writePeft(readPeft(config, weights, fixture), 'base').map(({ path, bytes }) => [path, bytes]),
+    );
+    expect([...files.keys()].sort()).toEqual(Object.values(PEFT_FILES).sort());
+    const ours = readSafetensors(files.get(PEFT_FILES.weights)!, 'ours');
+    expect(ours.metadata).toEqual({ format: 'pt' });
+    expect([...readTensorMap(files.get(PEFT_FILES.weights)!, 'ours')].sort()).toEqual(
+      [...readTensorMap(weights, fixture)].sort(),
+    );
+    const written = JSON.parse(Buffer.from(files.get(PEFT_FILES.config)!).toString());
+    for (const name of Object.keys(written)) expect(Object.keys(theirs), 'fields that PEFT knows').toContain(name);
+    for (const name of ['peft_type', 'r', 'lora_alpha', 'bias', 'inference_mode', 'use_rslora', 'fan_in_fan_out'])
+      expect(written[name], name).toEqual(theirs[name]);
+    const names = [...ours.tensors.keys()].filter((name) => name.includes('lora_A'));
+    expect(written.target_modules).toEqual(
+      names.map((name) => name.slice('base_model.model.'.length, -'.lora_A.weight'.length)).sort(),
+    );
+  });
+});
+
+describe('readPeft', () => {
+  const { config, weights } = load('peft-llava-gqa/folded-adapter');
+  const withFields = (fields: object) =>
+    Buffer.from(JSON.stringify({ ...JSON.parse(Buffer.from(config).toString()), ...fields }));
+  const without = (name: RegExp) =>
+    writeSafetensors(new Map([...readTensorMap(weights, 'x')].filter(([key]) => !name.test(key))));
+
+  it.each([
+    [{ peft_type: 'IA3' }, /peft_type is "IA3"/],
+    [{ use_dora: true }, /use_dora is not supported/],
+    [{ bias: 'all' }, /bias/],
+    [{ modules_to_save: ['lm_head'] }, /modules_to_save/],
+    [{ rank_pattern: { q_proj: 8 } }, /rank_pattern/],
+    [{ r: 5 }, /no pair of rank 5/],
+    [{ r: 0 }, /r is no rank/],
+    [{ lora_alpha: 'x' }, /lora_alpha/],
+  ])('refuses %j', (fields, message) => {
+    expect(() => readPeft(withFields(fields), weights, 'a')).toThrow(message);
+  });
+
+  it('refuses half a pair, foreign tensors and nothing at all', () => {
+    expect(() => readPeft(config, without(/layers\.0\.mlp\.down_proj\.lora_B/), 'a')).toThrow(/has no other half/);
+    expect(() => readPeft(config, without(/layers\.0\.mlp\.down_proj\.lora_A/), 'a')).toThrow(/has no other half/);
+    expect(() => readPeft(config, without(/./), 'a')).toThrow(/holds no adapter/);
+    const foreign = writeSafetensors(
+      new Map([['base_model.model.head.weight', { shape: [1], data: new Float32Array(1) }]]),
+    );
+    expect(() => readPeft(config, foreign, 'a')).toThrow(/no tensor of a plain LoRA/);
+  });
+
+  it('scales rsLoRA by the root of the rank', () => {
+    const { rank, alpha } = readPeft(withFields({ use_rslora: true, lora_alpha: 8 }), weights, 'a');
+    expect(alpha / rank).toBeCloseTo(8 / Math.sqrt(rank));
+  });
+});
