@@ -110,7 +110,7 @@ export const toyMethod: Method = {
     tasks: [],
     tensors: new Map(layers.map((layer) => [`shared/${layer.name}/A`, normal(random, [RANK, layer.in])])),
   }),
-  begin: (bank, task, random) => {
+  begin: (bank, task, _options, random) => {
     const tensors = bank.layers.flatMap(({ name, out }): [string, TrainableTensor][] => [
       [`${name}/A`, { start: bank.tensors.get(`shared/${name}/A`)!, place: 'shared', trained: true }],
       [`${name}/B`, { start: normal(random, [out, RANK], 0.1), place: 'own', trained: true }],
