@@ -1,4 +1,5 @@
-import { readManifest } from '../datasets/manifest.ts';
+import { datasetVersion, parseManifest } from '../datasets/manifest.ts';
+import { MANIFEST_FILE } from '../datasets/source.ts';
 import type { DataContext } from './context.ts';
 import { datasetFolder, openDataset } from './dataset-place.ts';
 
@@ -7,6 +8,7 @@ export async function inspectDataset(
   context: DataContext,
   { dataset }: { stream: string; dataset: string },
 ): Promise<{ name: string; digest: string; uri: string }> {
-  const { manifest, digest } = await readManifest(await openDataset(context, dataset));
-  return { name: manifest.name, digest, uri: datasetFolder(dataset) };
+  const source = await openDataset(context, dataset);
+  const manifest = parseManifest(await source.read(MANIFEST_FILE));
+  return { name: manifest.name, digest: datasetVersion(manifest), uri: datasetFolder(dataset) };
 }

@@ -19,7 +19,8 @@ import type { DataContext } from './context.ts';
 import { readEvaluation } from './evaluation-file.ts';
 import { modelFolder } from './model-folder.ts';
 
-const value = <K extends keyof typeof DEFAULTS>(name: K) => DEFAULTS[name].value;
+type Defaults = typeof DEFAULTS;
+const value = <K extends keyof Defaults>(name: K): Defaults[K]['value'] => DEFAULTS[name].value;
 const positive = z.number().positive();
 
 /** Checks a definition and fills every default in. */

@@ -97,7 +97,7 @@ export async function trainTask(context: GpuContext, input: TrainTaskInput): Pro
 /** The method's options, or those of its safe mode. */
 export function trainingOptions(definition: ResolvedStream, safe: boolean): Readonly<Record<string, unknown>> {
   const { name, options } = definition.method;
-  return safe ? { ...options, ...methodNamed(name).safe!(options) } : options;
+  return safe ? { ...options, ...methodNamed(name).safe!({ ...options }) } : options;
 }
 
 /** Heartbeats every progress; tells the workflow rarely, so that its history stays short. */

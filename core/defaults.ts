@@ -15,6 +15,9 @@ export const DEFAULTS = {
   'adapter.rank': entry(16, '', 'r; the paper uses 128 on a 7B model'),
   'adapter.alpha': entry(32, '', 'scale = alpha / rank = 2, as in the paper'),
 
+  'lilora.stabilityWeight': entry(0.1, '', 'λ of the stability loss; the paper gives no number'),
+  'lilora.anchorWeight': entry(1, '', 'μ of the anchor penalty; measured best of 0.3, 1 and 3'),
+
   // learning/training
   'training.learningRate': entry(4e-3, '', 'learns every example task; the paper uses 2e-5 at 7B'),
   'training.batchSize': entry(16, 'samples', 'per optimizer step'),

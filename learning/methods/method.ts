@@ -94,8 +94,8 @@ export interface Method<Options extends Record<string, unknown> = Record<string,
   describe(layers: readonly AdaptedLayer[], options: Options): MethodDescription;
   /** The bank before the first task. */
   start(layers: readonly AdaptedLayer[], options: Options, random: Random): Bank;
-  /** What to train for `task`. Does not change the bank. */
-  begin(bank: Bank, task: string, random: Random): Trainable;
+  /** What to train for `task`, with options that may differ from the bank's (safe mode). Does not change the bank. */
+  begin(bank: Bank, task: string, options: Options, random: Random): Trainable;
   /** The adapted output of one linear layer: x [tokens, in], base [tokens, out] → [tokens, out]. */
   apply(layer: AdaptedLayer, x: tf.Tensor2D, base: tf.Tensor2D, active: Active, options: Options): tf.Tensor2D;
   /** Regulariser, already weighted: a scalar added to the task loss. Only called while training. */
@@ -110,8 +110,8 @@ export interface Method<Options extends Record<string, unknown> = Record<string,
    * Absent for methods with nothing shared.
    */
   consolidate?(before: Bank, after: Bank, task: string, strength: number): Consolidated;
-  /** The same task with the shared part exactly as before: earlier tasks compute what they computed. Absent if impossible. */
-  safe?(before: Bank, options: Options): Options;
+  /** Options under which the shared part stays exactly as it is: earlier tasks compute what they computed. Absent if impossible. */
+  safe?(options: Options): Options;
   /** The tensors of one learned task, by `<module path>/<tensor>`: what `apply` needs outside training. */
   activate(bank: Bank, task: string): TensorMap;
   /** The ordinary LoRA that equals this method for that task, with `scale` = alpha / r. Absent where none exists. */

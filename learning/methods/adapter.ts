@@ -1,0 +1,109 @@
+import * as tf from '@tensorflow/tfjs';
+import { sha256 } from '../../core/digest.ts';
+import type { HostTensor, TensorMap } from '../../core/host-tensor.ts';
+import { canonicalJson } from '../../core/json.ts';
+import { writeSafetensors } from '../../core/safetensors.ts';
+import type { Adapt, AdaptedLayer } from '../model/model.ts';
+import type { Active, Bank, LoraPair, Method, Trainable } from './method.ts';
+import { methodNamed } from './registry.ts';
+
+const toTensor = ({ data, shape }: HostTensor) => tf.tensor(data, [...shape]);
+
+/** Sends each adapted layer through the method; all others pass. */
+function adaptWith(method: Method, options: Record<string, unknown>, active: Active): Adapt {
+  const layers = new Map(active.layers.map((layer) => [layer.name, layer]));
+  return (name, x, base) => {
+    const layer = layers.get(name);
+    return layer ? method.apply(layer, x, base, active, options) : base;
+  };
+}
+
+/** Looks tensors up by `<layer>/<tensor>`. */
+function activeOf(
+  layers: readonly AdaptedLayer[],
+  tensors: ReadonlyMap<string, tf.Tensor>,
+  constants: ReadonlyMap<string, tf.Tensor>,
+): Active {
+  return {
+    layers,
+    get: (layer, tensor) => {
+      const found = tensors.get(`${layer}/${tensor}`);
+      if (!found) throw new Error(`${layer} has no tensor ${tensor}`);
+      return found;
+    },
+    has: (layer, tensor) => tensors.has(`${layer}/${tensor}`),
+    constant: (layer, tensor) => constants.get(`${layer}/${tensor}`),
+  };
+}
+
+/** A task in training: its tensors on the engine, those that are trained as variables. Dispose when done. */
+export function bindTrainable(
+  method: Method,
+  options: Record<string, unknown>,
+  layers: readonly AdaptedLayer[],
+  trainable: Trainable,
+) {
+  const variables = new Map<string, tf.Variable>();
+  const tensors = new Map<string, tf.Tensor>();
+  for (const [key, { start, trained }] of trainable.tensors) {
+    const tensor = toTensor(start);
+    if (trained) {
+      const variable = tf.variable(tensor);
+      tensor.dispose();
+      variables.set(key, variable);
+      tensors.set(key, variable);
+    } else tensors.set(key, tensor);
+  }
+  const constants = new Map([...trainable.constants].map(([key, tensor]) => [key, toTensor(tensor)]));
+  const active = activeOf(layers, tensors, constants);
+  return {
+    adapt: adaptWith(method, options, active),
+    active,
+    variables,
+    /** Whether a tensor is shared by all tasks. */
+    group: (key: string) => trainable.tensors.get(key)!.place,
+    /** The trained tensors as they are now. */
+    trained: (): TensorMap =>
+      new Map(
+        [...variables].map(([key, variable]) => [
+          key,
+          { shape: variable.shape, data: variable.dataSync() as Float32Array },
+        ]),
+      ),
+    dispose: () => tf.dispose([...tensors.values(), ...constants.values()]),
+  };
+}
+
+/** A learned task for evaluation and prediction. Dispose when done. */
+export function bindAdapter(bank: Bank, task: string): { adapt: Adapt; dispose: () => void } {
+  const method = methodNamed(bank.method);
+  const tensors = new Map([...method.activate(bank, task)].map(([key, tensor]) => [key, toTensor(tensor)]));
+  const active = activeOf(bank.layers, tensors, new Map());
+  return { adapt: adaptWith(method, { ...bank.options }, active), dispose: () => tf.dispose([...tensors.values()]) };
+}
+
+/** An ordinary LoRA, as PEFT publishes it: y += scale · B (A x). Dispose when done. */
+export function bindLora(pairs: ReadonlyMap<string, LoraPair>, scale: number): { adapt: Adapt; dispose: () => void } {
+  const tensors = new Map(
+    [...pairs].map(([layer, { A, B }]) => [layer, { A: toTensor(A) as tf.Tensor2D, B: toTensor(B) as tf.Tensor2D }]),
+  );
+  return {
+    adapt: (layer, x, base) => {
+      const pair = tensors.get(layer);
+      if (!pair) return base;
+      return tf.add(base, tf.mul(tf.matMul(tf.matMul(x, pair.A, false, true), pair.B, false, true), scale));
+    },
+    dispose: () => tf.dispose([...tensors.values()].flatMap(({ A, B }) => [A, B])),
+  };
+}
+
+/** Digest of all that one task's model depends on beside the base model: equal digests compute the same. */
+export function activeDigest(bank: Bank, task: string): string {
+  const tensors = methodNamed(bank.method).activate(bank, task);
+  const { rank, alpha } = bank.options;
+  return sha256(
+    writeSafetensors(tensors, {
+      method: canonicalJson({ method: bank.method, rank: rank ?? null, alpha: alpha ?? null }),
+    }),
+  );
+}

@@ -1,0 +1,140 @@
+import * as tf from '@tensorflow/tfjs';
+import type { TensorMap } from '../../../core/host-tensor.ts';
+import type { AdaptedLayer } from '../../model/model.ts';
+import type { Random } from '../../training/random.ts';
+import { mustKnow, mustMatch, ownKey, sharedKey, tensorOf } from '../bank.ts';
+import { kaiming, zeros } from '../initial.ts';
+import type { Active, Bank, LoraPair, Method, Trainable, TrainableTensor } from '../method.ts';
+import { consolidate } from './consolidate.ts';
+import { blend, host, type Own, type Shared } from './factors.ts';
+import { type LiloraOptions, liloraOptions, safeOptions } from './options.ts';
+import { constantsOf, penalty } from './penalty.ts';
+
+const SHARED = ['A', 'B0'] as const;
+const OWN = ['B_tilde', 'A_tilde', 'a'] as const;
+
+/** The shared factors of a layer as they are in a bank. */
+export function sharedOf(bank: Bank, layer: string): Shared {
+  return { A: host.read(tensorOf(bank, sharedKey(layer, 'A'))), B0: host.read(tensorOf(bank, sharedKey(layer, 'B0'))) };
+}
+
+/** A task's own factors of a layer as they are in a bank. */
+export function ownOf(bank: Bank, task: string, layer: string): Own {
+  const tensor = (name: string) => tensorOf(bank, ownKey(task, layer, name));
+  return { B: host.read(tensor('B_tilde')), A: host.read(tensor('A_tilde')), a: tensor('a').data[0]! };
+}
+
+/**
+ * LiLoRA, LoRA in LoRA (arXiv 2508.06202), with our anchored variant (README.md beside this file):
+ * ΔW_t = s · (σ(a_t)·B0 + (1 − σ(a_t))·B̃_t Ã_t) · A, s = alpha / rank.
+ */
+export const lilora: Method<LiloraOptions> = {
+  name: 'lilora',
+  title: 'LiLoRA: one A and one basis for all tasks, small factors for each',
+  paper: 'arXiv:2508.06202',
+  options: liloraOptions,
+  needsTask: true,
+
+  describe(layers, { rank, innerRank, sharedBasis, sharedA }) {
+    const sum = (each: (layer: AdaptedLayer) => number) => layers.reduce((total, layer) => total + each(layer), 0);
+    const frozen = [
+      ...(sharedA === 'frozen-after-first' ? ['A'] : []),
+      ...(sharedBasis === 'frozen-after-first' ? ['B0'] : []),
+    ];
+    return {
+      shared: SHARED,
+      perTask: OWN,
+      frozenAfterTask: [...OWN, ...frozen],
+      parameters: {
+        shared: sum((layer) => rank * (layer.in + layer.out)),
+        perTask: sum((layer) => innerRank * (rank + layer.out) + 1),
+      },
+    };
+  },
+
+  start(layers, options, random): Bank {
+    const tensors: TensorMap = new Map();
+    for (const { name, in: inputs, out } of layers) {
+      tensors.set(sharedKey(name, 'A'), kaiming([options.rank, inputs], random.split(name)));
+      tensors.set(sharedKey(name, 'B0'), zeros([out, options.rank]));
+    }
+    return { method: 'lilora', options, layers, tasks: [], tensors };
+  },
+
+  begin(bank, task, options, random): Trainable {
+    mustMatch(bank, options, ['rank', 'alpha', 'innerRank']);
+    const first = bank.tasks.length === 0;
+    const tensors = new Map<string, TrainableTensor>();
+    const constants: TensorMap = new Map();
+    for (const { name, out } of bank.layers) {
+      const shared = (tensor: string, frozen: boolean): TrainableTensor => ({
+        start: tensorOf(bank, sharedKey(name, tensor)),
+        place: 'shared',
+        trained: first || !frozen,
+      });
+      const own = (start: TrainableTensor['start']): TrainableTensor => ({ start, place: 'own', trained: true });
+      tensors.set(`${name}/A`, shared('A', options.sharedA === 'frozen-after-first'));
+      tensors.set(`${name}/B0`, shared('B0', options.sharedBasis === 'frozen-after-first'));
+      const draw: Random = random.split(name);
+      tensors.set(`${name}/A_tilde`, own(kaiming([options.innerRank, options.rank], draw)));
+      tensors.set(`${name}/B_tilde`, own(zeros([out, options.innerRank])));
+      tensors.set(`${name}/a`, own({ shape: [1], data: Float32Array.of(draw.normal()) }));
+      if (first) continue;
+      const earlier = bank.tasks.map((other) => ownOf(bank, other, name));
+      for (const [key, tensor] of constantsOf(name, sharedOf(bank, name), earlier, options)) constants.set(key, tensor);
+    }
+    return { task, tensors, constants, earlierTasks: bank.tasks };
+  },
+
+  /** B_t is formed once per layer: fewer operations than two thin products as soon as there are more tokens than ranks. */
+  apply(layer, x, base, active, options) {
+    const get = (name: string) => active.get(layer.name, name) as tf.Tensor2D;
+    const alpha = tf.sigmoid(get('a'));
+    const own = tf.matMul(get('B_tilde'), get('A_tilde'));
+    // α·B0 + (1−α)·own = own + α·(B0 − own)
+    const B = tf.add(own, tf.mul(alpha, tf.sub(get('B0'), own))) as tf.Tensor2D;
+    const z = tf.mul(tf.matMul(x, get('A'), false, true), options.alpha / options.rank) as tf.Tensor2D;
+    return tf.add(base, tf.matMul(z, B, false, true));
+  },
+
+  penalty: (active: Active, options) => penalty(active, options),
+
+  finish(bank, { task, tensors: trainable }, trained): Bank {
+    const tensors: TensorMap = new Map(bank.tensors);
+    for (const { name } of bank.layers) {
+      for (const tensor of SHARED) {
+        const after = trained.get(`${name}/${tensor}`);
+        if (after) tensors.set(sharedKey(name, tensor), after);
+      }
+      for (const tensor of OWN) {
+        const key = `${name}/${tensor}`;
+        tensors.set(ownKey(task, name, tensor), trained.get(key) ?? trainable.get(key)!.start);
+      }
+    }
+    return { ...bank, tasks: [...bank.tasks, task], tensors };
+  },
+
+  consolidate,
+  safe: safeOptions,
+
+  activate(bank, task): TensorMap {
+    mustKnow(bank, task);
+    const tensors: TensorMap = new Map();
+    for (const { name } of bank.layers) {
+      for (const tensor of SHARED) tensors.set(`${name}/${tensor}`, tensorOf(bank, sharedKey(name, tensor)));
+      for (const tensor of OWN) tensors.set(`${name}/${tensor}`, tensorOf(bank, ownKey(task, name, tensor)));
+    }
+    return tensors;
+  },
+
+  fold(bank, task) {
+    mustKnow(bank, task);
+    const { rank, alpha } = bank.options as LiloraOptions;
+    const layers = new Map<string, LoraPair>();
+    for (const { name } of bank.layers) {
+      const B = blend(sharedOf(bank, name).B0, ownOf(bank, task, name));
+      layers.set(name, { A: tensorOf(bank, sharedKey(name, 'A')), B: host.write(B) });
+    }
+    return { rank, alpha, layers };
+  },
+};

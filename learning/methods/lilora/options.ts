@@ -1,0 +1,62 @@
+import { z } from 'zod';
+import { DEFAULTS } from '../../../core/defaults.ts';
+
+/** What each variant sets; any of it may be overridden by name. */
+const VARIANTS = {
+  /** The paper: A and B0 train in every task, the stability loss holds B0. */
+  paper: { sharedBasis: 'regularized', sharedA: 'trainable', anchorWeight: 0, reanchor: false },
+  /** The authors' released code: B0 frozen after the first task, A trains on. */
+  released: { sharedBasis: 'frozen-after-first', sharedA: 'trainable', anchorWeight: 0, reanchor: false },
+  /** Nothing shared moves after the first task: earlier tasks compute exactly what they computed. */
+  safe: { sharedBasis: 'frozen-after-first', sharedA: 'frozen-after-first', anchorWeight: 0, reanchor: false },
+  /** Ours: the paper, and every earlier task's product held where it was. */
+  anchored: {
+    sharedBasis: 'regularized',
+    sharedA: 'trainable',
+    anchorWeight: DEFAULTS['lilora.anchorWeight'].value,
+    reanchor: true,
+  },
+} as const;
+
+const positive = z.number().positive();
+
+/** Options of LiLoRA; what the variant decides is filled in, so that the result says everything. */
+export const liloraOptions = z
+  .strictObject({
+    variant: z.enum(['paper', 'released', 'safe', 'anchored']).default('anchored'),
+    rank: positive.int().default(DEFAULTS['adapter.rank'].value),
+    alpha: positive.default(DEFAULTS['adapter.alpha'].value),
+    /** q, the rank of a task's own part; half the rank when absent. */
+    innerRank: positive.int().optional(),
+    /** λ, weight of the stability loss. */
+    stabilityWeight: z.number().min(0).default(DEFAULTS['lilora.stabilityWeight'].value),
+    sharedBasis: z.enum(['regularized', 'frozen-after-first']).optional(),
+    sharedA: z.enum(['trainable', 'frozen-after-first']).optional(),
+    /** μ, weight of the anchor penalty. */
+    anchorWeight: z.number().min(0).optional(),
+    /** Re-express earlier tasks in the shared factors after each task. */
+    reanchor: z.boolean().optional(),
+    /** How the penalties of the layers add up. */
+    layerReduction: z.enum(['mean', 'sum']).default('mean'),
+    /** Let gradients flow through the similarity of the stability loss. */
+    similarityGradient: z.boolean().default(false),
+    /** Keep the similarity within [0, 1]. */
+    clampSimilarity: z.boolean().default(false),
+    /** Factor on the learning rate of the shared tensors. */
+    sharedLearningRate: positive.default(1),
+  })
+  .transform((given) => ({
+    ...given,
+    innerRank: given.innerRank ?? Math.max(1, Math.floor(given.rank / 2)),
+    sharedBasis: given.sharedBasis ?? VARIANTS[given.variant].sharedBasis,
+    sharedA: given.sharedA ?? VARIANTS[given.variant].sharedA,
+    anchorWeight: given.anchorWeight ?? VARIANTS[given.variant].anchorWeight,
+    reanchor: given.reanchor ?? VARIANTS[given.variant].reanchor,
+  }));
+
+export type LiloraOptions = z.output<typeof liloraOptions>;
+
+/** The same stream with everything shared frozen. */
+export function safeOptions(options: LiloraOptions): LiloraOptions {
+  return { ...options, variant: 'safe', ...VARIANTS.safe };
+}

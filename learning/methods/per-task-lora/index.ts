@@ -1,0 +1,56 @@
+import type { TensorMap } from '../../../core/host-tensor.ts';
+import { mustKnow, mustMatch, ownKey, tensorOf } from '../bank.ts';
+import { applyPair, freshPair, type LoraOptions, loraOptions, PAIR, pairParameters } from '../lora.ts';
+import type { LoraPair, Method, TrainableTensor } from '../method.ts';
+
+/** One LoRA per task, nothing shared: the upper bound of LiLoRA ("DirLoRA" in the paper), at several times its size. */
+export const perTaskLora: Method<LoraOptions> = {
+  name: 'per-task-lora',
+  title: 'Per-task LoRA: an adapter of its own for every task',
+  paper: 'arXiv:2106.09685',
+  options: loraOptions,
+  needsTask: true,
+
+  describe: (layers, { rank }) => ({
+    shared: [],
+    perTask: PAIR,
+    frozenAfterTask: PAIR,
+    parameters: { shared: 0, perTask: pairParameters(layers, rank) },
+  }),
+
+  start: (layers, options) => ({ method: 'per-task-lora', options, layers, tasks: [], tensors: new Map() }),
+
+  begin(bank, task, options, random) {
+    mustMatch(bank, options, ['rank', 'alpha']);
+    const tensors = new Map<string, TrainableTensor>();
+    for (const layer of bank.layers)
+      for (const [name, start] of Object.entries(freshPair(layer, options.rank, random)))
+        tensors.set(`${layer.name}/${name}`, { start, place: 'own', trained: true });
+    return { task, tensors, constants: new Map(), earlierTasks: bank.tasks };
+  },
+
+  apply: applyPair,
+
+  finish(bank, { task }, trained) {
+    const tensors: TensorMap = new Map(bank.tensors);
+    for (const { name } of bank.layers)
+      for (const tensor of PAIR) tensors.set(ownKey(task, name, tensor), trained.get(`${name}/${tensor}`)!);
+    return { ...bank, tasks: [...bank.tasks, task], tensors };
+  },
+
+  activate(bank, task) {
+    mustKnow(bank, task);
+    const keys = bank.layers.flatMap(({ name }) => PAIR.map((tensor) => [name, tensor] as const));
+    return new Map(keys.map(([name, tensor]) => [`${name}/${tensor}`, tensorOf(bank, ownKey(task, name, tensor))]));
+  },
+
+  fold(bank, task) {
+    mustKnow(bank, task);
+    const { rank, alpha } = bank.options as LoraOptions;
+    const pair = (name: string): LoraPair => ({
+      A: tensorOf(bank, ownKey(task, name, 'lora_A')),
+      B: tensorOf(bank, ownKey(task, name, 'lora_B')),
+    });
+    return { rank, alpha, layers: new Map(bank.layers.map(({ name }) => [name, pair(name)])) };
+  },
+};

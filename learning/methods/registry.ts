@@ -1,0 +1,20 @@
+import { LiloraError } from '../../core/errors.ts';
+import { lilora } from './lilora/index.ts';
+import type { Method } from './method.ts';
+import { perTaskLora } from './per-task-lora/index.ts';
+import { sequentialLora } from './sequential-lora/index.ts';
+import { zeroShot } from './zero-shot/index.ts';
+
+// Each method knows its own options; callers hand back what its own schema gave.
+const METHODS: readonly Method[] = [lilora, sequentialLora, perTaskLora, zeroShot] as unknown as readonly Method[];
+
+/** Names of all methods. */
+export const methodNames = (): string[] => METHODS.map(({ name }) => name);
+
+/** The method of this name. */
+export function methodNamed(name: string): Method {
+  const found = METHODS.find((method) => method.name === name);
+  if (!found)
+    throw new LiloraError('BadConfig', `There is no method "${name}". Choose from ${methodNames().join(', ')}.`);
+  return found;
+}
