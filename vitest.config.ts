@@ -1,9 +1,9 @@
 import { defineConfig } from 'vitest/config';
 
 const shared = {
-  pool: 'forks',
+  pool: 'forks' as const,
   exclude: ['**/node_modules/**', '**/.lilora/**'],
-} as const;
+};
 
 /** Unit tests lie beside their source. What needs servers and processes lies in test/ and runs after them, one file at a time. */
 export default defineConfig({

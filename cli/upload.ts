@@ -3,7 +3,7 @@ import { join, resolve } from 'node:path';
 import { folderDigest } from '../activities/model-folder.ts';
 import { LiloraError } from '../core/errors.ts';
 import { localFolder } from '../datasets/local-folder.ts';
-import { readManifest } from '../datasets/manifest.ts';
+import { datasetVersion, parseManifest } from '../datasets/manifest.ts';
 import { MANIFEST_FILE } from '../datasets/source.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { openStore } from '../store/open.ts';
@@ -25,8 +25,8 @@ export async function reachableDataset(dataset: string, store: string, onFile: O
   if (isRemote(dataset)) return dataset;
   const folder = resolve(dataset.replace(/\/?dataset\.json$/, '') || '.');
   if (!isRemote(store)) return folder;
-  const { manifest, digest } = await readManifest(localFolder(folder));
-  const target = `${store}/datasets/${manifest.name}-${digest.slice(0, 12)}`;
+  const manifest = parseManifest(await localFolder(folder).read(MANIFEST_FILE));
+  const target = `${store}/datasets/${manifest.name}-${datasetVersion(manifest).slice(0, 12)}`;
   await uploadFiles(
     folder,
     manifest.files.map(({ path }) => path),

@@ -66,7 +66,7 @@ export function exampleView(): GenerationView {
       ]),
     ],
     matrix: { tasks: names, zeroShot: [31.5, 0.5, 12.2], rows: [[88.5], [87.0, 91.0], [86.5, 90.5, 91.5]] },
-    metrics: { AP: 89.5, MAP: 89.0, BWT: -1.25, forgetting: 1.25, FWT: null, MIF: 98.5 },
+    metrics: { AP: 89.5, MAP: 89.0, MFT: 90.3, BWT: -1.25, forgetting: 1.25, FWT: null, MIF: 98.5 },
     gate: [
       {
         attempt: 'trained',

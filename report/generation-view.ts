@@ -106,7 +106,7 @@ export interface FileView {
 /** The summary numbers; null where there are too few tasks for one. */
 export type MetricValues = Readonly<Partial<Record<MetricName, number | null>>>;
 
-export type MetricName = 'AP' | 'MAP' | 'BWT' | 'forgetting' | 'FWT' | 'MIF';
+export type MetricName = 'AP' | 'MAP' | 'MFT' | 'BWT' | 'forgetting' | 'FWT' | 'MIF';
 
 /** What each number means, shown wherever it is shown. a(i,j) is the score of task j after learning task i, T the number of tasks. */
 export const METRICS: Readonly<Record<MetricName, { readonly title: string; readonly meaning: string }>> = {
@@ -117,6 +117,10 @@ export const METRICS: Readonly<Record<MetricName, { readonly title: string; read
   MAP: {
     title: 'Mean average performance',
     meaning: 'Mean of that average over all generations so far: how good the stream was on its way. Higher is better.',
+  },
+  MFT: {
+    title: 'Learning accuracy',
+    meaning: 'Mean score that each task had just after it was learned: (1/T) Σ a(j,j). Higher is better.',
   },
   BWT: {
     title: 'Backward transfer',

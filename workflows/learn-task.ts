@@ -10,6 +10,7 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import type { Evaluated } from '../activities/evaluate-task.ts';
+import type { Trained } from '../activities/train-task.ts';
 import { data, gpuActivities } from './activities.ts';
 import {
   type FileRef,
@@ -125,7 +126,7 @@ export async function learnTask(input: LearnTaskInput): Promise<LearnTaskResult>
     return { bank, evaluations, report };
   }
 
-  async function train(safe: boolean): Promise<{ bank: FileRef; metrics: FileRef }> {
+  async function train(safe: boolean): Promise<Trained> {
     enter('train');
     return pausable(() => gpu.trainTask({ definition, bank: state.bank, task, train: prepared.train, safe }));
   }
@@ -175,6 +176,7 @@ export async function learnTask(input: LearnTaskInput): Promise<LearnTaskResult>
       metric: prepared.metric,
       test: prepared.test,
       metrics: trained.metrics,
+      engine: trained.engine,
       bank: candidate.bank,
       zeroShot,
       evaluations: candidate.evaluations,

@@ -1,0 +1,132 @@
+import { readFile } from 'node:fs/promises';
+import sharp from 'sharp';
+import { sha256 } from '../core/digest.ts';
+import { parseJson } from '../core/json.ts';
+import type { Sample } from '../core/sample.ts';
+import { unpackSplit } from '../datasets/prepared.ts';
+import type { Prediction } from '../learning/evaluation/evaluate.ts';
+import type { Bank } from '../learning/methods/method.ts';
+import { methodNamed } from '../learning/methods/registry.ts';
+import type { FileView, GenerationView, PredictionView, TaskView } from '../report/generation-view.ts';
+import type { NewFile } from '../store/generations.ts';
+import { getVerified } from '../store/object-store.ts';
+import type { FileRef, LearnedTask } from '../workflows/contract.ts';
+import { type DataContext, localFile } from './context.ts';
+import type { EvaluationFile } from './evaluation-file.ts';
+import type { PublishInput, TaskLineage } from './publish-generation.ts';
+
+/** Answers shown of every task: so many right ones and so many wrong ones. */
+const SHOWN = 3;
+/** Largest side of a picture in the report, in pixels. */
+const PICTURE = 168;
+
+/** The generation that is about to be published, as the report and the model card show it. */
+export async function viewOf(
+  context: DataContext,
+  input: PublishInput,
+  made: { bank: Bank; evaluation: EvaluationFile; tasks: readonly TaskLineage[]; files: readonly NewFile[] },
+): Promise<GenerationView> {
+  const { definition, head, nextGeneration } = input.state;
+  const { bank, evaluation, files } = made;
+  const tasks: TaskView[] = [];
+  for (const [j, learned] of evaluation.learned.entries()) tasks.push(await taskView(context, learned, evaluation, j));
+  return {
+    stream: definition.name,
+    generation: nextGeneration,
+    parent: head?.generation ?? null,
+    publishedAt: input.publishedAt,
+    model: definition.model,
+    method: definition.method,
+    targets: definition.targets,
+    training: { ...definition.training },
+    seed: definition.seed,
+    tasks,
+    matrix: evaluation.matrix,
+    metrics: evaluation.metrics,
+    gate: evaluation.gate,
+    losses: await Promise.all(made.tasks.map((lineage) => lossCurve(context, lineage))),
+    parameters: parametersOf(bank),
+    files: files.map(fileView),
+    engine: input.engine,
+    codeVersion: context.codeVersion,
+    workflow: input.workflow,
+  };
+}
+
+async function taskView(
+  context: DataContext,
+  { task, dataset, metric, test, generation }: LearnedTask,
+  evaluation: EvaluationFile,
+  j: number,
+): Promise<TaskView> {
+  const { file } = evaluation.predictions[j]!;
+  const predictions = await readLines<Prediction>(context, file);
+  const chosen = [
+    ...predictions.filter(({ score }) => score >= 50).slice(0, SHOWN),
+    ...predictions.filter(({ score }) => score < 50).slice(0, SHOWN),
+  ];
+  const { samples, images } = unpackSplit(await readFile(await localFile(context, test)), test.key);
+  const byId = new Map(samples.map((sample) => [sample.id, sample]));
+  return {
+    task,
+    dataset: { ...dataset, counts: { test: samples.length } },
+    metric,
+    generation,
+    instructionFollowing: evaluation.instructionFollowing[j] ?? null,
+    adapter: `adapters/${task}`,
+    predictions: await Promise.all(
+      chosen.map((prediction) => predictionView(prediction, byId.get(prediction.id), images)),
+    ),
+  };
+}
+
+async function predictionView(
+  { id, text: answer, references, score: percent }: Prediction,
+  sample: Sample | undefined,
+  images: ReadonlyMap<string, Uint8Array>,
+): Promise<PredictionView> {
+  const prompt =
+    sample?.turns
+      .find(({ role }) => role === 'user')
+      ?.text.replaceAll('<image>', '')
+      .trim() ?? '';
+  const bytes = images.get(sample?.images[0] ?? '');
+  return { id, prompt, answer, references, score: percent / 100, ...(bytes ? { image: await picture(bytes) } : {}) };
+}
+
+/** A small PNG. The bytes were checked when the dataset was prepared. */
+async function picture(bytes: Uint8Array): Promise<string> {
+  const small = await sharp(bytes)
+    .resize({ width: PICTURE, height: PICTURE, fit: 'inside', withoutEnlargement: true })
+    .png({ compressionLevel: 9, palette: true })
+    .toBuffer();
+  return `data:image/png;base64,${small.toString('base64')}`;
+}
+
+async function lossCurve(context: DataContext, { task, metrics }: TaskLineage) {
+  const lines = await readLines<{ step: number; loss: number | null }>(context, metrics);
+  return { task, points: lines.flatMap(({ step, loss }) => (typeof loss === 'number' ? [{ step, loss }] : [])) };
+}
+
+function parametersOf(bank: Bank) {
+  const method = methodNamed(bank.method);
+  const { rank } = bank.options;
+  if (typeof rank !== 'number') return null;
+  const { shared, perTask } = method.describe(bank.layers, method.options.parse(bank.options)).parameters;
+  return { shared, perTask, loraPerTask: bank.layers.reduce((sum, layer) => sum + rank * (layer.in + layer.out), 0) };
+}
+
+function fileView(file: NewFile): FileView {
+  if ('stored' in file) return { path: file.stored.key, size: file.stored.size, sha256: file.stored.sha256 };
+  if ('bytes' in file) return { path: file.path, size: file.bytes.byteLength, sha256: sha256(file.bytes) };
+  return { path: file.path, size: file.size, sha256: file.sha256 };
+}
+
+/** Lines of a JSONL object of the store, checked against its digest. */
+async function readLines<T>({ store }: DataContext, ref: FileRef): Promise<T[]> {
+  const text = Buffer.from(await getVerified(store, ref.key, ref)).toString();
+  return text
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line, i) => parseJson(line, `${ref.key}:${i + 1}`) as T);
+}

@@ -1,0 +1,206 @@
+import { mkdtempSync, readFileSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { sha256 } from '../core/digest.ts';
+import { type LlavaSample, writeSmallDataset } from '../test/small-dataset.ts';
+import { localFolder } from './local-folder.ts';
+import type { Manifest } from './manifest.ts';
+import { packSplit, unpackSplit } from './prepared.ts';
+import { validateDataset } from './validate.ts';
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'lilora-dataset-'));
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+const write = (spoil?: (samples: LlavaSample[], split: string) => void) =>
+  writeSmallDataset(folder, { name: 'colours', train: 6, test: 3, seed: 1, spoil });
+const validate = (options?: Parameters<typeof validateDataset>[1]) => validateDataset(localFolder(folder), options);
+const path = (name: string) => join(folder, name);
+const manifest = (): Manifest => JSON.parse(readFileSync(path('dataset.json'), 'utf8'));
+const save = (value: object) => writeFileSync(path('dataset.json'), JSON.stringify(value));
+/** Changes a file and, so that only its content is wrong, its entry in the manifest. */
+const replace = (name: string, bytes: Uint8Array | string) => {
+  writeFileSync(path(name), bytes);
+  const now = manifest();
+  const entry = { path: name, size: Buffer.byteLength(bytes), sha256: sha256(bytes) };
+  save({ ...now, files: now.files.map((file) => (file.path === name ? entry : file)) });
+};
+const image = () => readFileSync(path('images/train-1.png'));
+
+describe('a good dataset', () => {
+  it('gives its samples, its images by digest and its version', async () => {
+    await write();
+    const found = await validate();
+    expect(found.splits.train).toHaveLength(6);
+    expect(found.splits.test?.map(({ id }) => id)).toEqual(['test-0', 'test-1', 'test-2']);
+    const [sample] = found.splits.train!;
+    expect(sample!.turns.map(({ role }) => role)).toEqual(['user', 'assistant']);
+    expect(sample!.references).toEqual([sample!.turns[1]!.text]);
+    expect(found.images.get(sample!.images[0]!)).toEqual(new Uint8Array(readFileSync(path('images/train-0.png'))));
+    expect(found.digest).toMatch(/^[0-9a-f]{64}$/);
+    expect((await validate()).digest).toBe(found.digest);
+  });
+
+  it('is packed into one file per split and comes back the same', async () => {
+    await write();
+    const { splits, images } = await validate();
+    const bytes = packSplit(splits.test!, images);
+    expect(packSplit(splits.test!, images)).toEqual(bytes);
+    const back = unpackSplit(bytes, 'test');
+    expect(back.samples).toEqual(splits.test);
+    expect([...back.images.keys()].sort()).toEqual([...new Set(splits.test!.flatMap((s) => s.images))].sort());
+    for (const [digest, image] of back.images) expect(sha256(image)).toBe(digest);
+    expect(() => unpackSplit(bytes.subarray(0, -1), 'test')).toThrow(/test/);
+  });
+});
+
+describe('is refused by name', () => {
+  const cases: Array<[string, () => unknown, RegExp]> = [
+    [
+      'a missing image',
+      () => write().then(() => unlinkSync(path('images/train-1.png'))),
+      /images\/train-1\.png: no such file/,
+    ],
+    [
+      'a truncated image',
+      () => write().then(() => replace('images/train-1.png', image().subarray(0, image().length - 20))),
+      /images\/train-1\.png: the image is truncated/,
+    ],
+    [
+      'a changed byte',
+      () =>
+        write().then(() => {
+          const bytes = image();
+          bytes[60] = bytes[60]! ^ 1;
+          writeFileSync(path('images/train-1.png'), bytes);
+        }),
+      /images\/train-1\.png: its SHA-256 is .* says/,
+    ],
+    [
+      'another size',
+      () => write().then(() => writeFileSync(path('train.json'), '[]')),
+      /train\.json: 2 bytes, but dataset\.json says/,
+    ],
+    [
+      'a symbolic link',
+      () =>
+        write().then(() => {
+          unlinkSync(path('images/train-1.png'));
+          symlinkSync('/etc/hostname', path('images/train-1.png'));
+        }),
+      /train-1\.png: a symbolic link/,
+    ],
+    [
+      'a marker without an image',
+      () =>
+        write((s) => {
+          delete s[0]!.image;
+        }),
+      /id "train-0".*no image/,
+    ],
+    [
+      'an image without a marker',
+      () =>
+        write((s) => {
+          s[0]!.conversations[0]!.value = 'what?';
+        }),
+      /train-0.*no <image> marker/,
+    ],
+    [
+      'no answer',
+      () => write((s, split) => split === 'train' && s[2]!.conversations.pop()),
+      /train\.json\[2\] \(id "train-2"\): no gpt turn/,
+    ],
+    [
+      'a path that leaves the dataset',
+      () =>
+        write((s) => {
+          s[0]!.image = '../../etc/passwd';
+        }),
+      /leaves the dataset/,
+    ],
+    [
+      'an absolute path',
+      () =>
+        write((s) => {
+          s[0]!.image = '/etc/passwd';
+        }),
+      /absolute path/,
+    ],
+    [
+      'a URL',
+      () =>
+        write((s) => {
+          s[0]!.image = 'https://example.org/a.png';
+        }),
+      /URL/,
+    ],
+    [
+      'an image that is not listed',
+      () =>
+        write((s) => {
+          s[0]!.image = 'images/other.png';
+        }),
+      /"images\/other\.png" is not in "files"/,
+    ],
+    [
+      'an id twice',
+      () =>
+        write((s, split) => {
+          if (split === 'test') s[1]!.id = 'train-3';
+        }),
+      /test\.json\[1\].*used already at train\.json\[3\]/,
+    ],
+    ['an empty split', () => write((s, split) => split === 'test' && s.splice(0)), /test\.json: split test is empty/],
+    [
+      'the same sample in train and test',
+      () =>
+        write(
+          (s, split) =>
+            split === 'test' &&
+            s.splice(1, 1, { ...JSON.parse(readFileSync(path('train.json'), 'utf8'))[2], id: 'other' }),
+        ),
+      /id "other".*the same sample as train\.json\[2\].*overlap/,
+    ],
+    ['broken JSON', () => write().then(() => replace('train.json', '[{"id": 1,]')), /train\.json:1:11/],
+    ['UTF-16', () => write().then(() => replace('train.json', Buffer.from('\ufeff[]', 'utf16le'))), /UTF-16/],
+    ['an unknown format', () => write().then(() => save({ ...manifest(), format: 'tar' })), /there is no reader "tar"/],
+    ['an unknown field', () => write().then(() => save({ ...manifest(), extra: 1 })), /extra/],
+  ];
+  it.each(cases)('%s', async (_, make, message) => {
+    await make();
+    await expect(validate()).rejects.toMatchObject({ name: 'BadDataset', message: expect.stringMatching(message) });
+  });
+
+  it('everything that is wrong, at once', async () => {
+    await write((samples, split) => {
+      if (split !== 'train') return;
+      samples[1]!.conversations.pop();
+      samples[4]!.image = '/x';
+    });
+    await expect(validate()).rejects.toThrow(
+      /2 problem\(s\) found\. Nothing was trained\.[\s\S]*train-1[\s\S]*train-4/,
+    );
+  });
+
+  it('a conversation that is longer than the context', async () => {
+    await write();
+    const processor = {
+      contextLength: 10,
+      encodeTraining: ({ id }: { id: string }) => ({ inputIds: new Int32Array(id === 'train-5' ? 11 : 10) }),
+    };
+    await expect(validate({ processor })).rejects.toThrow(/1 problem.*train-5.*11 tokens.*the model reads 10/s);
+  });
+
+  it('no manifest at all', async () => {
+    await write();
+    unlinkSync(path('dataset.json'));
+    await expect(validate()).rejects.toMatchObject({
+      name: 'NotFound',
+      message: expect.stringMatching(/dataset\.json/),
+    });
+  });
+});

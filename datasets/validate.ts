@@ -1,0 +1,144 @@
+import { DEFAULTS } from '../core/defaults.ts';
+import { digestOf } from '../core/json.ts';
+import type { Sample } from '../core/sample.ts';
+import { readImages, readVerified } from './files.ts';
+import { datasetVersion, type Manifest, parseManifest, SPLITS, type SplitName } from './manifest.ts';
+import { Problems, quote } from './problems.ts';
+import type { ReadSample } from './readers/reader.ts';
+import { readerOf } from './readers/registry.ts';
+import { type DatasetSource, MANIFEST_FILE } from './source.ts';
+
+export type { DatasetSource } from './source.ts';
+
+/** A dataset that keeps every rule. */
+export interface ValidDataset {
+  readonly manifest: Manifest;
+  /** Its version: SHA-256 of the canonical manifest, which holds the digest of every file. */
+  readonly digest: string;
+  readonly splits: Readonly<Partial<Record<SplitName, readonly Sample[]>>>;
+  /** Every image that a sample uses, encoded as it came, by SHA-256. */
+  readonly images: ReadonlyMap<string, Uint8Array>;
+}
+
+/** What a model says about the length of a conversation. */
+export interface LengthCheck {
+  /** Longest row of tokens. */
+  readonly contextLength: number;
+  encodeTraining(sample: Sample): { readonly inputIds: Int32Array };
+}
+
+/**
+ * Reads a whole dataset and checks it: manifest, size and digest of every file, samples, images, splits, and with a
+ * `processor` that every conversation fits into the model's context. `BadDataset` lists what is wrong, by file, line and id.
+ */
+export async function validateDataset(
+  source: DatasetSource,
+  { processor }: { readonly processor?: LengthCheck } = {},
+): Promise<ValidDataset> {
+  const where = source.describe();
+  const problems = new Problems();
+  const stage = <T>(run: () => T | Promise<T>) => problems.stage(where, run);
+
+  const manifest = await stage(async () => parseManifest(await source.read(MANIFEST_FILE)));
+  const read = await stage(() => readSplits(source, manifest, problems));
+  await stage(() => checkIds(read, problems));
+  const samplesFiles = new Set(read.map(({ file }) => file));
+  const others = manifest.files.filter(({ path }) => !samplesFiles.has(path));
+  const used = new Set(read.flatMap(({ samples }) => samples.flatMap(({ images }) => images)));
+  const images = await stage(() => readImages(source, others, used, problems));
+
+  const finished = read.map((split) => ({
+    ...split,
+    finished: split.samples.map(
+      ({ id, turns, images: paths, references }): Sample => ({
+        id,
+        turns,
+        images: paths.map((path) => images.digests.get(path)!),
+        references,
+      }),
+    ),
+  }));
+  await stage(() => checkOverlap(finished, problems));
+  if (processor) await stage(() => checkLengths(finished, processor, problems));
+  const splits = Object.fromEntries(finished.map(({ name, finished: samples }) => [name, samples]));
+  return { manifest, digest: datasetVersion(manifest), splits, images: images.bytes };
+}
+
+interface ReadSplit {
+  readonly name: SplitName;
+  readonly file: string;
+  readonly samples: readonly ReadSample[];
+}
+
+interface FinishedSplit extends ReadSplit {
+  /** In the order of `samples`. */
+  readonly finished: readonly Sample[];
+}
+
+async function readSplits(source: DatasetSource, manifest: Manifest, problems: Problems): Promise<ReadSplit[]> {
+  const reader = readerOf(manifest.format);
+  const listed = new Map(manifest.files.map((file) => [file.path, file]));
+  const splits: ReadSplit[] = [];
+  for (const name of SPLITS) {
+    const file = manifest.splits[name]?.samples;
+    if (file === undefined) continue;
+    const entry = listed.get(file);
+    if (!entry) {
+      problems.add(MANIFEST_FILE, `split ${name} reads ${quote(file)}, which "files" does not list; add it there`);
+      continue;
+    }
+    try {
+      const before = problems.count;
+      const bytes = await readVerified(source, entry, DEFAULTS['dataset.maxFileBytes'].value);
+      const samples = reader.read(bytes, file, problems);
+      if (samples.length === 0 && problems.count === before) problems.add(file, `split ${name} is empty; add samples`);
+      splits.push({ name, file, samples });
+    } catch (error) {
+      problems.addError(error);
+    }
+  }
+  for (const { samples } of splits)
+    for (const { where, images } of samples)
+      for (const path of images)
+        if (!listed.has(path))
+          problems.add(where, `image ${quote(path)} is not in "files" of ${MANIFEST_FILE}; add it there`);
+  return splits;
+}
+
+/** Every id stands once in the whole dataset. */
+function checkIds(splits: readonly ReadSplit[], problems: Problems): void {
+  const seen = new Map<string, string>();
+  for (const { samples } of splits)
+    for (const { id, where } of samples) {
+      const other = seen.get(id);
+      if (other) problems.add(where, `the id is used already at ${other}; give every sample its own`);
+      else seen.set(id, where);
+    }
+}
+
+/** What is tested must not have been learned: no conversation about the same images in two splits. */
+function checkOverlap(splits: readonly FinishedSplit[], problems: Problems): void {
+  const seen = new Map<string, { readonly split: SplitName; readonly where: string }>();
+  for (const { name, samples, finished } of splits)
+    for (const [i, { turns, images }] of finished.entries()) {
+      const { where } = samples[i]!;
+      const content = digestOf({ turns, images });
+      const other = seen.get(content);
+      if (!other) seen.set(content, { split: name, where });
+      else if (other.split !== name)
+        problems.add(where, `the same sample as ${other.where}: splits ${other.split} and ${name} overlap; remove one`);
+    }
+}
+
+function checkLengths(splits: readonly FinishedSplit[], processor: LengthCheck, problems: Problems): void {
+  for (const { samples, finished } of splits)
+    for (const [i, sample] of finished.entries()) {
+      const { where } = samples[i]!;
+      const { length } = processor.encodeTraining(sample).inputIds;
+      if (length > processor.contextLength)
+        problems.add(
+          where,
+          `${length} tokens with its images, but the model reads ${processor.contextLength}; shorten it`,
+        );
+    }
+}
