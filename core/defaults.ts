@@ -33,6 +33,8 @@ export const DEFAULTS = {
   'training.refitEpochs': entry(0.3, 'epochs', 'own factors start near their best; most of the gain comes early'),
 
   // learning/evaluation
+  'evaluation.maxNewTokens': entry(40, 'tokens', 'longer than any answer of the examples; the paper allows 1024'),
+  'evaluation.batchSize': entry(50, 'samples', 'answered side by side'),
 
   // datasets
   'dataset.maxImagePixels': entry(50_000_000, 'pixels', 'larger images are refused from their header, before decoding'),

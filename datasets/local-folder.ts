@@ -1,0 +1,57 @@
+import { constants } from 'node:fs';
+import { lstat, open, realpath } from 'node:fs/promises';
+import { join, sep } from 'node:path';
+import { LiloraError } from '../core/errors.ts';
+import { type DatasetSource, pathProblem } from './source.ts';
+
+/** A dataset in a folder of this machine. No symbolic link inside it is followed. */
+export function localFolder(folder: string): DatasetSource {
+  return {
+    describe: () => folder,
+    async size(path) {
+      return (await plainFile(folder, path)).size;
+    },
+    async read(path) {
+      const { file } = await plainFile(folder, path);
+      // O_NOFOLLOW: the file may have been replaced by a link since it was looked at.
+      const handle = await open(file, constants.O_RDONLY | constants.O_NOFOLLOW);
+      try {
+        return new Uint8Array(await handle.readFile());
+      } finally {
+        await handle.close();
+      }
+    },
+  };
+}
+
+async function plainFile(folder: string, path: string): Promise<{ file: string; size: number }> {
+  const problem = pathProblem(path);
+  if (problem) throw new LiloraError('BadDataset', `${JSON.stringify(path)}: ${problem}`);
+  const root = await realpath(folder).catch((error: NodeJS.ErrnoException) => {
+    throw new LiloraError('NotFound', `${folder}: no such folder. Check the path.`, { cause: error });
+  });
+  let file = root;
+  let size = 0;
+  const parts = path.split('/');
+  for (const [i, part] of parts.entries()) {
+    file = join(file, part);
+    const stat = await lstat(file).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT' && error.code !== 'ENOTDIR' && error.code !== 'ENAMETOOLONG') throw error;
+      throw new LiloraError('NotFound', `${path}: no such file in ${folder}. Add it, or remove what refers to it.`, {
+        cause: error,
+      });
+    });
+    if (stat.isSymbolicLink()) {
+      throw new LiloraError('BadDataset', `${path}: a symbolic link. Put the file itself into the dataset.`);
+    }
+    if (i === parts.length - 1 && !stat.isFile()) {
+      throw new LiloraError('BadDataset', `${path}: not a plain file. Put a file there.`);
+    }
+    size = stat.size;
+  }
+  const real = await realpath(file);
+  if (!real.startsWith(root + sep)) {
+    throw new LiloraError('BadDataset', `${path}: lies outside ${folder}. Put the file inside the dataset folder.`);
+  }
+  return { file, size };
+}

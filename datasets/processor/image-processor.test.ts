@@ -1,0 +1,91 @@
+import { readFile } from 'node:fs/promises';
+import { expect, test } from 'vitest';
+import { sha256 } from '../../core/digest.ts';
+import { readSafetensors } from '../../core/safetensors.ts';
+import { decodeImage } from '../image.ts';
+import { parseImageSettings, toPixels } from './image-processor.ts';
+import { FILTERS, resize } from './resample.ts';
+
+const FIXTURES = new URL('../../test/fixtures/', import.meta.url);
+const json = async (path: string) => JSON.parse(await readFile(new URL(path, FIXTURES), 'utf8'));
+const image = async (file: string) => decodeImage(await readFile(new URL(`images/${file}`, FIXTURES)), file);
+
+test('PNG pictures decode to the RGB bytes that Pillow gives: grey, alpha and colour', async () => {
+  for (const [file, expected] of Object.entries<Record<string, unknown>>(await json('images/images.json'))) {
+    const { width, height, data } = await image(file);
+    expect({ file, width, height }).toEqual({ file, width: expected['width'], height: expected['height'] });
+    const first = Array.from({ length: 6 }, (_, i) => [...data.subarray(i * 3, i * 3 + 3)]);
+    expect(first).toEqual(expected['rgb_first_row_first_6']);
+    if (expected['rgb_sha256']) expect(sha256(data), file).toBe(expected['rgb_sha256']);
+  }
+});
+
+for (const model of ['llava-mha', 'llava-gqa']) {
+  test(`${model}: pixel values of every variant equal transformers' PIL back end`, async () => {
+    const { images } = await json(`${model}/expected.json`);
+    const { tensors } = readSafetensors(await readFile(new URL(`${model}/images.safetensors`, FIXTURES)), model);
+    expect(images.cases.length).toBeGreaterThan(10);
+    for (const { variant, file, shape, sample_index, sample, mean } of images.cases) {
+      // Here transformers was given the file with its alpha and laid it on white; pictures that people load are
+      // converted first, as in the `train` case below.
+      if (file === 'alpha.png') continue;
+      const settings = parseImageSettings(images.variants[variant], variant);
+      const { height, width, data } = toPixels(await image(file), settings);
+      expect([1, 3, height, width]).toEqual(shape);
+      const full = tensors.get(`${variant}/${file}`);
+      if (full) {
+        // One unit in the last place of a float32 near 2 is 2.4e-7; one grey level is 1.4e-2.
+        expect(largestDifference(data, full.data as Float32Array), `${variant} ${file}`).toBeLessThanOrEqual(2.4e-7);
+      }
+      for (const [i, index] of sample_index.entries()) expect(data[index]).toBeCloseTo(sample[i], 6);
+      expect(data.reduce((sum, x) => sum + x, 0) / data.length).toBeCloseTo(mean, 6);
+    }
+  });
+}
+
+test('a picture with alpha is what the model was fed: alpha dropped, not blended', async () => {
+  const { images } = await json('llava-mha/expected.json');
+  const { tensors } = readSafetensors(await readFile(new URL('llava-mha/inputs.safetensors', FIXTURES)), 'inputs');
+  const { data } = toPixels(await image('alpha.png'), parseImageSettings(images.variants.folder, 'folder'));
+  const fed = (tensors.get('train/pixel_values')!.data as Float32Array).subarray(0, data.length);
+  expect(largestDifference(data, fed)).toBeLessThanOrEqual(2.4e-7);
+});
+
+function largestDifference(a: Float32Array, b: Float32Array): number {
+  expect(a.length).toBe(b.length);
+  return a.reduce((worst, x, i) => Math.max(worst, Math.abs(x - b[i]!)), 0);
+}
+
+test('resizing keeps a flat picture flat and the same size unchanged, with every filter', () => {
+  const flat = { width: 7, height: 5, data: new Uint8Array(105).fill(200) };
+  for (const filter of Object.values(FILTERS)) {
+    expect(resize(flat, 7, 5, filter)).toBe(flat);
+    for (const [width, height] of [
+      [3, 11],
+      [20, 2],
+      [1, 1],
+    ] as const) {
+      const { data } = resize(flat, width, height, filter);
+      expect(data.length).toBe(width * height * 3);
+      expect(data.every((level) => level === 200)).toBe(true);
+    }
+  }
+});
+
+test('a crop larger than the picture is padded with black, as transformers pads it', () => {
+  const settings = parseImageSettings(
+    { do_resize: false, crop_size: { height: 4, width: 4 }, do_rescale: false, do_normalize: false },
+    'test',
+  );
+  const { data } = toPixels({ width: 3, height: 5, data: new Uint8Array(45).fill(9) }, settings);
+  expect([...data.subarray(0, 16)]).toEqual([0, 9, 9, 9, 0, 9, 9, 9, 0, 9, 9, 9, 0, 9, 9, 9]);
+});
+
+test('unknown image processors, filters and broken settings are refused by name', () => {
+  const refuse = (value: unknown) => () => parseImageSettings(value, 'preprocessor_config.json');
+  expect(refuse({ image_processor_type: 'SiglipImageProcessor' })).toThrow(/no support for SiglipImageProcessor/);
+  expect(refuse({ resample: 0 })).toThrow(/no support for resample 0; use 1 \(lanczos\)/);
+  expect(refuse({ size: { shortest_edge: -3 } })).toThrow(/preprocessor_config.json: size/);
+  expect(refuse({ image_std: [1, 0, 1] })).toThrow(/image_std holds 0/);
+  expect(refuse({ image_processor_type: 'CLIPImageProcessor', do_pad: true })).toThrow(/do_pad belongs to/);
+});

@@ -1,0 +1,90 @@
+import { LiloraError } from '../../core/errors.ts';
+import { cider } from './scorers/cider.ts';
+import { each, oneLetter, oneSentence, plain, type Scorer, shortAnswer } from './scorers/scorer.ts';
+import { vqaText } from './scorers/vqa-text.ts';
+
+/** The letter that an answer chooses: a letter alone, one before a full stop, or the first that stands alone; null without. */
+export function chosenLetter(text: string): string | null {
+  const answer = text.trim();
+  if (/^[A-Z]$/i.test(answer)) return answer.toUpperCase();
+  return /^([A-Z])\./.exec(answer)?.[1] ?? /\b([A-Z])\b/.exec(answer)?.[1] ?? null;
+}
+
+const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
+
+/** One line per scorer. `…-paper` variants repeat what the released scripts of the benchmark do (methods.md §15.6). */
+const SCORERS: readonly Scorer[] = [
+  {
+    name: 'option-letter',
+    version: 1,
+    title: 'Chosen option letter; no letter is wrong',
+    score: each((text, references) =>
+      Number(references.some((reference) => chosenLetter(text) === chosenLetter(reference))),
+    ),
+    follows: oneLetter,
+  },
+  {
+    name: 'exact',
+    version: 1,
+    title: 'Equal to a reference, ignoring case and outer space',
+    score: each((text, references) => Number(references.some((reference) => plain(text) === plain(reference)))),
+    follows: shortAnswer,
+  },
+  {
+    name: 'exact-paper',
+    version: 1,
+    title: 'Equal to the first reference alone, as the benchmark scores VQAv2 and VizWiz',
+    score: each((text, references) => Number(plain(text) === plain(references[0]!))),
+    follows: shortAnswer,
+  },
+  {
+    name: 'containment',
+    version: 1,
+    title: 'A reference within the answer, or the answer within a reference, ignoring case; an empty answer is wrong',
+    score: each((text, references) => {
+      const answer = plain(text);
+      const related = (reference: string) => reference.includes(answer) || answer.includes(reference);
+      return Number(answer !== '' && references.some((reference) => related(plain(reference))));
+    }),
+    follows: shortAnswer,
+  },
+  {
+    name: 'vqa',
+    version: 1,
+    title:
+      'VQA soft accuracy: mean over annotators of min(1, matches among the others / 3); with fewer than four, any match counts',
+    score: each((text, references) => {
+      const answer = vqaText(text);
+      const matches = references.map((reference) => Number(vqaText(reference) === answer));
+      const count = matches.reduce((a, b) => a + b, 0);
+      if (references.length < 4) return Number(count > 0);
+      return mean(matches.map((match) => Math.min(1, (count - match) / 3)));
+    }),
+    follows: shortAnswer,
+  },
+  {
+    name: 'cider',
+    version: 1,
+    title: 'CIDEr-D × 100 against all references',
+    score: (answers) => cider(answers).map((scores) => 100 * mean(scores)),
+    follows: oneSentence,
+  },
+  {
+    name: 'cider-paper',
+    version: 1,
+    title:
+      'CIDEr-D × 100 against the best of the references, as the benchmark scores Flickr30k (higher than the standard)',
+    score: (answers) => cider(answers).map((scores) => 100 * Math.max(...scores)),
+    follows: oneSentence,
+  },
+];
+
+export const scorerNames = (): string[] => SCORERS.map(({ name }) => name);
+
+/** The scorer of a dataset's `metric`. */
+export function scorerNamed(name: string): Scorer {
+  const found = SCORERS.find((scorer) => scorer.name === name);
+  if (!found)
+    throw new LiloraError('BadDataset', `There is no metric "${name}". Choose from ${scorerNames().join(', ')}.`);
+  return found;
+}

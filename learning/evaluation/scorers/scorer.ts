@@ -1,0 +1,43 @@
+/** One answer and what it is compared with. */
+export interface Answered {
+  readonly text: string;
+  /** At least one. */
+  readonly references: readonly string[];
+}
+
+/** How a task is scored. A change of what a scorer gives is a new version: old scores are not compared with new ones. */
+export interface Scorer {
+  readonly name: string;
+  readonly version: number;
+  readonly title: string;
+  /**
+   * Score of every answer, in percent (CIDEr may exceed 100); the task's score is their mean. Takes all answers of the
+   * test split at once, because CIDEr weighs words by how rare they are there.
+   */
+  score(answers: readonly Answered[]): number[];
+  /** Whether the answer has the form that was asked for, right or wrong (methods.md §14, the rules of the released scripts). */
+  follows(answer: Answered): boolean;
+}
+
+/** A scorer that looks at one answer at a time. */
+export function each(test: (text: string, references: readonly string[]) => number): Scorer['score'] {
+  return (answers) => answers.map(({ text, references }) => 100 * test(text, references));
+}
+
+/** Ignoring case and outer space. */
+export const plain = (text: string) => text.trim().toLowerCase();
+
+const words = (text: string) => text.trim().split(/\s+/).filter(Boolean);
+
+/** A word or short phrase: at most two words, or exactly a reference. */
+export const shortAnswer: Scorer['follows'] = ({ text, references }) =>
+  (words(text).length > 0 && words(text).length <= 2) ||
+  references.some((reference) => plain(reference) === plain(text));
+
+/** Exactly one capital letter. */
+export const oneLetter: Scorer['follows'] = ({ text }) => /^[A-Z]$/.test(text.trim());
+
+/** A sentence: ends in a full stop and has more than four words, or stands in a reference. */
+export const oneSentence: Scorer['follows'] = ({ text, references }) =>
+  (text.trim().endsWith('.') && words(text).length > 4) ||
+  (text.trim() !== '' && references.some((reference) => reference.includes(text.trim())));
