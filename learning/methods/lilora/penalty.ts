@@ -1,47 +1,52 @@
 import * as tf from '@tensorflow/tfjs';
-import type { HostTensor, TensorMap } from '../../../core/host-tensor.ts';
-import { add, gram, type Matrix, matrix, scale } from '../../tensors/linalg.ts';
+import type { TensorMap } from '../../../core/host-tensor.ts';
+import { add, gram, type Matrix, matrix, scale, toHost } from '../../tensors/linalg.ts';
+import { withGradient } from '../../tensors/ops.ts';
 import type { Active } from '../method.ts';
-import { blend, host, type Own, type Shared, sigmoid } from './factors.ts';
+import { blend, type Own, type Shared, sigmoid } from './factors.ts';
 import type { LiloraOptions } from './options.ts';
 
 /** Below this norm a product has no direction: similarity 0. */
 const TINY = 1e-12;
 
 /**
- * cos(vec(B̃₁Ã₁), vec(B̃₂Ã₂)) from q × q products: ⟨B̃₁Ã₁, B̃₂Ã₂⟩ = Σ (B̃₁ᵀB̃₂) ∘ (Ã₁Ã₂ᵀ). Scalar.
+ * cos(vec(B̃₁Ã₁), vec(B̃₂Ã₂)) from q × q products: ⟨B̃₁Ã₁, B̃₂Ã₂⟩ = Σ (B̃₁ᵀB̃₂) ∘ (Ã₁Ã₂ᵀ). Scalar; 0 where a product has
+ * no direction.
  */
 export function similarity(B1: tf.Tensor2D, A1: tf.Tensor2D, B2: tf.Tensor2D, A2: tf.Tensor2D): tf.Scalar {
   const product = (Ba: tf.Tensor2D, Aa: tf.Tensor2D, Bb: tf.Tensor2D, Ab: tf.Tensor2D) =>
     tf.sum(tf.mul(tf.matMul(Ba, Bb, true, false), tf.matMul(Aa, Ab, false, true)));
-  const floor = TINY * TINY;
   const [n1, n2] = [product(B1, A1, B1, A1), product(B2, A2, B2, A2)];
-  const cosine = tf.div(product(B1, A1, B2, A2), tf.sqrt(tf.mul(tf.maximum(n1, floor), tf.maximum(n2, floor))));
-  return tf.where(
-    tf.logicalAnd(tf.greater(n1, floor), tf.greater(n2, floor)),
-    cosine,
-    tf.zerosLike(cosine),
-  ) as tf.Scalar;
+  const known = tf.greater(tf.minimum(n1, n2), TINY * TINY);
+  // Without a direction the norms count as 1, so that no gradient divides by nothing.
+  const norm = (squared: tf.Tensor) => tf.sqrt(tf.where(known, squared, tf.onesLike(squared)));
+  const cosine = tf.div(tf.div(product(B1, A1, B2, A2), norm(n1)), norm(n2));
+  return tf.where(known, cosine, tf.zerosLike(cosine)) as tf.Scalar;
 }
 
-/** The same number without a gradient: the model must not lower the loss by making tasks look alike. */
-const similarityOnly = tf.customGrad(((B1: tf.Tensor2D, A1: tf.Tensor2D, B2: tf.Tensor2D, A2: tf.Tensor2D) => ({
-  value: similarity(B1, A1, B2, A2),
-  gradFunc: () => [B1, A1, B2, A2].map((tensor) => tf.zerosLike(tensor)),
-})) as never) as unknown as typeof similarity;
-
-/** L_reg of one layer: (1 − sim) · ‖B0 − B0_old‖²_F (arXiv 2508.06202, the stability loss). */
+/**
+ * L_reg of one layer: (1 − sim) · ‖B0 − B0_old‖²_F (arXiv 2508.06202, the stability loss). Unless asked for, no gradient
+ * flows through the similarity: the model must not lower the loss by making tasks look alike.
+ */
 function stability(active: Active, layer: string, options: LiloraOptions): tf.Tensor | null {
-  const old = active.constant(layer, 'B0_old');
-  if (!old) return null;
-  const own = [active.get(layer, 'B_tilde'), active.get(layer, 'A_tilde')] as [tf.Tensor2D, tf.Tensor2D];
-  const previous = [active.constant(layer, 'B_tilde_prev'), active.constant(layer, 'A_tilde_prev')] as [
-    tf.Tensor2D,
-    tf.Tensor2D,
-  ];
-  const sim = (options.similarityGradient ? similarity : similarityOnly)(...own, ...previous);
-  const kept = options.clampSimilarity ? tf.clipByValue(sim, 0, 1) : sim;
-  return tf.mul(tf.sub(1, kept), tf.sum(tf.square(tf.sub(active.get(layer, 'B0'), old))));
+  const previous = active.constant(layer, 'B_tilde_prev') as tf.Tensor2D | undefined;
+  if (!previous) return null;
+  const old = active.constant(layer, 'B0_old')!;
+  const B0 = active.get(layer, 'B0');
+  const weight = () => {
+    const [B, A] = [active.get(layer, 'B_tilde') as tf.Tensor2D, active.get(layer, 'A_tilde') as tf.Tensor2D];
+    const sim = similarity(B, A, previous, active.constant(layer, 'A_tilde_prev') as tf.Tensor2D);
+    return tf.sub(1, options.clampSimilarity ? tf.clipByValue(sim, 0, 1) : sim);
+  };
+  if (options.similarityGradient) return tf.mul(weight(), tf.sum(tf.square(tf.sub(B0, old))));
+  return withGradient([B0], (B0) => {
+    const [moved, held] = [tf.sub(B0, old), weight()];
+    return {
+      value: tf.mul(held, tf.sum(tf.square(moved))),
+      save: [moved, held],
+      gradient: (dy, [moved, held]) => [tf.mul(moved!, tf.mul(tf.mul(held!, dy), 2))],
+    };
+  });
 }
 
 /** The three sums over earlier tasks that make the anchor penalty independent of their number. */
@@ -58,63 +63,70 @@ export function anchorSums(old: Shared, earlier: readonly Own[]): { a2: number; 
   return { a2, V, K };
 }
 
-/** The constants of one layer that `anchor` reads. */
-export function anchorConstants(old: Shared, earlier: readonly Own[]): Record<string, HostTensor> {
-  const { a2, V, K } = anchorSums(old, earlier);
-  return {
-    A_old: host.write(old.A),
-    B0_start: host.write(old.B0),
-    anchor_a2: { shape: [], data: Float32Array.of(a2) },
-    anchor_V: host.write(V),
-    anchor_K: host.write(K),
-  };
-}
-
 /**
  * R_anchor of one layer (ours): Σ_j ‖(α_j·B0 + (1−α_j)·B̃_jÃ_j)·A − B_j°·A°‖²_F over the earlier tasks j. With N = A − A°
- * and M = B0 − B0° each term is B_j°·N + α_j·M·A, so that
+ * and M = B0 − B0° each term is B_j°·N + α_j·M·A. With P = VᵀM, H = K·N + P·A and J = Pᵀ·N + a2·MᵀM·A
  *
- *     R = tr(K·N Nᵀ) + 2·tr(Vᵀ M · A Nᵀ) + a2·tr(MᵀM · A Aᵀ)
+ *     R = ⟨N, H⟩ + ⟨A, J⟩     ∂R/∂A = 2(H + J)     ∂R/∂B0 = 2(V·N Aᵀ + a2·M·A Aᵀ)
+ *
+ * so nothing of size [out, in] is formed. The gradient is written out because it takes a third of the operations.
  */
 function anchor(active: Active, layer: string): tf.Tensor | null {
-  const old = active.constant(layer, 'A_old');
-  if (!old) return null;
   const constant = (name: string) => active.constant(layer, name) as tf.Tensor2D;
-  const A = active.get(layer, 'A') as tf.Tensor2D;
-  const N = tf.sub(A, old) as tf.Tensor2D;
-  const M = tf.sub(active.get(layer, 'B0'), constant('B0_start')) as tf.Tensor2D;
-  const moved = tf.sum(tf.mul(constant('anchor_K'), tf.matMul(N, N, false, true)));
-  // tr(X Y) = Σ X ∘ Yᵀ, and (A Nᵀ)ᵀ = N Aᵀ
-  const both = tf.sum(tf.mul(tf.matMul(constant('anchor_V'), M, true, false), tf.matMul(N, A, false, true)));
-  const basis = tf.sum(tf.mul(tf.matMul(M, M, true, false), tf.matMul(A, A, false, true)));
-  return tf.addN([moved, tf.mul(both, 2), tf.mul(basis, constant('anchor_a2'))]);
+  const [A_old, B0_old, V, K, a2] = ['A_old', 'B0_old', 'anchor_V', 'anchor_K', 'anchor_a2'].map(constant);
+  if (!A_old || !B0_old || !V || !K || !a2) return null;
+  return withGradient([active.get(layer, 'A'), active.get(layer, 'B0')], (A, B0) => {
+    const [N, M] = [tf.sub(A, A_old), tf.sub(B0, B0_old)];
+    const P = tf.matMul(V, M, true, false);
+    const H = tf.add(tf.matMul(K, N), tf.matMul(P, A));
+    const J = tf.add(tf.matMul(P, N, true, false), tf.mul(tf.matMul(tf.matMul(M, M, true, false), A), a2));
+    return {
+      value: tf.add(tf.sum(tf.mul(N, H)), tf.sum(tf.mul(A, J))),
+      save: [A, N, M, tf.add(H, J)],
+      gradient: (dy, [A, N, M, both]) => {
+        const left = tf.matMul(V, tf.matMul(N!, A!, false, true));
+        const right = tf.mul(tf.matMul(M!, tf.matMul(A!, A!, false, true)), a2);
+        const twice = tf.mul(dy, 2);
+        return [tf.mul(both!, twice), tf.mul(tf.add(left, right), twice)];
+      },
+    };
+  });
 }
 
 /** λ·L_reg + μ·R_anchor over all layers; zero when there is no earlier task. */
 export function penalty(active: Active, options: LiloraOptions): tf.Scalar {
   const share = options.layerReduction === 'mean' ? 1 / active.layers.length : 1;
-  const terms: tf.Tensor[] = [];
-  for (const { name } of active.layers) {
-    const stable = options.stabilityWeight > 0 ? stability(active, name, options) : null;
-    const anchored = options.anchorWeight > 0 ? anchor(active, name) : null;
-    if (stable) terms.push(tf.mul(stable, options.stabilityWeight * share));
-    if (anchored) terms.push(tf.mul(anchored, options.anchorWeight * share));
-  }
+  const weighted = (weight: number, each: (layer: string) => tf.Tensor | null) => {
+    const terms = weight > 0 ? active.layers.flatMap(({ name }) => each(name) ?? []) : [];
+    return terms.length > 0 ? [tf.mul(tf.addN(terms), weight * share)] : [];
+  };
+  const terms = [
+    ...weighted(options.stabilityWeight, (layer) => stability(active, layer, options)),
+    ...weighted(options.anchorWeight, (layer) => anchor(active, layer)),
+  ];
   return (terms.length > 0 ? tf.addN(terms) : tf.scalar(0)) as tf.Scalar;
 }
 
 /** What the penalty needs to know of one layer when a task begins after others. */
 export function constantsOf(layer: string, old: Shared, earlier: readonly Own[], options: LiloraOptions): TensorMap {
   const constants: TensorMap = new Map();
-  const put = (name: string, tensor: HostTensor) => constants.set(`${layer}/${name}`, tensor);
+  const put = (name: string, m: Matrix) => constants.set(`${layer}/${name}`, toHost(m));
   const previous = earlier.at(-1);
-  if (previous && options.sharedBasis === 'regularized' && options.stabilityWeight > 0) {
-    put('B0_old', host.write(old.B0));
-    put('B_tilde_prev', host.write(previous.B));
-    put('A_tilde_prev', host.write(previous.A));
+  const basis = options.sharedBasis === 'regularized';
+  const stable = basis && options.stabilityWeight > 0;
+  const anchored = (basis || options.sharedA === 'trainable') && options.anchorWeight > 0;
+  if (!previous || !(stable || anchored)) return constants;
+  put('B0_old', old.B0);
+  if (stable) {
+    put('B_tilde_prev', previous.B);
+    put('A_tilde_prev', previous.A);
   }
-  const moves = options.sharedBasis === 'regularized' || options.sharedA === 'trainable';
-  if (previous && moves && options.anchorWeight > 0)
-    for (const [name, tensor] of Object.entries(anchorConstants(old, earlier))) put(name, tensor);
+  if (anchored) {
+    const { a2, V, K } = anchorSums(old, earlier);
+    put('A_old', old.A);
+    put('anchor_V', V);
+    put('anchor_K', K);
+    put('anchor_a2', matrix(1, 1, [a2]));
+  }
   return constants;
 }
