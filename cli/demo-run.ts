@@ -4,7 +4,7 @@ import type { Client } from '@temporalio/client';
 import { LiloraError } from '../core/errors.ts';
 import { openStore } from '../store/open.ts';
 import type { Matrix } from '../workflows/contract.ts';
-import { outcomeText, progressText } from './follow.ts';
+import { outcomeText } from './follow.ts';
 import { adapterFiles, published } from './generations.ts';
 import type { Deployment } from './local/deployment.ts';
 import { ROOT } from './place.ts';
@@ -19,6 +19,8 @@ export interface DemoOptions {
   readonly trainSamples?: number;
   readonly testSamples?: number;
   readonly stream: string;
+  /** Folder of the base model; the example's own when absent. */
+  readonly model?: string;
   /** Where the example datasets are written. */
   readonly folder: string;
 }
@@ -73,7 +75,7 @@ export class Demo {
         run: this.timed('upload', async (say) => {
           const { store } = deployment();
           const count = (what: string) => (done: number, total: number) => say(what, `${done} of ${total} files`);
-          this.model = await reachableModel(EXAMPLE_MODEL, store, count('base model'));
+          this.model = await reachableModel(this.options.model ?? EXAMPLE_MODEL, store, count('base model'));
           for (const [name, path] of this.datasets)
             this.datasets.set(name, await reachableDataset(path, store, count(name)));
         }),
@@ -105,7 +107,6 @@ export class Demo {
           ({ running }) => {
             if (running?.task !== task) return;
             clock.enter(running.phase);
-            say(...progressText(running));
           },
           live,
         );

@@ -17,6 +17,7 @@ interface Options {
   readonly tasks: readonly string[];
   readonly trainSamples?: number;
   readonly testSamples?: number;
+  readonly model?: string;
   readonly keep?: boolean;
   readonly json?: boolean;
 }
@@ -33,6 +34,7 @@ export function addDemo(program: Command): void {
     .option('--tasks <names>', 'example datasets, in the order of learning', names, TASKS)
     .option('--train-samples <n>', 'training samples of each, to be quicker', wholeNumber)
     .option('--test-samples <n>', 'test samples of each', wholeNumber)
+    .option('--model <folder>', 'another base model in the LLaVA layout than the one that comes with the examples')
     .option('--keep', 'keep the servers running until Ctrl-C')
     .option('--json', 'end with one JSON object on stdout')
     .addHelpText(
