@@ -376,8 +376,9 @@ describe('the gate in the workflow', () => {
         await retry(async () =>
           expect((await child.query<{ phase: string }>('describe')).phase).toBe('waiting-for-person'),
         );
-        const args = [{ task: 'b', decision, reason: 'because' }];
-        await steer.handle.executeUpdate('decideGate', { args });
+        await steer.handle.executeUpdate<void, [object]>('decideGate', {
+          args: [{ task: 'b', decision, reason: 'because' }],
+        });
         const line = await steer.until('b', decision === 'approve' ? 'published' : 'rejected');
         if (decision === 'reject') expect(line.message).toBe('because');
       }

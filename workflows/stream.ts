@@ -159,7 +159,7 @@ export async function stream(input: StreamInput): Promise<void> {
     {
       validator: ({ task, decision }) => {
         if (decision !== 'approve' && decision !== 'reject') throw refuse('decision is "approve" or "reject".');
-        if (running?.task !== task || !running.handle)
+        if (running?.task !== task || !running?.handle)
           throw refuse(`Task "${task}" is not running: nothing waits at its gate.`, 'NotFound');
       },
     },

@@ -1,0 +1,221 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type {
+  ConsolidateJob,
+  ConsolidateResult,
+  EngineHooks,
+  EngineInfo,
+  EngineJobs,
+  EvaluateJob,
+  EvaluateResult,
+  ModelJob,
+  PredictJob,
+  PredictResult,
+  TrainJob,
+  TrainResult,
+} from '../../activities/engine.ts';
+import { sha256 } from '../../core/digest.ts';
+import { LiloraError } from '../../core/errors.ts';
+import { IMAGE_MARKER, type Sample } from '../../core/sample.ts';
+import { unpackSplit } from '../../datasets/prepared.ts';
+import { openProcessor, type Processor } from '../../datasets/processor/processor.ts';
+import { evaluateTask } from '../../learning/evaluation/evaluate.ts';
+import { scorerNamed } from '../../learning/evaluation/scorers.ts';
+import { bindAdapter, bindLora } from '../../learning/methods/adapter.ts';
+import { readBank, writeBank } from '../../learning/methods/bank.ts';
+import { methodNamed } from '../../learning/methods/registry.ts';
+import { selectLayers } from '../../learning/methods/targets.ts';
+import { type BaseModel, noAdapter } from '../../learning/model/model.ts';
+import { loadModel } from '../../learning/model/registry.ts';
+import { startTensors } from '../../learning/tensors/backend.ts';
+import { padBatch } from '../../learning/training/batches.ts';
+import { refit, trainTask } from '../../learning/training/train.ts';
+import { PEFT_FILES, readPeft } from '../../store/peft.ts';
+import { Features } from './features.ts';
+
+interface Warm {
+  readonly digest: string;
+  readonly model: BaseModel;
+  readonly processor: Processor;
+  readonly features: Features;
+}
+
+/**
+ * What the engine process does, as plain functions of files: the one place where science (learning) and data (datasets)
+ * meet. Also used without a process around it, by `lilora predict --model` and the benchmarks.
+ */
+export class Jobs {
+  readonly info: EngineInfo;
+  private warm: Warm | null = null;
+
+  private constructor(info: EngineInfo) {
+    this.info = info;
+  }
+
+  static async open(): Promise<Jobs> {
+    const { name, device, version } = await startTensors();
+    return new Jobs({ backend: name, device, version });
+  }
+
+  run<Kind extends keyof EngineJobs>(
+    kind: Kind,
+    job: EngineJobs[Kind]['job'],
+    hooks: EngineHooks,
+  ): Promise<EngineJobs[Kind]['result']> {
+    const table = { train: this.train, consolidate: this.consolidate, evaluate: this.evaluate, predict: this.predict };
+    const work = table[kind] as (
+      job: EngineJobs[Kind]['job'],
+      hooks: EngineHooks,
+    ) => Promise<EngineJobs[Kind]['result']>;
+    return work.call(this, job, hooks);
+  }
+
+  /** The model of this digest, loaded once. */
+  private async model({ folder, digest }: ModelJob['model']): Promise<Warm> {
+    if (this.warm?.digest === digest) return this.warm;
+    this.warm?.model.dispose();
+    this.warm = null;
+    const [model, processor] = await Promise.all([loadModel(folder), openProcessor(folder)]);
+    this.warm = { digest, model, processor, features: new Features(model, processor) };
+    return this.warm;
+  }
+
+  /** Reads a packed split and sees to the vision features of its images. */
+  private async split(warm: Warm, path: string, hooks: EngineHooks): Promise<Sample[]> {
+    const { samples, images } = unpackSplit(await readFile(path), path);
+    await warm.features.prepare(images, () => hooks.onProgress({ step: 0, steps: 0, loss: null }), hooks.signal);
+    return samples;
+  }
+
+  private async train(job: TrainJob, hooks: EngineHooks): Promise<TrainResult> {
+    const started = Date.now();
+    const warm = await this.model(job.model);
+    const samples = await this.split(warm, job.samples, hooks);
+    const method = methodNamed(job.method.name);
+    const lines: string[] = [];
+    const { bank, steps } = await trainTask({
+      model: warm.model,
+      method,
+      options: method.options.parse(job.method.options),
+      layers: selectLayers(warm.model.layers, job.targets),
+      bank: job.bank ? readBank(await readFile(job.bank), job.bank) : null,
+      task: job.task,
+      samples: samples.map((sample) => warm.processor.encodeTraining(sample)),
+      features: warm.features.source,
+      training: job.training,
+      seed: job.seed,
+      identity: job.identity,
+      resume: job.resume ? await readFile(job.resume) : undefined,
+      checkpointSeconds: job.checkpointSeconds,
+      signal: hooks.signal,
+      onProgress: (progress) => {
+        lines.push(JSON.stringify(progress));
+        hooks.onProgress({ step: progress.step, steps: progress.steps, loss: progress.loss });
+      },
+      onCheckpoint: async (bytes, step) => {
+        const path = join(job.out, 'checkpoint.safetensors');
+        await writeFile(path, bytes);
+        await hooks.onCheckpoint?.(path, step);
+      },
+    });
+    const [path, metrics] = [join(job.out, 'bank.safetensors'), join(job.out, 'metrics.jsonl')];
+    await writeFile(path, writeBank(bank));
+    await writeFile(metrics, `${lines.join('\n')}\n`);
+    return { bank: path, metrics, steps, seconds: (Date.now() - started) / 1000, engine: this.info };
+  }
+
+  private async consolidate(job: ConsolidateJob, hooks: EngineHooks): Promise<ConsolidateResult> {
+    const method = methodNamed(job.method.name);
+    const before = readBank(await readFile(job.before), job.before);
+    const after = readBank(await readFile(job.after), job.after);
+    const done = method.consolidate!(before, after, job.task, job.strength);
+    let { bank } = done;
+    if (done.refit) {
+      const warm = await this.model(job.model);
+      const samples = await this.split(warm, job.samples, hooks);
+      bank = await refit({
+        model: warm.model,
+        method,
+        bank,
+        task: job.task,
+        samples: samples.map((sample) => warm.processor.encodeTraining(sample)),
+        features: warm.features.source,
+        training: job.training,
+        seed: job.seed,
+        signal: hooks.signal,
+        onProgress: ({ step, steps, loss }) => hooks.onProgress({ step, steps, loss }),
+      });
+    }
+    const path = join(job.out, 'bank.safetensors');
+    await writeFile(path, writeBank(bank));
+    return { bank: path, drift: done.drift };
+  }
+
+  private async evaluate(job: EvaluateJob, hooks: EngineHooks): Promise<EvaluateResult> {
+    const started = Date.now();
+    const warm = await this.model(job.model);
+    const samples = await this.split(warm, job.samples, hooks);
+    const bank = job.bank ? readBank(await readFile(job.bank), job.bank) : null;
+    const adapter = bank && bindAdapter(bank, job.task);
+    try {
+      const { score, instructionFollowing, predictions } = await evaluateTask({
+        model: warm.model,
+        adapt: adapter?.adapt ?? noAdapter,
+        samples: samples.map((sample) => warm.processor.encodePrompt(sample)),
+        decode: (ids) => warm.processor.decode(ids),
+        features: warm.features.source,
+        scorer: scorerNamed(job.metric),
+        maxNewTokens: job.evaluation.maxNewTokens,
+        batchSize: job.evaluation.batchSize,
+        signal: hooks.signal,
+        onProgress: (step, steps) => hooks.onProgress({ step, steps, loss: null }),
+      });
+      const path = join(job.out, 'predictions.jsonl');
+      await writeFile(path, predictions.map((prediction) => `${JSON.stringify(prediction)}\n`).join(''));
+      const seconds = (Date.now() - started) / 1000;
+      return { score, instructionFollowing, count: predictions.length, predictions: path, seconds };
+    } finally {
+      adapter?.dispose();
+    }
+  }
+
+  /** Answers one prompt with the base model or with a published adapter. */
+  private async predict(job: PredictJob, hooks: EngineHooks): Promise<PredictResult> {
+    const { model, processor, features } = await this.model(job.model);
+    const pictures = await Promise.all(job.images.map((path) => readFile(path)));
+    const images = pictures.map((bytes) => sha256(bytes));
+    await features.prepare(new Map(images.map((digest, i) => [digest, pictures[i]!])), () => {}, hooks.signal);
+    const prompt = job.prompt.includes(IMAGE_MARKER)
+      ? job.prompt
+      : `${`${IMAGE_MARKER}\n`.repeat(images.length)}${job.prompt}`;
+    const marked = prompt.split(IMAGE_MARKER).length - 1;
+    if (marked !== images.length)
+      throw new LiloraError(
+        'BadConfig',
+        `The prompt has ${marked} ${IMAGE_MARKER} markers for ${images.length} images. Give one --image for each.`,
+      );
+    const asked = { id: 'prompt', turns: [{ role: 'user', text: prompt }], images, references: [] } as const;
+    const inputIds = job.raw ? processor.encodeRaw(prompt) : processor.encodePrompt(asked).inputIds;
+    const vision = images.length > 0 ? features.source(images) : null;
+    const adapter = job.adapter === null ? null : await openAdapter(job.adapter);
+    try {
+      const batch = padBatch([{ ...asked, inputIds, labels: null }], model.padToken, { side: 'left' });
+      const [generated] = model.generate(batch, vision, adapter?.adapt ?? noAdapter, job.maxNewTokens);
+      const { ids, logProbabilities } = generated!;
+      return { text: processor.decode(ids).trim(), tokens: ids, logProbabilities };
+    } finally {
+      vision?.dispose();
+      adapter?.dispose();
+    }
+  }
+}
+
+/** A PEFT adapter folder on the engine. */
+async function openAdapter(folder: string) {
+  const read = (name: string) =>
+    readFile(join(folder, name)).catch(() => {
+      throw new LiloraError('NotFound', `${join(folder, name)} does not exist. Name a PEFT adapter folder.`);
+    });
+  const { layers, alpha, rank } = readPeft(await read(PEFT_FILES.config), await read(PEFT_FILES.weights), folder);
+  return bindLora(layers, alpha / rank);
+}
