@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { sha256 } from '../../core/digest.ts';
+import { LiloraError } from '../../core/errors.ts';
 import type { HostTensor, TensorMap } from '../../core/host-tensor.ts';
 import { canonicalJson } from '../../core/json.ts';
 import { writeSafetensors } from '../../core/safetensors.ts';
@@ -43,6 +44,7 @@ export function bindTrainable(
   layers: readonly AdaptedLayer[],
   trainable: Trainable,
 ) {
+  mustCover(layers, trainable);
   const variables = new Map<string, tf.Variable>();
   const tensors = new Map<string, tf.Tensor>();
   for (const [key, { start, trained }] of trainable.tensors) {
@@ -72,6 +74,20 @@ export function bindTrainable(
       ),
     dispose: () => tf.dispose([...tensors.values(), ...constants.values()]),
   };
+}
+
+/** A stream goes on with the layers it began with. */
+function mustCover(layers: readonly AdaptedLayer[], { tensors }: Trainable): void {
+  if (tensors.size === 0) return;
+  const begun = new Set([...tensors.keys()].map((key) => key.slice(0, key.lastIndexOf('/'))));
+  const chosen = new Set(layers.map(({ name }) => name));
+  const [more, less] = [[...chosen].filter((x) => !begun.has(x)), [...begun].filter((x) => !chosen.has(x))];
+  if (more.length === 0 && less.length === 0) return;
+  const differs = [...more.map((layer) => `not ${layer}`), ...less.map((layer) => `also ${layer}`)].slice(0, 3);
+  throw new LiloraError(
+    'BadConfig',
+    `The bank adapts other layers than the targets choose: ${differs.join(', ')}. Use the targets it was started with, or start a new stream.`,
+  );
 }
 
 /** A learned task for evaluation and prediction. Dispose when done. */

@@ -1,3 +1,4 @@
+import { z } from 'zod';
 import { LiloraError } from '../../core/errors.ts';
 import type { HostTensor, TensorMap } from '../../core/host-tensor.ts';
 import { canonicalJson, parseJson } from '../../core/json.ts';
@@ -38,29 +39,80 @@ export function mustMatch(bank: Bank, options: Readonly<Record<string, unknown>>
 
 const FORMAT = 'lilora-bank-v1';
 
+const name = z.string().regex(/^[^/]+$/, 'is empty or holds a slash');
+const distinct = (names: readonly string[]) => new Set(names).size === names.length;
+const size = z.number().int().positive();
+
+const header = z.strictObject({
+  method: name,
+  options: z.record(z.string(), z.unknown()),
+  layers: z
+    .array(z.strictObject({ name, in: size, out: size }))
+    .refine((layers) => distinct(layers.map(({ name }) => name)), 'names a layer twice'),
+  tasks: z.array(name).refine(distinct, 'names a task twice'),
+});
+
 /** The bank as one safetensors file; equal banks give equal bytes. */
 export function writeBank(bank: Bank): Uint8Array {
   const { method, options, layers, tasks } = bank;
   return writeSafetensors(bank.tensors, { format: FORMAT, bank: canonicalJson({ method, options, layers, tasks }) });
 }
 
-/** Reads what `writeBank` wrote. Strict: every tensor belongs to a layer and a task that the header names. */
+/**
+ * Reads what `writeBank` wrote. Strict: every tensor belongs to a layer and a task that the header names, every layer has
+ * the same shared tensors, and every task the same own tensors in the same shapes. Else `IntegrityError`.
+ * @param file named in messages
+ */
 export function readBank(bytes: Uint8Array, file: string): Bank {
   const { tensors: raw, metadata } = readSafetensors(bytes, file);
   if (metadata['format'] !== FORMAT || metadata['bank'] === undefined)
-    throw new LiloraError('IntegrityError', `${file} is not a bank of this product (format ${FORMAT}).`);
-  const header = parseJson(metadata['bank'], `${file}: header`) as Omit<Bank, 'tensors'>;
-  const layers = new Set(header.layers.map(({ name }: AdaptedLayer) => name));
-  const tasks = new Set(header.tasks);
-  const tensors: TensorMap = new Map();
-  for (const [key, tensor] of raw) {
-    const parts = key.split('/');
-    const known =
-      (parts[0] === 'shared' && parts.length === 3 && layers.has(parts[1]!)) ||
-      (parts[0] === 'tasks' && parts.length === 4 && tasks.has(parts[1]!) && layers.has(parts[2]!));
-    if (!known)
-      throw new LiloraError('IntegrityError', `${file}: tensor ${key} belongs to no layer or task of this bank.`);
-    tensors.set(key, { shape: tensor.shape, data: toFloat32(tensor, key, file) });
+    throw damaged(file, `it is not a bank of this product (format ${FORMAT})`);
+  const parsed = header.safeParse(parseJson(metadata['bank'], `${file}: header`));
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0]!;
+    throw damaged(file, `in its header, ${issue.path.join('.') || 'the whole'}: ${issue.message}`);
   }
-  return { ...header, tensors };
+  const { layers, tasks } = parsed.data;
+  const tensors: TensorMap = new Map();
+  for (const [key, tensor] of raw) tensors.set(key, { shape: tensor.shape, data: toFloat32(tensor, key, file) });
+  checkTensors(tensors, layers, tasks, file);
+  return { ...parsed.data, tensors };
+}
+
+function checkTensors(
+  tensors: TensorMap,
+  layers: readonly AdaptedLayer[],
+  tasks: readonly string[],
+  file: string,
+): void {
+  const known = new Set(layers.map(({ name }) => name));
+  const [shared, own] = [new Set<string>(), new Set<string>()];
+  for (const key of tensors.keys()) {
+    const parts = key.split('/');
+    if (parts[0] === 'shared' && parts.length === 3 && known.has(parts[1]!)) shared.add(parts[2]!);
+    else if (parts[0] === 'tasks' && parts.length === 4 && tasks.includes(parts[1]!) && known.has(parts[2]!))
+      own.add(parts[3]!);
+    else throw damaged(file, `tensor ${key} belongs to no layer or task of this bank`);
+  }
+  const mustHave = (key: string) => {
+    const tensor = tensors.get(key);
+    if (!tensor) throw damaged(file, `tensor ${key} is missing`);
+    return tensor;
+  };
+  for (const { name: layer } of layers) {
+    for (const tensor of shared) mustHave(sharedKey(layer, tensor));
+    for (const tensor of own)
+      for (const task of tasks) {
+        const [key, first] = [ownKey(task, layer, tensor), ownKey(tasks[0]!, layer, tensor)];
+        const [here, there] = [mustHave(key).shape, mustHave(first).shape];
+        if (here.join() !== there.join()) throw damaged(file, `tensor ${key} is [${here}], but ${first} is [${there}]`);
+      }
+  }
+}
+
+function damaged(file: string, problem: string): LiloraError {
+  return new LiloraError(
+    'IntegrityError',
+    `${file}: ${problem}. Fetch the bank again, or roll back to an earlier generation.`,
+  );
 }

@@ -10,16 +10,24 @@ const PRESETS: Readonly<Record<string, readonly string[]>> = {
   'attention+mlp': ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'],
 };
 
+const presetNamed = (name: string) => (Object.hasOwn(PRESETS, name) ? PRESETS[name] : undefined);
+
 /**
- * The layers to adapt. A name matches a module path that equals it or ends in `.name`, as PEFT's `target_modules` do.
+ * The layers to adapt, in the model's order. A name matches a module path that equals it or ends in `.name`, as PEFT's
+ * `target_modules` do. `BadConfig` when a name, or a whole preset, matches nothing.
  * @param targets a preset (`paper`, `language-only`, `attention+mlp`), or names
  */
 export function selectLayers(layers: readonly AdaptedLayer[], targets: string | readonly string[]): AdaptedLayer[] {
-  const names = typeof targets === 'string' ? (PRESETS[targets] ?? [targets]) : targets;
-  const chosen = layers.filter(({ name }) => names.some((ending) => name === ending || name.endsWith(`.${ending}`)));
-  if (chosen.length > 0) return chosen;
+  const preset = typeof targets === 'string' ? presetNamed(targets) : undefined;
+  const names = preset ?? (typeof targets === 'string' ? [targets] : targets);
+  const matches = (ending: string, layer: AdaptedLayer) => layer.name === ending || layer.name.endsWith(`.${ending}`);
+  const chosen = layers.filter((layer) => names.some((ending) => matches(ending, layer)));
+  const lost = preset ? [] : names.filter((ending) => !layers.some((layer) => matches(ending, layer)));
+  if (chosen.length > 0 && lost.length === 0) return chosen;
+  const which = lost.length > 0 ? lost.map((ending) => JSON.stringify(ending)).join(', ') : JSON.stringify(targets);
+  const endings = [...new Set(layers.map(({ name }) => name.slice(name.lastIndexOf('.') + 1)))].join(', ');
   throw new LiloraError(
     'BadConfig',
-    `No layer of the model matches ${JSON.stringify(targets)}. Presets: ${Object.keys(PRESETS).join(', ')}; layers are named like ${layers[0]?.name}.`,
+    `No layer of the model matches the target ${which}. Choose a preset (${Object.keys(PRESETS).join(', ')}) or endings of its module paths: ${endings}.`,
   );
 }

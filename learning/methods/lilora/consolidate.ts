@@ -1,9 +1,8 @@
 import type { TensorMap } from '../../../core/host-tensor.ts';
-import { add, type Matrix } from '../../tensors/linalg.ts';
+import { add, type Matrix, toHost } from '../../tensors/linalg.ts';
 import { ownKey, sharedKey, tensorOf } from '../bank.ts';
 import type { Bank, Consolidated } from '../method.ts';
-import { blend, deltaChange, host, type Own, reanchor, type Shared } from './factors.ts';
-import { ownOf, sharedOf } from './index.ts';
+import { blend, OWN, type Own, ownOf, reanchoring, relativeChange, SHARED, type Shared, sharedOf } from './factors.ts';
 import type { LiloraOptions } from './options.ts';
 
 /**
@@ -15,29 +14,35 @@ export function consolidate(before: Bank, after: Bank, task: string, strength: n
   const options = after.options as LiloraOptions;
   const tensors: TensorMap = new Map(after.tensors);
   const changes = new Map<string, Array<{ layer: string; relative: number }>>(before.tasks.map((name) => [name, []]));
+  const put = (name: string, layer: string, own: Own) => {
+    tensors.set(ownKey(name, layer, 'B_tilde'), toHost(own.B));
+    tensors.set(ownKey(name, layer, 'A_tilde'), toHost(own.A));
+  };
 
   for (const { name: layer } of after.layers) {
     const old = sharedOf(before, layer);
     const trained = sharedOf(after, layer);
-    const next: Shared =
-      strength === 0 ? trained : { A: between(old.A, trained.A, strength), B0: between(old.B0, trained.B0, strength) };
-    const same = strength === 1 || (equal(old.A, next.A) && equal(old.B0, next.B0));
-    if (strength === 1)
-      for (const name of ['A', 'B0']) tensors.set(sharedKey(layer, name), tensorOf(before, sharedKey(layer, name)));
-    else if (strength > 0) {
-      tensors.set(sharedKey(layer, 'A'), host.write(next.A));
-      tensors.set(sharedKey(layer, 'B0'), host.write(next.B0));
-    }
+    if (strength > 0)
+      for (const name of SHARED) {
+        const key = sharedKey(layer, name);
+        // At 1 the very tensor: not even rounding may change what earlier tasks compute.
+        tensors.set(key, strength === 1 ? tensorOf(before, key) : toHost(between(old[name], trained[name], strength)));
+      }
+    // As the bank holds them, rounded to float32.
+    const next: Shared = strength > 0 ? sharedOf({ ...after, tensors }, layer) : trained;
+
+    const moved = !(equal(old.A, next.A) && equal(old.B0, next.B0));
+    const reanchor = moved && (options.reanchor || strength > 0) ? reanchoring(old, next) : null;
     for (const earlier of before.tasks) {
       const own = ownOf(before, earlier, layer);
-      // Nothing moved: not even rounding may change what the task computes.
-      const kept = same || !(options.reanchor || strength > 0);
-      const now = kept ? own : reanchor(own, old, next);
-      if (!kept) put(tensors, earlier, layer, now);
-      const { change, size } = deltaChange(blend(next.B0, now), next.A, blend(old.B0, own), old.A);
-      changes.get(earlier)!.push({ layer, relative: same ? 0 : Math.sqrt(change / Math.max(size, Number.MIN_VALUE)) });
+      const now = reanchor ? reanchor(own) : own;
+      if (reanchor) put(earlier, layer, now);
+      else for (const key of OWN.map((name) => ownKey(earlier, layer, name))) tensors.set(key, tensorOf(before, key));
+      const relative = moved ? relativeChange(blend(next.B0, now), next.A, blend(old.B0, own), old.A) : 0;
+      changes.get(earlier)!.push({ layer, relative });
     }
-    if (strength > 0) put(tensors, task, layer, reanchor(ownOf(after, task, layer), trained, next));
+    if (strength > 0 && !(equal(trained.A, next.A) && equal(trained.B0, next.B0)))
+      put(task, layer, reanchoring(trained, next)(ownOf(after, task, layer)));
   }
 
   const drift = [...changes].map(([name, layers]) => {
@@ -52,8 +57,3 @@ export function consolidate(before: Bank, after: Bank, task: string, strength: n
 const between = (old: Matrix, trained: Matrix, strength: number) => add(old, add(trained, old, -1), 1 - strength);
 
 const equal = (a: Matrix, b: Matrix) => a.data.every((value, i) => value === b.data[i]);
-
-function put(tensors: TensorMap, task: string, layer: string, own: Own): void {
-  tensors.set(ownKey(task, layer, 'B_tilde'), host.write(own.B));
-  tensors.set(ownKey(task, layer, 'A_tilde'), host.write(own.A));
-}

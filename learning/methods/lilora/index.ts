@@ -1,28 +1,15 @@
 import * as tf from '@tensorflow/tfjs';
 import type { TensorMap } from '../../../core/host-tensor.ts';
 import type { AdaptedLayer } from '../../model/model.ts';
+import { toHost } from '../../tensors/linalg.ts';
 import type { Random } from '../../training/random.ts';
 import { mustKnow, mustMatch, ownKey, sharedKey, tensorOf } from '../bank.ts';
 import { kaiming, zeros } from '../initial.ts';
 import type { Active, Bank, LoraPair, Method, Trainable, TrainableTensor } from '../method.ts';
 import { consolidate } from './consolidate.ts';
-import { blend, host, type Own, type Shared } from './factors.ts';
+import { blend, OWN, ownOf, SHARED, sharedOf } from './factors.ts';
 import { type LiloraOptions, liloraOptions, safeOptions } from './options.ts';
 import { constantsOf, penalty } from './penalty.ts';
-
-const SHARED = ['A', 'B0'] as const;
-const OWN = ['B_tilde', 'A_tilde', 'a'] as const;
-
-/** The shared factors of a layer as they are in a bank. */
-export function sharedOf(bank: Bank, layer: string): Shared {
-  return { A: host.read(tensorOf(bank, sharedKey(layer, 'A'))), B0: host.read(tensorOf(bank, sharedKey(layer, 'B0'))) };
-}
-
-/** A task's own factors of a layer as they are in a bank. */
-export function ownOf(bank: Bank, task: string, layer: string): Own {
-  const tensor = (name: string) => tensorOf(bank, ownKey(task, layer, name));
-  return { B: host.read(tensor('B_tilde')), A: host.read(tensor('A_tilde')), a: tensor('a').data[0]! };
-}
 
 /**
  * LiLoRA, LoRA in LoRA (arXiv 2508.06202), with our anchored variant (README.md beside this file):
@@ -133,7 +120,7 @@ export const lilora: Method<LiloraOptions> = {
     const layers = new Map<string, LoraPair>();
     for (const { name } of bank.layers) {
       const B = blend(sharedOf(bank, name).B0, ownOf(bank, task, name));
-      layers.set(name, { A: tensorOf(bank, sharedKey(name, 'A')), B: host.write(B) });
+      layers.set(name, { A: tensorOf(bank, sharedKey(name, 'A')), B: toHost(B) });
     }
     return { rank, alpha, layers };
   },

@@ -45,6 +45,10 @@ export const liloraOptions = z
     /** Factor on the learning rate of the shared tensors. */
     sharedLearningRate: positive.default(1),
   })
+  .refine(({ innerRank = 1, rank }) => innerRank <= rank, {
+    path: ['innerRank'],
+    error: "is above the rank; a task's own part must be smaller than a LoRA. Lower it.",
+  })
   .transform((given) => ({
     ...given,
     innerRank: given.innerRank ?? Math.max(1, Math.floor(given.rank / 2)),
