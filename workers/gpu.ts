@@ -36,6 +36,7 @@ export async function runGpuWorker(settings: Settings, options: GpuWorkerOptions
       activities: idle.watch(createGpuActivities(context)),
       interceptors: { activity: [namedFailures] },
       maxConcurrentActivityTaskExecutions: 1,
+      maxHeartbeatThrottleInterval: '2s', // people watch progress by heartbeats; the default may hold one back for 48 s
       shutdownGraceTime: `${DEFAULTS['worker.shutdownGraceSeconds'].value}s`,
     });
     void Promise.race([untilStopped(options.signal), idle.reached]).then((why) => {

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { type ChildProcess, fork } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -87,6 +88,8 @@ export class EngineProcess implements Engine {
     const child = this.child;
     if (!child) throw lost('ended before the job began');
     const id = this.nextId++;
+    // Messages arrive outside the activity; hooks heartbeat, so they must run inside it.
+    const within = AsyncLocalStorage.snapshot();
     const tell = (message: ToEngine) => child.connected && child.send(message, () => {});
 
     return new Promise((done, failed) => {
@@ -102,9 +105,9 @@ export class EngineProcess implements Engine {
       };
       const onMessage = (message: FromEngine) => {
         if (message.type === 'ready' || message.id !== id) return;
-        if (message.type === 'progress') hooks.onProgress(message.progress);
+        if (message.type === 'progress') within(() => hooks.onProgress(message.progress));
         else if (message.type === 'checkpoint')
-          (hooks.onCheckpoint?.(message.path, message.step) ?? Promise.resolve()).then(
+          within(() => hooks.onCheckpoint?.(message.path, message.step) ?? Promise.resolve()).then(
             () => tell({ type: 'checkpointed', id }),
             (error) => tell({ type: 'checkpointed', id, error: String(error?.message ?? error) }),
           );
