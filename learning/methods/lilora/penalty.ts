@@ -11,17 +11,31 @@ const TINY = 1e-12;
 
 /**
  * cos(vec(B̃₁Ã₁), vec(B̃₂Ã₂)) from q × q products: ⟨B̃₁Ã₁, B̃₂Ã₂⟩ = Σ (B̃₁ᵀB̃₂) ∘ (Ã₁Ã₂ᵀ). Scalar; 0 where a product has
- * no direction.
+ * no direction. Gradients flow to the first pair.
  */
 export function similarity(B1: tf.Tensor2D, A1: tf.Tensor2D, B2: tf.Tensor2D, A2: tf.Tensor2D): tf.Scalar {
-  const product = (Ba: tf.Tensor2D, Aa: tf.Tensor2D, Bb: tf.Tensor2D, Ab: tf.Tensor2D) =>
-    tf.sum(tf.mul(tf.matMul(Ba, Bb, true, false), tf.matMul(Aa, Ab, false, true)));
-  const [n1, n2] = [product(B1, A1, B1, A1), product(B2, A2, B2, A2)];
-  const known = tf.greater(tf.minimum(n1, n2), TINY * TINY);
-  // Without a direction the norms count as 1, so that no gradient divides by nothing.
-  const norm = (squared: tf.Tensor) => tf.sqrt(tf.where(known, squared, tf.onesLike(squared)));
-  const cosine = tf.div(tf.div(product(B1, A1, B2, A2), norm(n1)), norm(n2));
-  return tf.where(known, cosine, tf.zerosLike(cosine)) as tf.Scalar;
+  return withGradient([B1, A1], (B1, A1) => {
+    const [BB, AA] = [tf.matMul(B1, B1, true, false), tf.matMul(A1, A1, false, true)];
+    const [BC, AC] = [tf.matMul(B1, B2, true, false), tf.matMul(A1, A2, false, true)];
+    const n1 = tf.sum(tf.mul(BB, AA));
+    const n2 = tf.sum(tf.mul(tf.matMul(B2, B2, true, false), tf.matMul(A2, A2, false, true)));
+    const known = tf.greater(tf.minimum(n1, n2), TINY * TINY);
+    const orZero = (x: tf.Tensor) => tf.where(known, x, tf.zerosLike(x));
+    const over = orZero(tf.mul(tf.rsqrt(n1), tf.rsqrt(n2)));
+    const value = tf.mul(tf.sum(tf.mul(BC, AC)), over) as tf.Scalar;
+    return {
+      value,
+      save: [B1, A1, BB, AA, BC, AC, over, orZero(tf.div(value, n1))],
+      gradient: (dy, [B1, A1, BB, AA, BC, AC, over, along]) => {
+        const part = (other: tf.Tensor, own: tf.Tensor) =>
+          tf.mul(tf.sub(tf.mul(other, over!), tf.mul(own, along!)), dy);
+        return [
+          part(tf.matMul(B2, AC!, false, true), tf.matMul(B1!, AA!)),
+          part(tf.matMul(BC!, A2), tf.matMul(BB!, A1!)),
+        ];
+      },
+    };
+  });
 }
 
 /**
