@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { sha256 } from '../core/digest.ts';
 import { metrics as metricsOf } from '../learning/evaluation/matrix.ts';
+import { scorerNamed } from '../learning/evaluation/scorers.ts';
 import { readBank } from '../learning/methods/bank.ts';
 import type { Bank } from '../learning/methods/method.ts';
 import { methodNamed } from '../learning/methods/registry.ts';
@@ -109,7 +110,7 @@ export async function publishGeneration(context: DataContext, input: PublishInpu
 
 /** Tasks whose score is CIDEr, which has another scale. */
 const captionsOf = (learned: readonly LearnedTask[]) =>
-  learned.filter(({ metric }) => metric.startsWith('cider')).map(({ task }) => task);
+  learned.filter(({ metric }) => scorerNamed(metric).unbounded).map(({ task }) => task);
 
 /** The matrix with one more row and column. */
 function withRow(matrix: Matrix, task: string, zeroShot: Evaluated, evaluations: readonly Evaluated[]): Matrix {

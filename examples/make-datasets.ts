@@ -93,7 +93,7 @@ const RECIPES: Readonly<Record<string, Recipe>> = {
   caption: {
     title: 'Describing a scene in one sentence',
     kind: 'caption',
-    metric: 'cider',
+    metric: 'cider-relative',
     instruction: 'sentence',
     picture: ask((random) => randomScene(random, 1 + random.below(2), NAMED_SHAPES), captionQuestion, 1),
   },

@@ -1,16 +1,18 @@
 /**
  * Pre-trains the example base model from nothing: `npx tsx examples/pretrain.ts --out examples/base-model --minutes 30`.
  * Every weight learns, the tower included; what is taught stands in skills.ts. Writes the folder every few minutes.
+ * `--from DIR` goes on from earlier weights; `--things N` draws at most N things into a scene.
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import * as tf from '@tensorflow/tfjs';
 import type { TensorMap } from '../core/host-tensor.ts';
+import { openModelTensors } from '../core/model-tensors.ts';
 import { writeSafetensors } from '../core/safetensors.ts';
 import { type BaseModel, noAdapter, type TokenBatch } from '../learning/model/model.ts';
 import { buildModel, defineModel } from '../learning/model/registry.ts';
-import { toHubNames } from '../learning/model/weights.ts';
+import { canonicalName, toHubNames } from '../learning/model/weights.ts';
 import { startTensors } from '../learning/tensors/backend.ts';
 import { Random } from '../learning/training/random.ts';
 import { writeModelFiles } from './base-model-files.ts';
@@ -25,6 +27,8 @@ const { values } = parseArgs({
     batch: { type: 'string', default: '48' },
     rate: { type: 'string', default: '0.0015' },
     seed: { type: 'string', default: '1' },
+    from: { type: 'string' },
+    things: { type: 'string', default: '4' },
   },
 });
 const minutes = Number(values.minutes);
@@ -63,7 +67,7 @@ function makeRow(rows: readonly Digit[], asked?: string): Row {
     return { pixels: drawDigit(shifted(ink)), turns: [digitTurn(label)] };
   }
   for (;;) {
-    const scene = randomScene(random, 1 + random.below(4));
+    const scene = randomScene(random, 1 + random.below(Number(values.things)));
     const wanted = asked ? [asked] : Array.from({ length: 4 }, () => skills[random.below(skills.length)]!);
     const turns = [...new Set(wanted)]
       .sort((a, b) => Number(a === 'describe') - Number(b === 'describe'))
@@ -135,6 +139,16 @@ function initial(name: string, shape: readonly number[]): tf.Tensor {
 const weights = new Map(
   [...definition.shapes].map(([name, shape]) => [name, tf.variable(initial(name, shape), true, name)]),
 );
+if (values.from) {
+  const earlier = await openModelTensors(values.from);
+  for (const name of earlier.names()) {
+    const weight = weights.get(canonicalName(name))!;
+    const data = tf.tensor(await earlier.readFloat(name), weight.shape);
+    weight.assign(data);
+    data.dispose();
+  }
+  await earlier.close();
+}
 const model: BaseModel = buildModel(definition, (name) => weights.get(name)!);
 
 function save(): void {

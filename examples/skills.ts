@@ -25,11 +25,13 @@ function relation(a: Thing, b: Thing): string {
   return vertical && horizontal ? `${vertical} and ${horizontal}` : vertical || horizontal;
 }
 
+/** Two things, half the time in one row or column if there are such. */
 function twoOf(scene: Scene, random: Random): [Thing, Thing] | null {
   const things = unique(scene);
-  if (things.length < 2) return null;
-  const [i, j] = random.permutation(things.length);
-  return [things[i!]!, things[j!]!];
+  const pairs = things.flatMap((a) => things.filter((b) => b !== a).map((b): [Thing, Thing] => [a, b]));
+  const aligned = pairs.filter(([a, b]) => a.row === b.row || a.column === b.column);
+  const pool = aligned.length > 0 && random.below(2) === 0 ? aligned : pairs;
+  return pool.length > 0 ? pick(pool, random) : null;
 }
 
 export const SKILLS: Readonly<Record<string, Skill>> = {

@@ -66,7 +66,19 @@ const SCORERS: readonly Scorer[] = [
     name: 'cider',
     version: 1,
     title: 'CIDEr-D × 100 against all references',
+    unbounded: true,
     score: (answers) => cider(answers).map((scores) => 100 * mean(scores)),
+    follows: oneSentence,
+  },
+  {
+    name: 'cider-relative',
+    version: 1,
+    title:
+      'CIDEr-D as a share of what the first reference itself would get, at most 100: on the scale of the other scores',
+    score: (answers) => {
+      const best = cider(answers.map(({ references }) => ({ text: references[0]!, references })));
+      return cider(answers).map((scores, i) => 100 * Math.min(1, mean(scores) / Math.max(mean(best[i]!), 1e-9)));
+    },
     follows: oneSentence,
   },
   {
@@ -74,6 +86,7 @@ const SCORERS: readonly Scorer[] = [
     version: 1,
     title:
       'CIDEr-D × 100 against the best of the references, as the benchmark scores Flickr30k (higher than the standard)',
+    unbounded: true,
     score: (answers) => cider(answers).map((scores) => 100 * Math.max(...scores)),
     follows: oneSentence,
   },

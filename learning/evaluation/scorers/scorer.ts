@@ -10,6 +10,8 @@ export interface Scorer {
   readonly name: string;
   readonly version: number;
   readonly title: string;
+  /** Scores may exceed 100: averages over tasks are also given without it. */
+  readonly unbounded?: true;
   /**
    * Score of every answer, in percent (CIDEr may exceed 100); the task's score is their mean. Takes all answers of the
    * test split at once, because CIDEr weighs words by how rare they are there.
