@@ -1,52 +1,26 @@
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, it } from 'vitest';
-import type { TensorMap } from '../../../core/host-tensor.ts';
+import { layers, learnTwo, options } from '../../../test/lilora-banks.ts';
 import type { AdaptedLayer } from '../../model/model.ts';
 import { startTensors } from '../../tensors/backend.ts';
-import { add, frobenius, type Matrix, matrix, multiply } from '../../tensors/linalg.ts';
+import { frobenius, type Matrix, matrix, multiply } from '../../tensors/linalg.ts';
 import { Random } from '../../training/random.ts';
 import { bindAdapter, bindTrainable } from '../adapter.ts';
 import { ownKey, sharedKey } from '../bank.ts';
 import type { Bank } from '../method.ts';
 import { perTaskLora } from '../per-task-lora/index.ts';
-import { blend, type Own, ownOf, reanchoring, relativeChange, sharedOf } from './factors.ts';
+import { blend, type Own, sharedOf } from './factors.ts';
 import { lilora } from './index.ts';
-import { type LiloraOptions, liloraOptions } from './options.ts';
-import { anchorSums, similarity } from './penalty.ts';
+import type { LiloraOptions } from './options.ts';
+import { similarity } from './penalty.ts';
 
 beforeAll(async () => {
   await startTensors('cpu');
 });
 
-const options = (given: object = {}): LiloraOptions => liloraOptions.parse({ rank: 4, alpha: 8, ...given });
-const layers: AdaptedLayer[] = [
-  { name: 'one', in: 6, out: 5 },
-  { name: 'two', in: 5, out: 7 },
-];
 const m = (rows: number[][]) => matrix(rows.length, rows[0]!.length, rows.flat());
 const t = (rows: number[][]) => tf.tensor2d(rows);
 const rounded = (x: Matrix) => [...x.data].map((value) => Number(value.toFixed(6)));
-
-/** Gives every tensor that a task trains other values, as if it had learned. */
-function learn(bank: Bank, task: string, given: LiloraOptions, seed: number, size = 0.3): Bank {
-  const random = new Random(seed);
-  const trainable = lilora.begin(bank, task, given, random.split('begin'));
-  const trained: TensorMap = new Map();
-  for (const [key, { start, trained: learns }] of trainable.tensors)
-    if (learns) trained.set(key, { shape: start.shape, data: start.data.map((x) => x + size * random.normal()) });
-  return lilora.finish(bank, trainable, trained);
-}
-
-function learnTwo(given: LiloraOptions): { first: Bank; second: Bank } {
-  const first = learn(lilora.start(layers, given, new Random(1)), 'a', given, 2);
-  return { first, second: learn(first, 'b', given, 3) };
-}
-
-/** s·B_t·A of a task by plain matrices. */
-const delta = (bank: Bank, task: string, layer: string) => {
-  const { A, B0 } = sharedOf(bank, layer);
-  return multiply(blend(B0, ownOf(bank, task, layer)), A);
-};
 
 describe('the golden vector of the definition', () => {
   const own: Own = { B: m([[1], [2]]), A: m([[0.5, -0.5]]), a: 0 };
@@ -95,60 +69,6 @@ describe('the golden vector of the definition', () => {
   });
 });
 
-describe('the golden numbers of anchoring', () => {
-  const old = {
-    A: m([
-      [1, 0],
-      [0.5, -1],
-    ]),
-    B0: m([
-      [0.2, 0],
-      [0, -0.4],
-      [0.1, 0.3],
-    ]),
-  };
-  const next = {
-    A: m([
-      [1.1, -0.1],
-      [0.4, -0.9],
-    ]),
-    B0: m([
-      [0.3, 0.1],
-      [-0.1, -0.4],
-      [0.1, 0.2],
-    ]),
-  };
-  const one: Own = { B: m([[1], [2], [0]]), A: m([[0.5, -0.5]]), a: 0 };
-  const two: Own = { B: m([[0], [1], [-1]]), A: m([[0.2, 0.4]]), a: Math.log(0.25 / 0.75) };
-  const relative = (now: Own, then: Own) => relativeChange(blend(next.B0, now), next.A, blend(old.B0, then), old.A);
-
-  it('gives a2 and the penalty', () => {
-    const { a2, V, K } = anchorSums(old, [one, two]);
-    expect(a2).toBeCloseTo(0.3125, 10);
-    const N = add(next.A, old.A, -1);
-    const M = add(next.B0, old.B0, -1);
-    const sum = (x: Matrix, y: Matrix) => x.data.reduce((total, value, i) => total + value * y.data[i]!, 0);
-    const R =
-      sum(K, multiply(N, N, false, true)) +
-      2 * sum(multiply(V, M, true), multiply(N, next.A, false, true)) +
-      a2 * sum(multiply(M, M, true), multiply(next.A, next.A, false, true));
-    expect(R).toBeCloseTo(0.055675, 6);
-  });
-
-  it('re-anchors both tasks', () => {
-    const [a, b] = [one, two].map(reanchoring(old, next)) as [Own, Own];
-    const close = (x: Matrix, y: number[]) => {
-      for (const [i, value] of y.entries()) expect(x.data[i]).toBeCloseTo(value, 4);
-    };
-    close(multiply(a.B, a.A), [0.461911, -0.658057, 0.905416, -1.28989, -0.05852, 0.083369]);
-    close(multiply(b.B, b.A), [-0.027791, -0.049053, 0.232797, 0.410906, -0.212629, -0.375307]);
-    expect(relative(one, one)).toBeCloseTo(0.279089, 5);
-    expect(relative(a, one)).toBeCloseTo(0.140396, 5);
-    expect(relative(two, two)).toBeCloseTo(0.136921, 5);
-    expect(relative(b, two)).toBeCloseTo(0.019438, 5);
-  });
-});
-
 describe('what pins the definition', () => {
   const forward = (bank: Bank, task: string, given: LiloraOptions) => {
     const trainable = lilora.begin(bank, task, given, new Random(9));
@@ -190,6 +110,31 @@ describe('what pins the definition', () => {
     const [b1, a1, b2, a2] = [B1, A1, B2, A2].map(toTensor) as [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D, tf.Tensor2D];
     expect(similarity(b1, a1, b2, a2).dataSync()[0]).toBeCloseTo(dot / (frobenius(P) * frobenius(Q)), 5);
     expect(similarity(b1, a1, tf.zerosLike(b2), a2).dataSync()[0]).toBe(0);
+  });
+
+  it('has a similarity whose gradient is the slope, and zero where a product has no direction', () => {
+    const [B1, A1, B2, A2] = [t([[1], [2]]), t([[0.5, -0.5]]), t([[1], [1]]), t([[0.5, 0.1]])];
+    const [dB, dA] = tf.grads((B, A) => similarity(B as tf.Tensor2D, A as tf.Tensor2D, B2, A2))([B1, A1]);
+    const slope = (at: 'B' | 'A', index: number) => {
+      const moved = (by: number) => {
+        const shift = tf.mul(tf.oneHot(tf.tensor1d([index], 'int32'), 2), by);
+        const B = at === 'B' ? tf.add(B1, tf.reshape(shift, [2, 1])) : B1;
+        const A = at === 'A' ? tf.add(A1, tf.reshape(shift, [1, 2])) : A1;
+        return similarity(B as tf.Tensor2D, A as tf.Tensor2D, B2, A2).dataSync()[0]!;
+      };
+      return (moved(0.01) - moved(-0.01)) / 0.02;
+    };
+    for (const i of [0, 1]) {
+      expect(dB!.dataSync()[i]).toBeCloseTo(slope('B', i), 3);
+      expect(dA!.dataSync()[i]).toBeCloseTo(slope('A', i), 3);
+    }
+    for (const previous of [B2, tf.zerosLike(B2)]) {
+      const [zeroB, zeroA] = tf.grads((B, A) => similarity(B as tf.Tensor2D, A as tf.Tensor2D, previous, A2))([
+        tf.zerosLike(B1),
+        A1,
+      ]);
+      expect([...zeroB!.dataSync(), ...zeroA!.dataSync()]).toEqual([0, 0, 0, 0]);
+    }
   });
 
   it('(e) has no penalty at the first step, and (f) sends gradients to B0 and A as the variant says', () => {
@@ -240,88 +185,6 @@ describe('what pins the definition', () => {
     const [a, b] = [A, B].map(({ data, shape }) => tf.tensor2d(data, shape as [number, number]));
     const lora = tf.mul(tf.matMul(tf.matMul(x, a!, false, true), b!, false, true), alpha / rank).dataSync();
     for (const [i, value] of ours.entries()) expect(value).toBeCloseTo(lora[i]!, 5);
-  });
-});
-
-describe('the anchor penalty', () => {
-  it('equals the sum over earlier tasks that it stands for, whatever their number', () => {
-    const given = options({ anchorWeight: 1, stabilityWeight: 0, layerReduction: 'sum' });
-    const { second } = learnTwo(given);
-    const trainable = lilora.begin(second, 'c', given, new Random(3));
-    const bound = bindTrainable(lilora as never, given, layers, trainable);
-    const random = new Random(8);
-    for (const [key, variable] of bound.variables)
-      if (/\/(A|B0)$/.test(key))
-        variable.assign(
-          tf.add(
-            variable,
-            tf.tensor(
-              Float32Array.from({ length: variable.size }, () => 0.1 * random.normal()),
-              variable.shape,
-            ),
-          ),
-        );
-    const after = lilora.finish(second, trainable, bound.trained());
-    let naive = 0;
-    for (const { name } of layers)
-      for (const task of ['a', 'b'])
-        naive += frobenius(add(delta(after, task, name), delta(second, task, name), -1)) ** 2;
-    expect(lilora.penalty!(bound.active, given, trainable).dataSync()[0]).toBeCloseTo(naive, 4);
-    bound.dispose();
-  });
-});
-
-describe('the regularize step', () => {
-  const error = (a: Bank, b: Bank, task: string) =>
-    layers.reduce((sum, { name }) => sum + frobenius(add(delta(a, task, name), delta(b, task, name), -1)) ** 2, 0);
-
-  it('re-anchors earlier tasks nearer to what they were, keeps the new one, and reports the drift', () => {
-    const { first, second } = learnTwo(options());
-    const { bank, drift, refit } = lilora.consolidate!(first, second, 'b', 0);
-    expect(error(bank, first, 'a')).toBeLessThan(error(second, first, 'a'));
-    expect(error(bank, second, 'b')).toBe(0);
-    expect(refit).toBe(false);
-    const relative =
-      frobenius(add(delta(bank, 'a', 'one'), delta(first, 'a', 'one'), -1)) / frobenius(delta(first, 'a', 'one'));
-    expect(drift[0]).toMatchObject({ task: 'a' });
-    expect(drift[0]!.worst).toBeGreaterThanOrEqual(relative - 1e-6);
-  });
-
-  it('loses nothing when only the direction of A changed within its span', () => {
-    const { first, second } = learnTwo(options({ innerRank: 4 }));
-    // An invertible mix of A's rows, B0 unchanged: with q = r an earlier task can be expressed exactly.
-    const mix = m([
-      [1, 0.2, 0, 0],
-      [0, 1, 0.3, 0],
-      [0.1, 0, 1, 0],
-      [0, 0, 0.4, 1],
-    ]);
-    const tensors = new Map(second.tensors);
-    for (const { name } of layers) {
-      const A = multiply(mix, sharedOf(first, name).A);
-      tensors.set(sharedKey(name, 'A'), { shape: [A.rows, A.cols], data: Float32Array.from(A.data) });
-      tensors.set(sharedKey(name, 'B0'), first.tensors.get(sharedKey(name, 'B0'))!);
-    }
-    const { drift } = lilora.consolidate!(first, { ...second, tensors }, 'b', 0);
-    expect(drift[0]!.worst).toBeLessThan(1e-4);
-  });
-
-  it('goes half-way back at one half, and all the way, exactly, at one', () => {
-    const { first, second } = learnTwo(options());
-    const half = lilora.consolidate!(first, second, 'b', 0.5);
-    const middle = sharedOf(half.bank, 'one').A.data[0]!;
-    expect(middle).toBeCloseTo((sharedOf(first, 'one').A.data[0]! + sharedOf(second, 'one').A.data[0]!) / 2, 6);
-    expect(error(half.bank, first, 'a')).toBeLessThan(error(second, first, 'a'));
-    expect(half.refit).toBe(true);
-    const back = lilora.consolidate!(first, second, 'b', 1);
-    for (const [key, tensor] of first.tensors) expect(back.bank.tensors.get(key)!.data).toEqual(tensor.data);
-    expect(back.drift[0]!.worst).toBe(0);
-  });
-
-  it('changes nothing where nothing shared moved', () => {
-    const { first, second } = learnTwo(options({ variant: 'safe', reanchor: true }));
-    const { bank } = lilora.consolidate!(first, second, 'b', 0);
-    for (const [key, tensor] of second.tensors) expect(bank.tensors.get(key)).toBe(tensor);
   });
 });
 
