@@ -1,5 +1,5 @@
 /**
- * Publishes a small stream and writes what the product computes with it, for `compare.py`: `node --import tsx publish.ts WORK`.
+ * Publishes a small stream and writes what the product computes with it, for `compare.py`: `node --import tsx publish.ts WORK [MODEL]`.
  * The numbers come from the bank by way of the method's own layers, not from the exported adapters.
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -27,6 +27,7 @@ const PROMPTS = 4;
 const MAX_NEW_TOKENS = 12;
 
 const work = resolve(process.argv[2]!);
+const model = process.argv[3] ? resolve(process.argv[3]) : EXAMPLE_MODEL;
 process.env['LILORA_HOME'] = join(work, 'home');
 const datasets = join(work, 'datasets');
 
@@ -41,7 +42,14 @@ const deployment = await startDeployment({ folder: join(work, 'servers'), report
 Object.assign(process.env, deployment.env);
 const client = await connectClient(temporalSettings());
 try {
-  const demo = new Demo({ tasks: TASKS, trainSamples: 64, testSamples: 16, stream: 'interop', folder: datasets });
+  const demo = new Demo({
+    tasks: TASKS,
+    trainSamples: 64,
+    testSamples: 16,
+    stream: 'interop',
+    folder: datasets,
+    model,
+  });
   await runSteps([
     ...demo.preparation(
       () => deployment,
@@ -67,8 +75,8 @@ try {
 
 async function compute(adapters: Record<string, string>): Promise<void> {
   await startTensors();
-  const [model, processor] = await Promise.all([loadModel(EXAMPLE_MODEL), openProcessor(EXAMPLE_MODEL)]);
-  const features = new Features(model, processor);
+  const [net, processor] = await Promise.all([loadModel(model), openProcessor(model)]);
+  const features = new Features(net, processor);
   const bank = readBank(readFileSync(join(work, 'bank.safetensors')), 'bank.safetensors');
   const logits = new Map<string, HostTensor>();
   const prompts: Record<string, object[]> = {};
@@ -91,8 +99,8 @@ async function compute(adapters: Record<string, string>): Promise<void> {
       const length = inputIds.length;
       const batch = { rows: 1, length, inputIds, attentionMask: new Int32Array(length).fill(1) };
       const seen = features.source([digest]);
-      const found = model.logits(batch, seen, adapter.adapt);
-      const [answer] = model.generate(batch, seen, adapter.adapt, MAX_NEW_TOKENS);
+      const found = net.logits(batch, seen, adapter.adapt);
+      const [answer] = net.generate(batch, seen, adapter.adapt, MAX_NEW_TOKENS);
       logits.set(`${task}/${id}`, { shape: [...found.shape], data: found.dataSync() as Float32Array });
       prompts[task].push({
         id,
@@ -108,5 +116,5 @@ async function compute(adapters: Record<string, string>): Promise<void> {
   }
   mkdirSync(work, { recursive: true });
   writeFileSync(join(work, 'logits.safetensors'), writeSafetensors(logits));
-  writeFileSync(join(work, 'cases.json'), JSON.stringify({ model: EXAMPLE_MODEL, adapters, prompts }));
+  writeFileSync(join(work, 'cases.json'), JSON.stringify({ model, adapters, prompts }));
 }

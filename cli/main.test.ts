@@ -1,0 +1,118 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { writeSmallDataset } from '../test/small-dataset.ts';
+import { buildProgram, DONE, FAILED, MISUSE, main } from './main.ts';
+
+let folder: string;
+let stdout: string;
+let stderr: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'lilora-cli-'));
+  [stdout, stderr] = ['', ''];
+  vi.stubEnv('LILORA_HOME', join(folder, 'home'));
+  for (const name of ['TEMPORAL_ADDRESS', 'LILORA_STORE', 'LILORA_DEBUG']) vi.stubEnv(name, undefined);
+  vi.spyOn(process.stdout, 'write').mockImplementation((text) => {
+    stdout += text;
+    return true;
+  });
+  vi.spyOn(process.stderr, 'write').mockImplementation((text) => {
+    stderr += text;
+    return true;
+  });
+});
+afterEach(() => {
+  vi.restoreAllMocks();
+  vi.unstubAllEnvs();
+  process.exitCode = undefined;
+  rmSync(folder, { recursive: true, force: true });
+});
+
+describe('help', () => {
+  const verbs = buildProgram().commands.map((command) => command.name());
+
+  it('knows every verb', () => {
+    const wanted =
+      'demo dev create validate submit watch status report approve reject pause resume cancel rollback pull predict worker doctor';
+    expect(verbs.sort()).toEqual(wanted.split(' ').sort());
+  });
+
+  it.each(verbs)('of %s has an example and goes to stdout', async (verb) => {
+    expect(await main([verb, '--help'])).toBe(DONE);
+    expect(stdout).toMatch(new RegExp(`Usage: lilora ${verb}[\\s\\S]*Examples?:\\n {2}\\$ lilora ${verb}`));
+    expect(stderr).toBe('');
+  });
+});
+
+describe('misuse has exit code 2 and says so on stderr', () => {
+  it.each([
+    [[], /Usage: lilora/],
+    [['nonsense'], /unknown command 'nonsense'/],
+    [['create', 'pets'], /--model <uri>' not specified/],
+    [['submit', 'pets'], /missing required argument 'dataset'/],
+    [['rollback', 'pets', 'two'], /must be a whole number/],
+    [['worker', 'gpu', '--idle-exit', '-1'], /number of seconds/],
+    [['status', '--nope'], /unknown option '--nope'/],
+    [['demo', '--tasks', 'digit,digit'], /different names/],
+    [['predict', 'prompt without anything'], /--model DIR/],
+    [['predict', 'pets', 'x', '--adapter', 'a'], /--adapter goes with --model/],
+  ])('%j', async (args, message) => {
+    expect(await main(args)).toBe(MISUSE);
+    expect(stderr).toMatch(message);
+    expect(stdout).toBe('');
+  });
+});
+
+describe('failure has exit code 1 and is one block without a stack', () => {
+  it('a store that is not named', async () => {
+    expect(await main(['pull', 'pets', folder])).toBe(FAILED);
+    expect(stderr).toMatch(/^lilora: BadConfig: LILORA_STORE is not set\..*\n$/);
+  });
+
+  it('a server that does not answer', async () => {
+    vi.stubEnv('TEMPORAL_ADDRESS', '127.0.0.1:1');
+    expect(await main(['status'])).toBe(FAILED);
+    expect(stderr).toMatch(/^lilora: BadConfig: Temporal does not answer at 127\.0\.0\.1:1.*lilora dev/);
+    expect(stderr).not.toMatch(/\n\s+at /);
+  });
+
+  it('nothing published', async () => {
+    vi.stubEnv('LILORA_STORE', join(folder, 'store'));
+    expect(await main(['report', 'pets'])).toBe(FAILED);
+    expect(stderr).toMatch(/NotFound: Stream pets has published nothing yet/);
+  });
+
+  it('an image that is not there', async () => {
+    expect(await main(['predict', '--model', folder, '--image', join(folder, 'a.png'), 'what?'])).toBe(FAILED);
+    expect(stderr).toMatch(/NotFound: .*a\.png: no such file/);
+  });
+});
+
+describe('validate', () => {
+  const make = (spoil?: Parameters<typeof writeSmallDataset>[1]['spoil']) =>
+    writeSmallDataset(join(folder, 'data'), { name: 'colours', train: 5, test: 2, seed: 0, spoil });
+
+  it('counts, for people and as JSON', async () => {
+    await make();
+    expect(await main(['validate', join(folder, 'data')])).toBe(DONE);
+    expect(stdout).toMatch(/colours: a good dataset\.[\s\S]*train +5 +10 +5\ntest +2 +4 +2\n$/);
+    stdout = '';
+    expect(await main(['validate', join(folder, 'data', 'dataset.json'), '--json'])).toBe(DONE);
+    expect(JSON.parse(stdout)).toMatchObject({
+      ok: true,
+      name: 'colours',
+      splits: [{ split: 'train', samples: 5 }, { split: 'test' }],
+    });
+  });
+
+  it('names what is wrong, without letting it steer the terminal', async () => {
+    await make((samples, split) => {
+      if (split === 'train') samples[3] = { ...samples[3]!, id: 'x', image: 'images/\u001b[31m.png' };
+    });
+    expect(await main(['validate', join(folder, 'data')])).toBe(FAILED);
+    expect(stderr).toMatch(/BadDataset: .*1 problem\(s\) found[\s\S]*train\.json\[3\]/);
+    expect(stderr).not.toContain('\u001b[31m');
+    expect(stdout).toBe('');
+  });
+});
