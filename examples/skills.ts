@@ -92,15 +92,15 @@ export const SKILLS: Readonly<Record<string, Skill>> = {
 
 /** How often each skill is asked for. */
 export const WEIGHTS: Readonly<Record<string, number>> = {
-  describe: 3,
+  describe: 2,
   name: 3,
-  locate: 2,
-  count: 3,
-  paint: 2,
-  relate: 5,
+  locate: 3,
+  count: 2,
+  paint: 3,
+  relate: 6,
   neighbour: 1,
-  copy: 2,
-  lookUp: 3,
+  copy: 1,
+  lookUp: 4,
 };
 
 /** What is asked about a handwritten digit. */

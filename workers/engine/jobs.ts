@@ -53,8 +53,10 @@ export class Jobs {
   }
 
   static async open(): Promise<Jobs> {
-    const { name, device, version } = await startTensors();
-    return new Jobs({ backend: name, device, version });
+    const threads = threadsWanted();
+    const { name, device, version } = await startTensors(undefined, { threads });
+    const counted = threads === undefined ? version : `${version}, ${threads} thread${threads === 1 ? '' : 's'}`;
+    return new Jobs({ backend: name, device, version: counted });
   }
 
   run<Kind extends keyof EngineJobs>(
@@ -218,4 +220,13 @@ async function openAdapter(folder: string) {
     });
   const { layers, alpha, rank } = readPeft(await read(PEFT_FILES.config), await read(PEFT_FILES.weights), folder);
   return bindLora(layers, alpha / rank);
+}
+
+/** `LILORA_THREADS`: threads of one operation on the CPU. Runs are bit-equal only with the same number. */
+function threadsWanted(): number | undefined {
+  const text = process.env['LILORA_THREADS'];
+  if (text === undefined || text === '') return undefined;
+  const threads = Number(text);
+  if (Number.isInteger(threads) && threads > 0) return threads;
+  throw new LiloraError('BadConfig', `LILORA_THREADS is "${text}". Give a whole number above 0, or leave it out.`);
 }
