@@ -18,7 +18,8 @@ const PHASES: Record<Phase, string> = {
 /** The accuracy matrix as a table: one row per generation, one column per task, then its average. */
 export function matrixTable(matrix: Matrix): string {
   if (matrix.rows.length === 0) return '_Nothing learned yet._';
-  const head = `| after learning | ${matrix.tasks.join(' | ')} | average |`;
+  // The UI shows tables without space between columns: the heads bring it along.
+  const head = `| after learning | ${[...matrix.tasks, 'average'].map((name) => `\u2003${name}`).join(' | ')} |`;
   const rule = `| --- |${' ---: |'.repeat(matrix.tasks.length + 1)}`;
   const cells = (row: readonly number[]) => matrix.tasks.map((_, j) => row[j]?.toFixed(1) ?? '').join(' | ');
   const average = (row: readonly number[]) => (row.reduce((a, b) => a + b, 0) / row.length).toFixed(1);

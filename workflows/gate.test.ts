@@ -42,7 +42,7 @@ describe('the gate', () => {
 describe('details for the Temporal UI', () => {
   it('shows the matrix with base model row, empty cells and averages', () => {
     expect(matrixTable(matrix).split('\n')).toEqual([
-      '| after learning | a | b | average |',
+      '| after learning | \u2003a | \u2003b | \u2003average |',
       '| --- | ---: | ---: | ---: |',
       '| _base model_ | 10.0 | 20.0 | 15.0 |',
       '| a | 80.0 |  | 80.0 |',
