@@ -74,6 +74,7 @@ export const DEFAULTS = {
   'stream.seed': entry(0, '', 'same seed, same data, same bank'),
   'stream.method': entry('lilora', '', 'the method that measured best'),
   'stream.targets': entry('paper', '', 'MLP layers of the language model and the projector'),
+  'engine.quietMinutes': entry(60, 'minutes', 'loading and consolidating a 7B model say nothing for long'),
   'engine.stopSeconds': entry(20, 'seconds', 'time for a last checkpoint before the engine is killed'),
   'worker.shutdownGraceSeconds': entry(8, 'seconds', 'below the 10 s that Cloud Run gives a stopping instance'),
   'worker.progressSeconds': entry(15, 'seconds', 'progress signals to the workflow: history stays short'),

@@ -9,6 +9,8 @@ import { isErrorName, LiloraError } from '../../core/errors.ts';
 import type { FromEngine, ToEngine } from './protocol.ts';
 
 const ENTRY = fileURLToPath(new URL('./process.ts', import.meta.url));
+/** Milliseconds between signs of life of an engine that has not spoken yet. */
+const QUIET_BEAT = 2000;
 const LOADER = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href;
 
 /**
@@ -94,6 +96,12 @@ export class EngineProcess implements Engine {
 
     return new Promise((done, failed) => {
       let killer: NodeJS.Timeout | undefined;
+      // Loading weights and sums over earlier tasks keep the engine too busy to speak: until its first word its being
+      // alive counts as progress, for a bounded time. After that only progress does, so that a hung kernel is noticed.
+      const silentUntil = Date.now() + DEFAULTS['engine.quietMinutes'].value * 60_000;
+      const quiet = setInterval(() => {
+        if (Date.now() < silentUntil) within(() => hooks.onProgress({ step: 0, steps: 0, loss: null }));
+      }, QUIET_BEAT);
       const abort = () => {
         tell({ type: 'stop', id });
         // A hung kernel never reads the message.
@@ -105,6 +113,7 @@ export class EngineProcess implements Engine {
       };
       const onMessage = (message: FromEngine) => {
         if (message.type === 'ready' || message.id !== id) return;
+        clearInterval(quiet);
         if (message.type === 'progress') within(() => hooks.onProgress(message.progress));
         else if (message.type === 'checkpoint')
           within(() => hooks.onCheckpoint?.(message.path, message.step) ?? Promise.resolve()).then(
@@ -128,6 +137,7 @@ export class EngineProcess implements Engine {
       };
       const finish = () => {
         clearTimeout(killer);
+        clearInterval(quiet);
         hooks.signal.removeEventListener('abort', abort);
         child.off('exit', onExit);
         child.off('message', onMessage);
