@@ -81,7 +81,8 @@ function body(view: GenerationView): string {
     '## In numbers',
     METRIC_NAMES.map((name) => {
       const value = name === 'BWT' || name === 'FWT' ? signed(metrics[name]) : fixed(metrics[name]);
-      return `- **${METRICS[name].title} (${name})**: ${value}. ${METRICS[name].meaning}`;
+      const { title, meaning } = METRICS[name];
+      return `- **${title}${name === title.toLowerCase() ? '' : ` (${name})`}**: ${value}. ${meaning}`;
     }).join('\n'),
     '## Use',
     `Each task is an ordinary LoRA in \`adapters/<task>\`. All share rank, alpha and target layers.`,

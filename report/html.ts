@@ -55,7 +55,7 @@ function numbers({ metrics, tasks }: GenerationView): Html {
   return html`<section><h2>In numbers</h2><ul class="cards">${METRIC_NAMES.map((name) => {
     const text = name === 'BWT' || name === 'FWT' ? signed(metrics[name]) : fixed(metrics[name]);
     const { title, meaning } = METRICS[name];
-    return html`<li><span class="soft">${title} (${name})</span><strong>${text}</strong><span class="soft">${meaning}</span></li>`;
+    return html`<li><span class="soft">${title}${name === title.toLowerCase() ? '' : ` (${name})`}</span><strong>${text}</strong><span class="soft">${meaning}</span></li>`;
   })}</ul>
 <p class="soft">All in points of a hundred. Scores of different scorers (${[...new Set(tasks.map(({ metric }) => metric))].join(', ')}) share the averages;
 caption scores (CIDEr) can exceed 100.</p></section>`;

@@ -1,5 +1,6 @@
+import { readFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import type { Client } from '@temporalio/client';
 import { type Command, InvalidArgumentError } from 'commander';
 import { LiloraError } from '../../core/errors.ts';
@@ -57,6 +58,8 @@ async function demo(options: Options): Promise<void> {
     import('../demo-run.ts'),
     import('../../workers/config.ts'),
   ]);
+  // Its model is so small that a second thread costs more than it brings.
+  process.env['LILORA_THREADS'] ??= '1';
   const interrupted = untilInterrupted();
   const folder = join(homeFolder(), 'demo');
   const shared = process.env['TEMPORAL_ADDRESS'] || process.env['LILORA_STORE'];
@@ -103,13 +106,11 @@ async function demo(options: Options): Promise<void> {
   }
 }
 
-function demoText(
-  { stream, generation, matrix, metrics, tasks }: DemoResult,
-  deployment: Deployment,
-  { keep }: Options,
-): string {
+function demoText(done: DemoResult, deployment: Deployment, { keep }: Options): string {
+  const { stream, generation, matrix, metrics, tasks } = done;
+  const here = relative('', join(homeFolder(), 'demo')) || '.';
   const first = tasks[0]!.task;
-  const before = keep ? [] : ['lilora dev --data .lilora/demo      (starts the servers again on what the demo left)'];
+  const { image, prompt } = exampleQuestion(join(here, 'datasets', first));
   return [
     '',
     `Accuracy of every task (percent) after each step, measured on generation after generation of stream ${stream}:`,
@@ -121,16 +122,27 @@ function demoText(
       '  ',
     ),
     keep && deployment.ui ? `Temporal UI: ${deployment.ui}` : '',
-    'Go on:',
+    keep
+      ? 'Go on in another terminal:'
+      : 'Go on (the first one starts the servers again, for the others in another terminal):',
     [
-      ...before,
-      `lilora report ${stream}`,
-      `lilora pull ${stream} ./adapters`,
-      `lilora predict ${stream} --task ${first} --image FILE "PROMPT"`,
+      ...(keep ? [] : [`dev --data ${here}`]),
+      `report ${stream}`,
+      `pull ${stream} ./adapters`,
+      `predict ${stream} --task ${first} --image ${image} ${JSON.stringify(prompt)}`,
     ]
-      .map((line) => `  npx ${line}`)
+      .map((line) => `  npx lilora ${line}`)
       .join('\n'),
   ]
     .filter((part, i) => i === 0 || part !== '')
     .join('\n\n');
+}
+
+/** The first test sample of an example dataset, to try a prediction with. */
+function exampleQuestion(folder: string): { image: string; prompt: string } {
+  const [sample] = JSON.parse(readFileSync(join(folder, 'test.json'), 'utf8')) as Array<{
+    image: string;
+    conversations: Array<{ value: string }>;
+  }>;
+  return { image: join(folder, sample!.image), prompt: sample!.conversations[0]!.value.replace(/^<image>\n/, '') };
 }
