@@ -10,7 +10,7 @@ const read = (path: string) => readFileSync(join(ROOT, path), 'utf8');
 const PAGES = ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'docs/using.md', 'docs/house.md', 'docs/defaults.md'];
 
 describe('the docs', () => {
-  it('hold the table of defaults (npx vitest run -u test/docs.test.ts writes it anew)', async () => {
+  it('hold the table of defaults (npx vitest run test/docs.test.ts -u writes it anew)', async () => {
     const rows = Object.entries(DEFAULTS).map(
       ([name, { value, unit, why }]) => `| \`${name}\` | ${JSON.stringify(value)} | ${unit} | ${why} |`,
     );
