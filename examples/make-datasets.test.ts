@@ -7,7 +7,7 @@ import { sha256 } from '../core/digest.ts';
 import { localFolder } from '../datasets/local-folder.ts';
 import { openProcessor, type Processor } from '../datasets/processor/processor.ts';
 import { type ValidDataset, validateDataset } from '../datasets/validate.ts';
-import { chosenLetter } from '../learning/evaluation/scorers.ts';
+import { chosenLetter } from '../learning/evaluation/scorers/letter.ts';
 import { writeModelFiles } from './base-model-files.ts';
 import { makeDataset, makeDatasets, TASKS } from './make-datasets.ts';
 import { INSTRUCTIONS } from './questions.ts';

@@ -18,7 +18,7 @@ export interface Metrics {
   readonly MAP: number | null;
   /** (1/(T−1)) Σ_{j<T} a(T,j) − a(j,j) (GEM, arXiv 1706.08840). */
   readonly BWT: number | null;
-  /** (1/(T−1)) Σ_{j<T} max_i a(i,j) − a(T,j) (Chaudhry et al., arXiv 1801.10112). */
+  /** (1/(T−1)) Σ_{j<T} max_i a(i,j) − a(T,j) (Chaudhry et al., arXiv 1801.10112), the last row among i: never negative. */
   readonly forgetting: number | null;
   /** (1/(T−1)) Σ_{j≥2} a(j−1,j) − a(0,j). */
   readonly FWT: number | null;
@@ -31,15 +31,20 @@ export interface Metrics {
 const mean = (values: readonly number[]): number | null =>
   values.length === 0 ? null : values.reduce((a, b) => a + b, 0) / values.length;
 
+/** AP_t after every task: the mean over the tasks learned by then. */
+export const stageAverages = ({ rows }: AccuracyMatrix): number[] => rows.map((row) => mean(row)!);
+
 /**
+ * The summary of a matrix, in percent points.
  * @param instructionFollowing per task, on the last row's model, in percent
  * @param more `captions`: names of tasks scored by CIDEr; `forward[j]`: a(j−1,j) for j ≥ 1 where it was measured
  */
 export function metrics(
-  { tasks, zeroShot, rows }: AccuracyMatrix,
+  matrix: AccuracyMatrix,
   instructionFollowing: readonly number[],
   more: { readonly captions?: readonly string[]; readonly forward?: ReadonlyArray<number | null> } = {},
 ): Metrics {
+  const { tasks, zeroShot, rows } = matrix;
   const last = rows.at(-1) ?? [];
   const earlier = last.slice(0, -1);
   const best = (j: number) => Math.max(...rows.slice(j).map((row) => row[j]!));
@@ -48,7 +53,7 @@ export function metrics(
   return {
     AP: mean(last),
     APWithoutCaptions: mean(last.filter((_, j) => !more.captions?.includes(tasks[j]!))),
-    MAP: mean(rows.map((row) => mean(row)!)),
+    MAP: mean(stageAverages(matrix)),
     BWT: mean(earlier.map((score, j) => score - rows[j]![j]!)),
     forgetting: mean(earlier.map((score, j) => best(j) - score)),
     FWT: measured ? mean(forward.map((score, i) => score! - zeroShot[i + 1]!)) : null,

@@ -1,14 +1,8 @@
 import { LiloraError } from '../../core/errors.ts';
-import { cider } from './scorers/cider.ts';
+import { cider, releasedCider } from './scorers/cider.ts';
+import { chosenLetter, releasedLetter } from './scorers/letter.ts';
 import { each, oneLetter, oneSentence, plain, type Scorer, shortAnswer } from './scorers/scorer.ts';
 import { vqaText } from './scorers/vqa-text.ts';
-
-/** The letter that an answer chooses: a letter alone, one before a full stop, or the first that stands alone; null without. */
-export function chosenLetter(text: string): string | null {
-  const answer = text.trim();
-  if (/^[A-Z]$/i.test(answer)) return answer.toUpperCase();
-  return /^([A-Z])\./.exec(answer)?.[1] ?? /\b([A-Z])\b/.exec(answer)?.[1] ?? null;
-}
 
 const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
 
@@ -18,9 +12,20 @@ const SCORERS: readonly Scorer[] = [
     name: 'option-letter',
     version: 1,
     title: 'Chosen option letter; no letter is wrong',
-    score: each((text, references) =>
-      Number(references.some((reference) => chosenLetter(text) === chosenLetter(reference))),
-    ),
+    score: each((text, references) => {
+      const letter = chosenLetter(text);
+      return Number(letter !== null && references.some((reference) => chosenLetter(reference) === letter));
+    }),
+    follows: oneLetter,
+  },
+  {
+    name: 'option-letter-paper',
+    version: 1,
+    title: 'Option letter A to E as the benchmark reads it: else the first character that stands alone, "a" among them',
+    score: each((text, references) => {
+      const letter = releasedLetter(text);
+      return Number(references.some((reference) => reference.trim() === letter));
+    }),
     follows: oneLetter,
   },
   {
@@ -43,7 +48,8 @@ const SCORERS: readonly Scorer[] = [
     title: 'A reference within the answer, or the answer within a reference, ignoring case; an empty answer is wrong',
     score: each((text, references) => {
       const answer = plain(text);
-      const related = (reference: string) => reference.includes(answer) || answer.includes(reference);
+      const related = (reference: string) =>
+        reference !== '' && (reference.includes(answer) || answer.includes(reference));
       return Number(answer !== '' && references.some((reference) => related(plain(reference))));
     }),
     follows: shortAnswer,
@@ -87,7 +93,7 @@ const SCORERS: readonly Scorer[] = [
     title:
       'CIDEr-D × 100 against the best of the references, as the benchmark scores Flickr30k (higher than the standard)',
     unbounded: true,
-    score: (answers) => cider(answers).map((scores) => 100 * Math.max(...scores)),
+    score: (answers) => releasedCider(answers).map((score) => 100 * score),
     follows: oneSentence,
   },
 ];

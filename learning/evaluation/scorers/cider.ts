@@ -6,10 +6,25 @@
 const N = 4;
 const SIGMA = 6;
 
-/** Lower-case words without punctuation. PTB tokenization differs only in contractions, which it splits. */
+/**
+ * Lower-case words without punctuation, contractions in two parts ("isn't" is "is n't"), as the PTB tokenizer that
+ * caption scores are published with cuts ordinary captions. Not the same: brackets vanish (there they become words), and
+ * abbreviations with full stops ("u.s.") and slang ("gonna") are not known.
+ */
 export function captionWords(text: string): string[] {
-  return text.toLowerCase().match(/[\p{L}\p{N}]+(?:['’-][\p{L}\p{N}]+)*/gu) ?? [];
+  const parts = text
+    .toLowerCase()
+    .replaceAll('’', "'")
+    .replaceAll(/(?<=\p{L})n't(?!\p{L})/gu, " n't")
+    .replaceAll(/(?<=[\p{L}\p{N}])'(?=(?:s|m|d|ll|re|ve)(?![\p{L}\p{N}]))/gu, " '")
+    .replaceAll(/(?<!\p{L})cannot(?!\p{L})/gu, 'can not');
+  const words =
+    /n't(?!\p{L})|'(?:s|m|d|ll|re|ve)(?!\p{L})|\p{N}+(?:[.,:]\p{N}+)+|[\p{L}\p{N}]+(?:(?:-|(?<=\p{L})'(?=\p{L}))[\p{L}\p{N}]+)*|[$%&/]/gu;
+  return parts.match(words) ?? [];
 }
+
+/** Words as the released scripts of the benchmark take them: between spaces, as they are written. */
+const spacedWords = (text: string) => text.split(/\s+/).filter(Boolean);
 
 type Grams = ReadonlyMap<string, number>;
 
@@ -32,12 +47,18 @@ interface Vector {
   readonly length: number;
 }
 
+/** A caption and what it is compared with. */
+interface Caption {
+  readonly text: string;
+  readonly references: readonly string[];
+}
+
 /**
- * CIDEr-D of every caption against each of its references.
+ * CIDEr-D of every caption against each of its references. All 0 for one caption alone: no word is rare then.
  * @returns per caption, per reference; 1 is what is usually printed as 100 (an identical caption may reach 10)
  */
-export function cider(captions: ReadonlyArray<{ text: string; references: readonly string[] }>): number[][] {
-  const references = captions.map((caption) => caption.references.map((reference) => grams(captionWords(reference))));
+export function cider(captions: readonly Caption[], wordsOf: (text: string) => string[] = captionWords): number[][] {
+  const references = captions.map((caption) => caption.references.map((reference) => grams(wordsOf(reference))));
   const documents = new Map<string, number>();
   for (const each of references)
     for (const gram of new Set(each.flatMap((counts) => [...counts.keys()])))
@@ -72,7 +93,25 @@ export function cider(captions: ReadonlyArray<{ text: string; references: readon
   };
 
   return captions.map(({ text }, i) => {
-    const caption = vector(grams(captionWords(text)));
+    const caption = vector(grams(wordsOf(text)));
     return references[i]!.map((reference) => similar(caption, vector(reference)));
   });
+}
+
+/**
+ * What the released scripts of the benchmark print for captions (read in SMoLoRA's `eval_flickr30k_cider.py`). For each image
+ * the reference that suits the answer best is chosen, rareness counted within the references of that image. Then these
+ * are scored as if they were the captions and the answers the references, so rare is what few answers say; words are
+ * what stands between spaces, case and punctuation included.
+ * @returns per caption
+ */
+export function releasedCider(captions: readonly Caption[]): number[] {
+  const chosen = captions.map(({ text, references }) => {
+    const scores = cider(
+      references.map((reference) => ({ text, references: [reference] })),
+      spacedWords,
+    ).map(([score]) => score!);
+    return { text: references[scores.indexOf(Math.max(...scores))]!, references: [text] };
+  });
+  return cider(chosen, spacedWords).map(([score]) => score!);
 }

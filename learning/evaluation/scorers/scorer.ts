@@ -36,10 +36,10 @@ export const shortAnswer: Scorer['follows'] = ({ text, references }) =>
   (words(text).length > 0 && words(text).length <= 2) ||
   references.some((reference) => plain(reference) === plain(text));
 
-/** Exactly one capital letter. */
-export const oneLetter: Scorer['follows'] = ({ text }) => /^[A-Z]$/.test(text.trim());
+/** Exactly one letter. */
+export const oneLetter: Scorer['follows'] = ({ text }) => /^[A-Z]$/i.test(text.trim());
 
-/** A sentence: ends in a full stop and has more than four words, or stands in a reference. */
+/** A sentence: ends in a full stop, and has more than four words or stands in a reference. */
 export const oneSentence: Scorer['follows'] = ({ text, references }) =>
-  (text.trim().endsWith('.') && words(text).length > 4) ||
-  (text.trim() !== '' && references.some((reference) => reference.includes(text.trim())));
+  text.trim().endsWith('.') &&
+  (words(text).length > 4 || references.some((reference) => reference.toLowerCase().includes(plain(text))));

@@ -1,48 +1,51 @@
 /**
- * Normalisation of answers in VQA evaluation (VQA v2 evaluation code, as M4C's TextVQA evaluation applies it): lower
- * case, no punctuation, digits for number words, no articles, contractions with their apostrophe.
+ * Normalisation of answers as M4C's TextVQA evaluation does it, which most published numbers use: lower case, no
+ * punctuation, digits for number words, no articles, contractions with their apostrophe.
  */
-const NUMBERS: Readonly<Record<string, string>> = {
-  none: '0',
-  zero: '0',
-  one: '1',
-  two: '2',
-  three: '3',
-  four: '4',
-  five: '5',
-  six: '6',
-  seven: '7',
-  eight: '8',
-  nine: '9',
-  ten: '10',
-};
+const NUMBERS = ['zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine', 'ten'];
+const DIGITS = new Map([['none', '0'], ...NUMBERS.map((word, i): [string, string] => [word, String(i)])]);
 const ARTICLES = new Set(['a', 'an', 'the']);
+const MARKS = [...';/[]"{}()=+\\_-><@`,?!'];
 
-/** Contractions that people write without the apostrophe; those that are words of their own (wont, ill, were) stay. */
-const CONTRACTIONS: Readonly<Record<string, string>> = Object.fromEntries(
-  (
-    "ain't aren't can't could've couldn't didn't doesn't don't hadn't hasn't haven't he'd he's how'd how'll how's I'd I'm I've isn't " +
-    "it'd it'll let's ma'am might've mightn't must've mustn't needn't not've o'clock oughtn't shan't she's should've shouldn't " +
-    "somebody's someone's something's that's there'd there's they'd they'll they're they've wasn't we've weren't what'll what're " +
-    "what's what've when's where'd where's where've who'd who'll who's who've why'll why're why's would've wouldn't y'all you'd you'll you're you've"
-  )
-    .split(' ')
-    .map((word) => [word.replaceAll("'", '').toLowerCase(), word.toLowerCase()]),
-);
+/**
+ * Contractions that people write with an apostrophe left out. Not the whole of English: what is missing (im, ill, shed)
+ * is missing there too.
+ */
+const CONTRACTIONS = (
+  "ain't aren't can't could've couldn't couldn't've didn't doesn't don't hadn't hadn't've hasn't haven't he'd he'd've he's how'd how'll " +
+  "how's isn't it'd it'd've it'll ma'am might've mightn't mightn't've must've mustn't needn't not've o'clock oughtn't 'ow's'at shan't " +
+  "she'd've should've shouldn't shouldn't've somebody'd've somebody'll somebody's someone'd someone'd've someone'll someone's " +
+  "something'd something'd've something'll that's there'd there'd've there're there's they'd they'd've they'll they're they've 'twas " +
+  "wasn't we'd've we've weren't what'll what're what's what've when's where'd where's where've who'd who'd've who'll who's who've " +
+  "why'll why're why's won't would've wouldn't wouldn't've y'all y'all'll y'all'd've you'd you'd've you'll you're you've"
+).split(' ');
+
+/** Every contraction with one apostrophe left out, and how it is written. The last entry is a slip that is part of the definition. */
+const WRITTEN = new Map([
+  ...CONTRACTIONS.flatMap((word) =>
+    [...word.matchAll(/'/g)].map(({ index }): [string, string] => [word.slice(0, index) + word.slice(index + 1), word]),
+  ),
+  ["somebody'd", 'somebodyd'],
+]);
 
 /** The answer in the form in which answers are compared. */
 export function vqaText(answer: string): string {
-  const bare = answer
-    .replaceAll(/[\n\t]/g, ' ')
+  const lower = answer
     .toLowerCase()
-    // A comma within a number goes, as do a full stop that is no decimal point and all other marks.
-    .replaceAll(/(?<=\d),(?=\d)/g, '')
-    .replaceAll(/\.(?!\d)/g, '')
-    .replaceAll(/[;/[\]"{}()=+\\_<>@`,?!]|(?<!\w)-|-(?!\w)/g, ' ');
+    .replaceAll(/[,?]/g, '')
+    .replaceAll("'s", " 's")
+    .replaceAll(/[\n\t]/g, ' ')
+    .trim();
+  // A mark at the edge of a word vanishes wherever it stands; one that only joins words becomes a space.
+  const bare = MARKS.reduce((text, mark) => {
+    const atEdge = lower.includes(`${mark} `) || lower.includes(` ${mark}`);
+    return text.replaceAll(mark, atEdge ? '' : ' ');
+  }, lower);
   return bare
+    .replaceAll(/\.(?!\d)/g, '')
     .split(/\s+/)
-    .map((word) => NUMBERS[word] ?? word)
+    .map((word) => DIGITS.get(word) ?? word)
     .filter((word) => word !== '' && !ARTICLES.has(word))
-    .map((word) => CONTRACTIONS[word] ?? word)
+    .map((word) => WRITTEN.get(word) ?? word)
     .join(' ');
 }

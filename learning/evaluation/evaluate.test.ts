@@ -1,0 +1,149 @@
+import * as tf from '@tensorflow/tfjs';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { EncodedSample } from '../../core/sample.ts';
+import { reference } from '../../test/reference.ts';
+import { bindAdapter } from '../methods/adapter.ts';
+import { perTaskLora } from '../methods/per-task-lora/index.ts';
+import { type BaseModel, noAdapter } from '../model/model.ts';
+import { loadModel } from '../model/registry.ts';
+import { startTensors } from '../tensors/backend.ts';
+import { Random } from '../training/random.ts';
+import { type Evaluation, evaluateTask } from './evaluate.ts';
+import { scorerNamed } from './scorers.ts';
+
+/** A model of random weights, and the tokens that transformers generates with it. */
+const ref = reference('llava-mha');
+const answers = (at: string): number[][] => ref.json.generate.find((each: { case: string }) => each.case === at).ids;
+
+let model: BaseModel;
+/** Vision features by the name of the picture. */
+const pictures = new Map<string, tf.Tensor3D>();
+let samples: EncodedSample[];
+
+/** The rows of a case, without their padding. */
+function prompts(at: string, images: string[][]): EncodedSample[] {
+  const { rows, length, inputIds, attentionMask } = ref.batch(at);
+  const wanted = answers(at);
+  return Array.from({ length: rows }, (_, row) => ({
+    id: `${at}-${row}`,
+    inputIds: inputIds.slice(row * length, (row + 1) * length).filter((_, i) => attentionMask[row * length + i]),
+    labels: null,
+    images: images[row]!,
+    references: [wanted[row]!.join(' ')],
+  }));
+}
+
+beforeAll(async () => {
+  await startTensors();
+  model = await loadModel(`${ref.folder}/model`);
+  for (const at of ['one', 'pair-left']) {
+    const pixels = ref.pixels(at)!;
+    const features = model.encodeImages(pixels);
+    for (let i = 0; i < pixels.shape[0]; i++) pictures.set(`${at}-${i}`, tf.slice(features, [i, 0, 0], [1, -1, -1]));
+    tf.dispose([pixels, features]);
+  }
+  samples = [
+    ...prompts('pair-left', [['pair-left-0'], ['pair-left-1']]),
+    ...prompts('one', [['one-0']]),
+    ...prompts('text', [[]]),
+  ];
+  // The model makes its tables of positions with the first text.
+  await evaluate();
+});
+
+afterAll(() => {
+  tf.dispose([...pictures.values()]);
+  model.dispose();
+});
+
+const evaluate = (changes: Partial<Evaluation> = {}) =>
+  evaluateTask({
+    model,
+    adapt: noAdapter,
+    samples,
+    decode: (ids) => ids.join(' '),
+    features: (names) => tf.concat(names.map((name) => pictures.get(name)!)),
+    scorer: scorerNamed('exact'),
+    maxNewTokens: 12,
+    batchSize: 8,
+    signal: new AbortController().signal,
+    onProgress: () => {},
+    ...changes,
+  });
+
+describe('evaluateTask', () => {
+  it.each([1, 2, 3, 8])(
+    'gives the answers of transformers in the order of the samples, %d at a time',
+    async (batchSize) => {
+      const before = tf.memory().numTensors;
+      const progress: string[] = [];
+      const result = await evaluate({ batchSize, onProgress: (done, of) => progress.push(`${done}/${of}`) });
+      expect(result.predictions.map(({ id, text, score }) => ({ id, text, score }))).toEqual(
+        samples.map(({ id, references }) => ({ id, text: references[0], score: 100 })),
+      );
+      expect(result.score).toBe(100);
+      const batches = Math.ceil(samples.length / batchSize);
+      expect(progress).toEqual(Array.from({ length: batches }, (_, i) => `${i + 1}/${batches}`));
+      expect(tf.memory().numTensors).toBe(before);
+    },
+  );
+
+  it('averages scores and forms over the samples', async () => {
+    const changed = samples.map((sample, i) => (i === 0 ? { ...sample, references: ['something else'] } : sample));
+    const { score, instructionFollowing, predictions } = await evaluate({ samples: changed });
+    expect(score).toBe(75);
+    // Twelve words are no short answer unless they are the reference.
+    expect(instructionFollowing).toBe(75);
+    expect(predictions.map(({ score, follows }) => [score, follows])).toEqual([
+      [0, false],
+      [100, true],
+      [100, true],
+      [100, true],
+    ]);
+  });
+
+  it('an answer ends before its end token, and after the most tokens allowed', async () => {
+    const stop = answers('one')[0]![4]!;
+    const ending: BaseModel = Object.create(model, { endTokens: { value: [stop] } });
+    const only = samples.filter(({ id }) => id === 'one-0');
+    const { predictions } = await evaluate({ model: ending, samples: only });
+    expect(predictions[0]!.text).toBe(answers('one')[0]!.slice(0, 4).join(' '));
+    const short = await evaluate({ samples: only, maxNewTokens: 3 });
+    expect(short.predictions[0]!.text).toBe(answers('one')[0]!.slice(0, 3).join(' '));
+  });
+
+  it('answers with the adapter that it is given', async () => {
+    const options = perTaskLora.options.parse({});
+    const layers = model.layers.filter(({ name }) => name.endsWith('down_proj'));
+    const random = new Random(2);
+    const start = perTaskLora.start(layers, options, random);
+    const trainable = perTaskLora.begin(start, 'a', options, random);
+    const trained = new Map(
+      [...trainable.tensors].map(
+        ([
+          key,
+          {
+            start: { shape, data },
+          },
+        ]) => [key, { shape, data: data.map(() => random.normal()) }],
+      ),
+    );
+    const { adapt, dispose } = bindAdapter(perTaskLora.finish(start, trainable, trained), 'a');
+    const { predictions } = await evaluate({ adapt });
+    dispose();
+    for (const [i, { text }] of predictions.entries()) expect(text).not.toBe(samples[i]!.references[0]);
+  });
+
+  it('stops between batches when it is cancelled', async () => {
+    const before = tf.memory().numTensors;
+    const controller = new AbortController();
+    const cancelled = evaluate({ batchSize: 1, signal: controller.signal, onProgress: () => controller.abort() });
+    await expect(cancelled).rejects.toThrow('cancelled after 1 of 4 batches');
+    await expect(cancelled).rejects.toMatchObject({ name: 'Cancelled' });
+    expect(tf.memory().numTensors).toBe(before);
+  });
+
+  it('refuses to score nothing', async () => {
+    await expect(evaluate({ samples: [] })).rejects.toMatchObject({ name: 'BadDataset' });
+  });
+});
