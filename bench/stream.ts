@@ -8,7 +8,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import type { ConsolidateJob, EngineHooks, TrainResult } from '../activities/engine.ts';
+import type { ConsolidateJob, EngineHooks } from '../activities/engine.ts';
 import { DEFAULTS } from '../core/defaults.ts';
 import { localFolder } from '../datasets/local-folder.ts';
 import { packSplit } from '../datasets/prepared.ts';

@@ -19,6 +19,7 @@ import { writeModelFiles } from './base-model-files.ts';
 import { type Digit, readDigits } from './digits.ts';
 import { drawDigit, drawScene, randomScene, SIDE } from './scenes.ts';
 import { digitTurn, SKILLS, type Turn, WEIGHTS } from './skills.ts';
+import { NAMED_SHAPES, SHAPES } from './words.ts';
 
 const { values } = parseArgs({
   options: {
@@ -67,7 +68,9 @@ function makeRow(rows: readonly Digit[], asked?: string): Row {
     return { pixels: drawDigit(shifted(ink)), turns: [digitTurn(label)] };
   }
   for (;;) {
-    const scene = randomScene(random, 1 + random.below(Number(values.things)));
+    // Shapes without a name are rarer than the others: they teach nothing to say.
+    const pool = random.below(2) === 0 ? SHAPES : NAMED_SHAPES;
+    const scene = randomScene(random, 1 + random.below(Number(values.things)), pool);
     const wanted = asked ? [asked] : Array.from({ length: 4 }, () => skills[random.below(skills.length)]!);
     const turns = [...new Set(wanted)]
       .sort((a, b) => Number(a === 'describe') - Number(b === 'describe'))

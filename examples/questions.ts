@@ -41,7 +41,7 @@ export function captionQuestion(scene: Scene): Question {
   return {
     text: '',
     answer: `there is ${all}.`,
-    others: [`the image shows ${all}.`, `you can see ${all}.`],
+    others: [`the image contains ${all}.`, `you can see ${all}.`],
   };
 }
 

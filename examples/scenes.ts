@@ -44,7 +44,7 @@ export function randomScene(random: Random, things: number, shapes: readonly Sha
 
 export const placeOf = ({ row, column }: Thing) => `${ROWS[row]} ${COLUMNS[column]}`;
 
-/** Inside a shape of radius 1 around the origin, y downwards? */
+/** Whether a point is inside a shape of radius 1 around the origin; y grows downwards. */
 const INSIDE: Record<Shape, (x: number, y: number) => boolean> = {
   circle: (x, y) => x * x + y * y < 0.85,
   square: (x, y) => Math.max(Math.abs(x), Math.abs(y)) < 0.78,
@@ -67,7 +67,7 @@ export function drawScene(scene: Scene, random: Random): Uint8Array {
   const pixels = new Uint8Array(SIDE * SIDE * 3).map(() => ground + random.below(9));
   const cell = SIDE / 3;
   for (const { shape, colour, size, row, column } of scene) {
-    const radius = (size === 'large' ? 4.9 : 3.1) + random.uniform() * 0.4;
+    const radius = (size === 'large' ? 5.3 : 4) + random.uniform() * 0.3;
     const cx = (column + 0.5) * cell + random.uniform() - 0.5;
     const cy = (row + 0.5) * cell + random.uniform() - 0.5;
     paint(pixels, RGB[colour], (x, y) => INSIDE[shape]((x - cx) / radius, (y - cy) / radius), cx, cy, radius);

@@ -92,12 +92,12 @@ export const SKILLS: Readonly<Record<string, Skill>> = {
 
 /** How often each skill is asked for. */
 export const WEIGHTS: Readonly<Record<string, number>> = {
-  describe: 2,
-  name: 3,
-  locate: 3,
-  count: 2,
-  paint: 3,
-  relate: 6,
+  describe: 3,
+  name: 4,
+  locate: 2,
+  count: 1,
+  paint: 4,
+  relate: 5,
   neighbour: 1,
   copy: 1,
   lookUp: 4,
