@@ -2,7 +2,7 @@ import { readEvaluation } from '../activities/evaluation-file.ts';
 import { LiloraError } from '../core/errors.ts';
 import { readGeneration, readHead } from '../store/generations.ts';
 import type { ObjectStore } from '../store/object-store.ts';
-import type { FileRef, Matrix } from '../workflows/contract.ts';
+import { type FileRef, type Matrix, NAME_PATTERN } from '../workflows/contract.ts';
 
 /** A published generation, as the verbs that read it need it. */
 export interface Published {
@@ -22,6 +22,13 @@ export async function published(store: ObjectStore, stream: string, wanted?: num
     throw new LiloraError('NotFound', `Stream ${stream} has published nothing yet. See \`lilora status ${stream}\`.`);
   const generation = await readGeneration(store, stream, number);
   const { learned, matrix, metrics } = await readEvaluation(store, generation);
+  // They become folders on this disk.
+  const strange = learned.find(({ task }) => !NAME_PATTERN.test(task));
+  if (strange)
+    throw new LiloraError(
+      'IntegrityError',
+      `Generation ${number} of ${stream} names a task ${JSON.stringify(strange.task)}. Do not use it.`,
+    );
   return {
     generation: number,
     tasks: learned.map(({ task }) => task),

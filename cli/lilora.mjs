@@ -11,5 +11,7 @@ const { register } = await import('tsx/esm/api').catch(() => {
   process.exit(1);
 });
 register();
+// `lilora … | head` closes its end early: that is no failure.
+process.stdout.on('error', (error) => process.exit(error.code === 'EPIPE' ? 0 : 1));
 const { main } = await import('./main.ts');
 process.exitCode = await main(process.argv.slice(2));

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { localCredentials } from './local/credentials.ts';
-import { findRunning, runningFile, verbEnvironment } from './place.ts';
+import { birthOf, findRunning, runningFile, verbEnvironment } from './place.ts';
 
 let home: string;
 beforeEach(() => {
@@ -11,10 +11,10 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(home, { recursive: true, force: true }));
 
-const running = (pid: number) =>
+const running = (pid: number, birth = birthOf(pid)) =>
   writeFileSync(
     runningFile(home),
-    JSON.stringify({ pid, folder: home, ui: null, env: { TEMPORAL_ADDRESS: 'here:1', LILORA_STORE: 's3://x' } }),
+    JSON.stringify({ pid, birth, folder: home, ui: null, env: { TEMPORAL_ADDRESS: 'here:1', LILORA_STORE: 's3://x' } }),
   );
 
 describe('verbEnvironment', () => {
@@ -32,8 +32,10 @@ describe('verbEnvironment', () => {
     expect(verbEnvironment(env)).toEqual(env);
   });
 
-  it('does not believe a file whose process is gone, or a broken one', () => {
+  it('does not believe a file whose process is gone or another one now, or a broken one', () => {
     running(2 ** 22 + 1);
+    expect(findRunning(home)).toBeNull();
+    running(process.pid, '1');
     expect(findRunning(home)).toBeNull();
     writeFileSync(runningFile(home), '{');
     expect(findRunning(home)).toBeNull();

@@ -8,6 +8,8 @@ export const ROOT = fileURLToPath(new URL('..', import.meta.url));
 /** What a running `lilora dev` or `lilora demo` leaves for the other verbs; readable by its owner only. */
 export interface Running {
   readonly pid: number;
+  /** When that process began, as its system counts: process ids are used again. */
+  readonly birth: string | null;
   readonly folder: string;
   readonly ui: string | null;
   /** Variables that lead to its servers. */
@@ -21,12 +23,23 @@ export function homeFolder(env: NodeJS.ProcessEnv = process.env): string {
 
 export const runningFile = (home: string) => join(home, 'running.json');
 
+/** Start time of a process in clock ticks since boot; null where /proc does not tell. */
+export function birthOf(pid: number): string | null {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    // The name in brackets may hold anything; the start time is the 20th field behind it.
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? null;
+  } catch {
+    return null;
+  }
+}
+
 /** The servers that run here now, or null. */
 export function findRunning(home: string = homeFolder()): Running | null {
   try {
     const found = JSON.parse(readFileSync(runningFile(home), 'utf8')) as Running;
     process.kill(found.pid, 0);
-    return found;
+    return birthOf(found.pid) === found.birth ? found : null;
   } catch {
     return null;
   }

@@ -16,6 +16,7 @@ const MODEL_FILE = /\.(safetensors|json|jinja|txt|model)$/;
 export type OnFile = (done: number, total: number) => void;
 
 const isRemote = (uri: string) => uri.includes('://');
+const trimmed = (uri: string) => uri.replace(/\/+$/, '');
 
 /**
  * A dataset as workers can reach it: a URI stays as it is; a local folder is copied into the store, the manifest last,
@@ -26,7 +27,7 @@ export async function reachableDataset(dataset: string, store: string, onFile: O
   const folder = resolve(dataset.replace(/\/?dataset\.json$/, '') || '.');
   if (!isRemote(store)) return folder;
   const manifest = parseManifest(await localFolder(folder).read(MANIFEST_FILE));
-  const target = `${store}/datasets/${manifest.name}-${datasetVersion(manifest).slice(0, 12)}`;
+  const target = `${trimmed(store)}/datasets/${manifest.name}-${datasetVersion(manifest).slice(0, 12)}`;
   await uploadFiles(
     folder,
     manifest.files.map(({ path }) => path),
@@ -48,7 +49,7 @@ export async function reachableModel(model: string, store: string, onFile: OnFil
       `${folder} has no config.json. Name a Hugging Face model folder, or an s3:// URI.`,
     );
   if (!isRemote(store)) return folder;
-  const target = `${store}/models/${(await folderDigest(folder)).slice(0, 16)}`;
+  const target = `${trimmed(store)}/models/${(await folderDigest(folder)).slice(0, 16)}`;
   await uploadFiles(
     folder,
     files.filter((name) => name !== 'config.json'),

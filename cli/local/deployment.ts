@@ -4,7 +4,7 @@ import { CreateBucketCommand, HeadBucketCommand, S3Client } from '@aws-sdk/clien
 import { Connection } from '@temporalio/client';
 import { LiloraError } from '../../core/errors.ts';
 import { type Choices, choices } from '../../infra/setup/choose.mjs';
-import { findRunning, homeFolder, ROOT, type Running, runningFile } from '../place.ts';
+import { birthOf, findRunning, homeFolder, ROOT, type Running, runningFile } from '../place.ts';
 import { Child } from './child.ts';
 import { localCredentials } from './credentials.ts';
 import { freePort } from './ports.ts';
@@ -66,7 +66,7 @@ export async function startDeployment({ folder, report }: DeploymentOptions): Pr
     const temporal = await startTemporal(chosen, folder, keeper(servers), (end) => ends.push(end));
     const env = { ...temporal.env, ...store.env, LILORA_STORE: store.store };
     await startWorkers({ ...process.env, ...env }, keeper(workers));
-    const found: Running = { pid: process.pid, folder, ui: temporal.ui, env };
+    const found: Running = { pid: process.pid, birth: birthOf(process.pid), folder, ui: temporal.ui, env };
     writeFileSync(runningFile(home), JSON.stringify(found), { mode: 0o600 });
     return { env, temporal: temporal.address, ui: temporal.ui, store: store.store, logs, stop };
   } catch (error) {

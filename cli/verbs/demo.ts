@@ -67,6 +67,7 @@ async function demo(options: Options): Promise<void> {
   const stream = shared ? `demo-${Date.now().toString(36)}` : 'demo';
   const run = new Demo({ ...options, stream, folder: join(folder, 'datasets') });
   let deployment: Deployment | undefined;
+  let starting: Promise<Deployment> | undefined;
   let client: Client | undefined;
   const work = async () => {
     await runSteps([
@@ -74,7 +75,8 @@ async function demo(options: Options): Promise<void> {
         title: 'Starting Temporal, the S3 server and the workers',
         run: run.timed('servers', async (say) => {
           if (!findRunning()) await rm(folder, { recursive: true, force: true });
-          deployment = await startDeployment({ folder, report: say });
+          starting = startDeployment({ folder, report: say });
+          deployment = await starting;
           Object.assign(process.env, deployment.env);
           client = await config.connectClient(config.temporalSettings());
           say(`Temporal UI: ${deployment.ui}`);
@@ -102,7 +104,8 @@ async function demo(options: Options): Promise<void> {
     }
   } finally {
     await client?.connection.close();
-    await deployment?.stop();
+    // Interrupted while they started: what came up must end, too.
+    await (await starting?.catch(() => undefined))?.stop();
   }
 }
 

@@ -1,0 +1,75 @@
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { FolderStore } from '../store/folder.ts';
+import { publish, readHead } from '../store/generations.ts';
+import { published } from './generations.ts';
+import { pullAdapter } from './verbs/pull.ts';
+
+let folder: string;
+let store: FolderStore;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'lilora-pull-'));
+  store = new FolderStore(join(folder, 'store'));
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+/** Publishes a generation that knows one task. */
+async function release(number: number, task: string, weights: string) {
+  const evaluation = { learned: [{ task }], matrix: { tasks: [task], zeroShot: [0], rows: [[50]] }, metrics: {} };
+  const files = {
+    'evaluation.json': JSON.stringify(evaluation),
+    [`adapters/${task}/adapter_config.json`]: '{}',
+    [`adapters/${task}/adapter_model.safetensors`]: weights,
+  };
+  await publish(store, {
+    stream: 'pets',
+    generation: number,
+    head: await readHead(store, 'pets'),
+    files: Object.entries(files).map(([path, text]) => ({ path, bytes: Buffer.from(text) })),
+    lineage: {},
+  });
+}
+
+const pull = async () => pullAdapter(store, 'pets', await published(store, 'pets'), 'dogs', join(folder, 'out'));
+const weights = () => readFileSync(join(folder, 'out/dogs/adapter_model.safetensors'), 'utf8');
+
+it('a pulled adapter is replaced as a whole, and nothing else is left beside it', async () => {
+  await release(1, 'dogs', 'one');
+  await pull();
+  expect(weights()).toBe('one');
+  writeFileSync(join(folder, 'out/dogs/notes.txt'), 'mine');
+  await pull();
+  expect(existsSync(join(folder, 'out/dogs/notes.txt'))).toBe(true);
+  await release(2, 'dogs', 'two');
+  await pull();
+  expect(weights()).toBe('two');
+  expect(readdirSync(join(folder, 'out'))).toEqual(['dogs']);
+  expect(JSON.parse(readFileSync(join(folder, 'out/dogs/lilora.json'), 'utf8'))).toMatchObject({
+    stream: 'pets',
+    generation: 2,
+  });
+});
+
+it('a damaged adapter is refused and the old one stays', async () => {
+  await release(1, 'dogs', 'one');
+  await pull();
+  await release(2, 'dogs', 'two');
+  await store.put('streams/pets/generations/2/adapters/dogs/adapter_model.safetensors', Buffer.from('bad'));
+  await expect(pull()).rejects.toMatchObject({ name: 'IntegrityError' });
+  expect(weights()).toBe('one');
+  expect(readdirSync(join(folder, 'out'))).toEqual(['dogs']);
+});
+
+it('a task whose name would leave the folder is refused', async () => {
+  const evaluation = { learned: [{ task: '../../x' }], matrix: { tasks: [], zeroShot: [], rows: [] }, metrics: {} };
+  await publish(store, {
+    stream: 'pets',
+    generation: 1,
+    head: null,
+    files: [{ path: 'evaluation.json', bytes: Buffer.from(JSON.stringify(evaluation)) }],
+    lineage: {},
+  });
+  await expect(published(store, 'pets')).rejects.toThrow(/names a task "\.\.\/\.\.\/x"/);
+});
