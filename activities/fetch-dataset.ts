@@ -3,6 +3,7 @@ import { LiloraError } from '../core/errors.ts';
 import { packSplit } from '../datasets/prepared.ts';
 import { openProcessor } from '../datasets/processor/processor.ts';
 import { validateDataset } from '../datasets/validate.ts';
+import { scorerNamed } from '../learning/evaluation/scorers.ts';
 import { streamKeys } from '../store/generations.ts';
 import { createOrSame } from '../store/object-store.ts';
 import type { FileRef, ResolvedStream } from '../workflows/contract.ts';
@@ -34,6 +35,7 @@ export async function fetchDataset(
     const model = await modelFolder(context, definition.model.uri, definition.model.digest, { weights: false });
     const processor = await openProcessor(model.folder);
     const found = await validateDataset(await openDataset(context, dataset.uri), { processor });
+    scorerNamed(found.manifest.metric);
     if (found.digest !== dataset.digest)
       throw new LiloraError(
         'BadDataset',

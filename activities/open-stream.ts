@@ -39,6 +39,7 @@ const Definition = z.strictObject({
       warmupRatio: z.number().min(0).max(1).default(value('training.warmupRatio')),
       weightDecay: z.number().min(0).default(value('training.weightDecay')),
       clipNorm: z.number().min(0).default(value('training.clipNorm')),
+      dropout: z.number().min(0).lt(1).default(value('training.dropout')),
     })
     .prefault({}),
   evaluation: z

@@ -67,6 +67,7 @@ const training = {
   warmupRatio: value('training.warmupRatio'),
   weightDecay: value('training.weightDecay'),
   clipNorm: Number(values.clip),
+  dropout: value('training.dropout'),
 };
 const evaluation = { maxNewTokens: value('evaluation.maxNewTokens'), batchSize: value('evaluation.batchSize') };
 

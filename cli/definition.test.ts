@@ -16,6 +16,7 @@ const found = {
     warmupRatio: 0,
     weightDecay: 0,
     clipNorm: 1,
+    dropout: 0,
   },
   evaluation: { maxNewTokens: 8, batchSize: 4 },
   gate: { forgettingBudget: 5, minimumGain: 0, consolidations: [0.5, 1], whenOver: 'safe' },

@@ -30,6 +30,11 @@ export const DEFAULTS = {
   'training.warmupRatio': entry(0.03, 'share of the steps', 'as in the paper; AdamW has no second moment to trust yet'),
   'training.weightDecay': entry(0, '', 'adapters are small already, and decay pulls the blend of LiLoRA to one half'),
   'training.clipNorm': entry(1, '', 'stops one bad batch; AdamW is blind to the scale of steady gradients'),
+  'training.dropout': entry(
+    0,
+    'share of the inputs',
+    'off, so that methods are compared without its noise; the paper uses 0.05',
+  ),
   'training.refitEpochs': entry(0.3, 'epochs', 'own factors start near their best; most of the gain comes early'),
 
   // learning/evaluation

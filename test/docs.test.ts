@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { buildProgram } from '../cli/main.ts';
 import { DEFAULTS } from '../core/defaults.ts';
+import { scorerNames } from '../learning/evaluation/scorers.ts';
 import { ROOT } from '../workers/runtime.ts';
 import * as contract from '../workflows/contract.ts';
 
@@ -55,6 +56,10 @@ describe('the docs', () => {
         for (const word of words.filter((w) => w.startsWith('--')))
           expect([...options, '--help'], `${page}: ${line}`).toContain(word.split('=')[0]);
       }
+  });
+
+  it('name every metric', () => {
+    for (const name of scorerNames()) expect(read('docs/using.md')).toContain(`| \`${name}\` |`);
   });
 
   it('name every update, signal and query of the contract', () => {

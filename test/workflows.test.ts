@@ -61,6 +61,7 @@ async function withStream(
       warmupRatio: 0,
       weightDecay: 0,
       clipNorm: 0,
+      dropout: 0,
     },
     evaluation: { maxNewTokens: 1, batchSize: 1 },
     gate: { forgettingBudget: 5, minimumGain: 0, consolidations: [0.5, 1], whenOver: 'safe', ...gate },

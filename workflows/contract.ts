@@ -83,6 +83,8 @@ export interface TrainingSettings {
   readonly weightDecay: number;
   /** Largest global gradient norm; 0 leaves gradients alone. */
   readonly clipNorm: number;
+  /** Share of the inputs of every adapted layer that is dropped while training. */
+  readonly dropout: number;
 }
 
 export interface EvaluationSettings {

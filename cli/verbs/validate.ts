@@ -4,6 +4,7 @@ import { datasetFolder, openDataset } from '../../activities/dataset-place.ts';
 import { localFolder } from '../../datasets/local-folder.ts';
 import { openProcessor } from '../../datasets/processor/processor.ts';
 import { validateDataset } from '../../datasets/validate.ts';
+import { scorerNamed } from '../../learning/evaluation/scorers.ts';
 import { table } from '../../report/terminal.ts';
 import { openStore } from '../../store/open.ts';
 import { adoptEnvironment } from '../connect.ts';
@@ -30,6 +31,7 @@ Examples:
         : localFolder(resolve(datasetFolder(dataset) || '.'));
       const processor = model === undefined ? undefined : await openProcessor(resolve(model));
       const { manifest, digest, splits, images } = await validateDataset(source, { processor });
+      scorerNamed(manifest.metric);
       const counts = Object.entries(splits).map(([split, samples]) => ({
         split,
         samples: samples.length,
