@@ -8,7 +8,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import type { ConsolidateJob, EngineHooks } from '../activities/engine.ts';
+import type { EngineHooks, TrainResult } from '../activities/engine.ts';
 import { DEFAULTS } from '../core/defaults.ts';
 import { localFolder } from '../datasets/local-folder.ts';
 import { packSplit } from '../datasets/prepared.ts';
@@ -140,7 +140,8 @@ async function run(name: string, seed: number, data: Map<string, Prepared>) {
       },
       hooks,
     );
-    bank = trained.bank;
+    const after = trained.bank;
+    bank = after;
     seconds.training += trained.seconds;
     if (consolidate && before) {
       const regularized = join(out, 'regularized');

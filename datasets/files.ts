@@ -9,7 +9,7 @@ import { type DatasetSource, MANIFEST_FILE } from './source.ts';
 export type ListedFile = Manifest['files'][number];
 
 /** Files that are read and checked side by side. */
-const LANES = 6;
+const LANES = 16;
 
 /** A file whose size and digest are those that the manifest promises; else `BadDataset`. @param limit in bytes */
 export async function readVerified(source: DatasetSource, file: ListedFile, limit: number): Promise<Uint8Array> {

@@ -42,7 +42,7 @@ export async function floorsOf(folder: string): Promise<Floors> {
   const { train = [], test = [] } = splits;
   const mean = (answer: (sample: Sample) => string) => {
     const scores = score(test.map((sample) => ({ text: answer(sample), references: sample.references })));
-    return (100 * scores.reduce((a, b) => a + b, 0)) / scores.length;
+    return scores.reduce((a, b) => a + b, 0) / scores.length;
   };
   const candidates = [...new Set(test.flatMap(({ references }) => references))].slice(0, 100);
   const byForm = new Map<string, string[]>();

@@ -15,7 +15,7 @@ import { buildModel, defineModel } from '../learning/model/registry.ts';
 import { canonicalName, toHubNames } from '../learning/model/weights.ts';
 import { startTensors } from '../learning/tensors/backend.ts';
 import { Random } from '../learning/training/random.ts';
-import { writeModelFiles } from './base-model-files.ts';
+import { IMAGE_PROCESSOR, writeModelFiles } from './base-model-files.ts';
 import { type Digit, readDigits } from './digits.ts';
 import { drawDigit, drawScene, randomScene, SIDE } from './scenes.ts';
 import { digitTurn, SKILLS, type Turn, WEIGHTS } from './skills.ts';
@@ -120,7 +120,9 @@ function makeBatch(rows: readonly Row[], generate = false): { batch: TokenBatch;
   const pixels = new Float32Array(rows.length * 3 * plane);
   rows.forEach((row, r) => {
     for (let at = 0; at < plane; at++)
-      for (let c = 0; c < 3; c++) pixels[(r * 3 + c) * plane + at] = row.pixels[at * 3 + c]! / 127.5 - 1;
+      for (let c = 0; c < 3; c++)
+        pixels[(r * 3 + c) * plane + at] =
+          (row.pixels[at * 3 + c]! / 255 - IMAGE_PROCESSOR.image_mean[c]!) / IMAGE_PROCESSOR.image_std[c]!;
   });
   return { batch, pixels: tf.tensor4d(pixels, [rows.length, 3, SIDE, SIDE]) };
 }

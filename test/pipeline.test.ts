@@ -108,6 +108,40 @@ describe('the whole path', () => {
     expect(await new Promise((ended) => worker.once('exit', ended))).toBe(0);
   });
 
+  it('rolls back to an earlier generation and learns on from there', async () => {
+    const worker = await servers.worker('gpu', '--idle-exit', '20');
+    const handle = servers.client.workflow.getHandle(streamWorkflowId('plain'));
+    const before = (await readHead(store, 'plain'))!;
+    await handle.executeUpdate<unknown, [object]>('rollback', { args: [{ generation: 1 }] });
+    expect(await readHead(store, 'plain')).toMatchObject({ generation: 1, epoch: before.epoch + 1 });
+    await submit('plain', await dataset('after-rollback', { seed: 5 }));
+    expect(await settled('plain', 'after-rollback')).toMatchObject({ status: 'published', generation: 3 });
+    const generation = await readGeneration(store, 'plain', 3);
+    expect(() => generation.file('adapters/colours-again/adapter_config.json')).toThrow(/colours-again/);
+    // Nothing to do: the worker leaves by itself.
+    expect(await new Promise((ended) => worker.once('exit', ended))).toBe(0);
+  });
+
+  it('goes on from a last checkpoint when a worker is told to stop in the middle of training', async () => {
+    const first = await servers.worker('gpu');
+    await start(define('stopped', { training: { batchSize: 4, epochs: 30 }, limits: { checkpointSeconds: 3600 } }));
+    const task = taskWorkflowId('stopped', 'stopping');
+    await submit('stopped', await dataset('stopping', { seed: 6 }));
+    await retry(async () => {
+      const { raw } = await servers.client.workflow.getHandle(task).describe();
+      const details = raw.pendingActivities?.[0]?.heartbeatDetails?.payloads?.[0]?.data;
+      const { step } = JSON.parse(Buffer.from(details!).toString());
+      if (!(step > 5)) throw new Error('not training yet');
+    }, 60);
+    first.kill('SIGTERM');
+    expect(await new Promise((ended) => first.once('exit', ended))).toBe(0);
+    const checkpoints: string[] = [];
+    for await (const { key } of store.list('streams/stopped/tasks/stopping/checkpoints/')) checkpoints.push(key);
+    expect(checkpoints).toHaveLength(1); // only the stop made one: the interval is an hour
+    await servers.worker('gpu', '--idle-exit', '15');
+    expect((await settled('stopped', 'stopping')).status).toBe('published');
+  });
+
   it('refuses a bad dataset before training, in words that help, and goes on with the next', async () => {
     const worker = await servers.worker('gpu');
     await start(define('careful'));
