@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -113,6 +113,15 @@ describe('validate', () => {
     expect(await main(['validate', join(folder, 'data')])).toBe(FAILED);
     expect(stderr).toMatch(/BadDataset: .*1 problem\(s\) found[\s\S]*train\.json\[3\]/);
     expect(stderr).not.toContain('\u001b[31m');
+    expect(stdout).toBe('');
+  });
+
+  it('names the metrics there are when a dataset asks for another', async () => {
+    await make();
+    const manifest = join(folder, 'data', 'dataset.json');
+    writeFileSync(manifest, readFileSync(manifest, 'utf8').replace('"exact"', '"bleu"'));
+    expect(await main(['validate', join(folder, 'data')])).toBe(FAILED);
+    expect(stderr).toMatch(/BadDataset: There is no metric "bleu"\. Choose from option-letter, .*cider/);
     expect(stdout).toBe('');
   });
 });
