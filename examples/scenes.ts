@@ -61,15 +61,20 @@ const INSIDE: Record<Shape, (x: number, y: number) => boolean> = {
 /** Samples per pixel and direction. */
 const FINE = 3;
 
-/** Draws a scene on a dark, slightly noisy ground: SIDE × SIDE × 3 bytes. Positions and radii vary by less than a pixel. */
+/** Pixels of a side of one patch of the tower. */
+const PATCH = 8;
+
+/**
+ * Draws a scene on a dark, slightly noisy ground: SIDE × SIDE × 3 bytes. Every thing stands within one patch of the tower
+ * (a middle cell in one of the two inner ones), so that a tower this small can tell shapes apart.
+ */
 export function drawScene(scene: Scene, random: Random): Uint8Array {
   const ground = 12 + random.below(30);
   const pixels = new Uint8Array(SIDE * SIDE * 3).map(() => ground + random.below(9));
-  const cell = SIDE / 3;
+  const centre = (cell: number) => ([0, 1 + random.below(2), 3][cell]! + 0.5) * PATCH + (random.uniform() - 0.5) * 0.6;
   for (const { shape, colour, size, row, column } of scene) {
-    const radius = (size === 'large' ? 5.3 : 4) + random.uniform() * 0.3;
-    const cx = (column + 0.5) * cell + random.uniform() - 0.5;
-    const cy = (row + 0.5) * cell + random.uniform() - 0.5;
+    const radius = (size === 'large' ? 4 : 3) + random.uniform() * 0.2;
+    const [cx, cy] = [centre(column), centre(row)];
     paint(pixels, RGB[colour], (x, y) => INSIDE[shape]((x - cx) / radius, (y - cy) / radius), cx, cy, radius);
   }
   return pixels;
