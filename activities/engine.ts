@@ -1,3 +1,4 @@
+import type { Consolidated } from '../learning/methods/method.ts';
 import type { EvaluationSettings, TrainingSettings } from '../workflows/contract.ts';
 
 /**
@@ -74,12 +75,7 @@ export interface ConsolidateJob extends ModelJob {
 
 export interface ConsolidateResult {
   readonly bank: string;
-  readonly drift: ReadonlyArray<{
-    readonly task: string;
-    readonly mean: number;
-    readonly worst: number;
-    readonly worstLayer: string;
-  }>;
+  readonly drift: Consolidated['drift'];
 }
 
 export interface EvaluateJob extends ModelJob {
