@@ -44,7 +44,10 @@ export function cacheFolder(env: NodeJS.ProcessEnv = process.env): string {
 
 /** A client for starting and steering workflows. Close its connection when done. */
 export async function connectClient(temporal: Settings['temporal']): Promise<Client> {
-  const connection = await Connection.connect(temporal.connectionOptions as never).catch(explain(temporal));
+  const connection = await Connection.connect({
+    ...(temporal.connectionOptions as object),
+    connectTimeout: '5s',
+  }).catch(explain(temporal));
   return new Client({ connection, namespace: temporal.namespace ?? 'default' });
 }
 
