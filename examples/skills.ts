@@ -35,30 +35,74 @@ function twoOf(scene: Scene, random: Random): [Thing, Thing] | null {
 }
 
 export const SKILLS: Readonly<Record<string, Skill>> = {
-  describe: (scene) => ['scene', scene.map((thing) => `${thing.size} ${call(thing)} ${placeOf(thing)}`).join(' , ')],
+  describe: (scene, random) => [
+    pick(['scene', 'describe the scene', 'list all things', 'tell what appears'], random),
+    scene.map((thing) => `${thing.size} ${call(thing)} ${placeOf(thing)}`).join(' , '),
+  ],
   name: (scene, random) => {
     const thing = pick(scene, random);
-    return [`thing ${placeOf(thing)}`, `${thing.size} ${call(thing)}`];
+    const place = placeOf(thing);
+    return [
+      pick([`thing ${place}`, `thing at the ${place}`, `say the thing at ${place}`], random),
+      `${thing.size} ${call(thing)}`,
+    ];
+  },
+  shape: (scene, random) => {
+    const thing = pick(
+      scene.filter(({ shape }) => named(shape)),
+      random,
+    );
+    if (!thing) return null;
+    const place = placeOf(thing);
+    const forms = [`shape ${place}`, `kind of thing at the ${place}`, `identify the ${place} thing`];
+    return [
+      pick(scene.length === 1 ? [...forms, 'shape', 'kind of thing', 'identify the thing'] : forms, random),
+      thing.shape,
+    ];
+  },
+  size: (scene, random) => {
+    const thing = pick(unique(scene), random);
+    return thing ? [pick([`size ${call(thing)}`, `size of ${call(thing)}`], random), thing.size] : null;
+  },
+  visible: (scene, random) => {
+    const colour = pick([pick(scene, random).colour, pick(COLOURS, random)], random);
+    return [
+      pick([`visible ${colour}`, `see ${colour} things`], random),
+      scene.some((thing) => thing.colour === colour) ? 'yes' : 'no',
+    ];
   },
   locate: (scene, random) => {
     const thing = pick(unique(scene), random);
-    return thing ? [`place ${call(thing)}`, placeOf(thing)] : null;
+    return thing
+      ? [pick([`place ${call(thing)}`, `place of the ${call(thing)}`, `find ${call(thing)}`], random), placeOf(thing)]
+      : null;
   },
   count: (scene, random) => {
-    if (random.below(3) === 0) return ['number', NUMBERS[scene.length]!];
+    if (random.below(2) === 0)
+      return [pick(['number', 'number of things', 'count all things'], random), NUMBERS[scene.length]!];
     const colour = pick([pick(scene, random).colour, pick(COLOURS, random)], random);
-    return [`number ${colour}`, NUMBERS[scene.filter((thing) => thing.colour === colour).length]!];
+    const count = NUMBERS[scene.filter((thing) => thing.colour === colour).length]!;
+    return [pick([`number ${colour}`, `count ${colour} things`], random), count];
   },
   paint: (scene, random) => {
     const shapes = scene.filter(
       (thing) => named(thing.shape) && scene.filter((other) => other.shape === thing.shape).length === 1,
     );
     const thing = pick(shapes, random);
-    return thing ? [`colour ${thing.shape}`, thing.colour] : null;
+    if (!thing) return null;
+    return [
+      pick([`colour ${thing.shape}`, `colour of ${thing.shape}`, `tell the colour of this ${thing.shape}`], random),
+      thing.colour,
+    ];
   },
   relate: (scene, random) => {
     const pair = twoOf(scene, random);
-    return pair ? [`relation ${call(pair[0])} , ${call(pair[1])}`, relation(pair[0], pair[1])] : null;
+    if (!pair) return null;
+    const [a, b] = pair.map(call);
+    return [
+      pick([`relation ${a} , ${b}`, `relation of ${a} to ${b}`, `side of ${b} with ${a}`], random),
+      relation(...pair),
+    ];
   },
   neighbour: (scene, random) => {
     const pair = twoOf(scene, random);
@@ -69,38 +113,39 @@ export const SKILLS: Readonly<Record<string, Skill>> = {
   },
   copy: (_scene, random) => {
     const text = Array.from({ length: 2 + random.below(4) }, () => pick(WORDS, random)).join(' ');
-    return [`copy ${text}`, text];
+    return [pick([`copy ${text}`, `write this ; ${text}`], random), text];
   },
   lookUp: (_scene, random) => {
     const letters = LETTERS.slice(0, 2 + random.below(3));
     const order = random.permutation(WORDS.length);
     // Mostly words that pictures are about.
-    const pool = random.below(2)
-      ? WORDS
-      : [...COLOURS, ...NAMED_SHAPES, ...NUMBERS.slice(1, 6), 'left', 'right', 'top', 'bottom'];
+    const about = [...COLOURS, ...NAMED_SHAPES, ...NUMBERS.slice(1, 6), 'left', 'right', 'top', 'bottom'];
+    const pool = random.below(3) === 0 ? WORDS : about;
     const words = [...order]
       .map((i) => pool[i % pool.length]!)
       .filter((w, i, all) => all.indexOf(w) === i && w.length > 1)
       .slice(0, letters.length);
     const at = random.below(letters.length);
-    const list = letters.map((letter, i) => `${letter}. ${words[i]}`).join(' ');
-    return random.below(3)
-      ? [`list ${list} ; ${words[at]}`, letters[at]!]
-      : [`list ${list} ; ${letters[at]}`, words[at]!];
+    const [list, word, letter] = [letters.map((l, i) => `${l}. ${words[i]}`).join(' '), words[at]!, letters[at]!];
+    if (random.below(3) === 0) return [`list ${list} ; ${letter}`, word];
+    return [pick([`list ${list} ; ${word}`, `${word} ; ${list}`, `letter of ${word} ; ${list}`], random), letter];
   },
 };
 
 /** How often each skill is asked for. */
 export const WEIGHTS: Readonly<Record<string, number>> = {
-  describe: 3,
-  name: 4,
+  describe: 2,
+  name: 2,
+  shape: 5,
+  size: 1,
+  visible: 1,
   locate: 2,
-  count: 1,
-  paint: 4,
-  relate: 5,
+  count: 2,
+  paint: 5,
+  relate: 6,
   neighbour: 1,
   copy: 1,
-  lookUp: 4,
+  lookUp: 5,
 };
 
 /** What is asked about a handwritten digit. */
