@@ -36,7 +36,7 @@ function twoOf(scene: Scene, random: Random): [Thing, Thing] | null {
 
 export const SKILLS: Readonly<Record<string, Skill>> = {
   describe: (scene, random) => [
-    pick(['scene', 'describe the scene', 'list all things', 'tell what appears'], random),
+    pick(['scene', 'describe the scene', 'list the things', 'tell what appears'], random),
     scene.map((thing) => `${thing.size} ${call(thing)} ${placeOf(thing)}`).join(' , '),
   ],
   name: (scene, random) => {
@@ -79,7 +79,7 @@ export const SKILLS: Readonly<Record<string, Skill>> = {
   },
   count: (scene, random) => {
     if (random.below(2) === 0)
-      return [pick(['number', 'number of things', 'count all things'], random), NUMBERS[scene.length]!];
+      return [pick(['number', 'number of things', 'count the things'], random), NUMBERS[scene.length]!];
     const colour = pick([pick(scene, random).colour, pick(COLOURS, random)], random);
     const count = NUMBERS[scene.filter((thing) => thing.colour === colour).length]!;
     return [pick([`number ${colour}`, `count ${colour} things`], random), count];
