@@ -15,7 +15,7 @@ import { QUEUES, SCHEMA, type Submission, streamWorkflowId, taskWorkflowId } fro
 
 const { values } = parseArgs({
   options: {
-    tasks: { type: 'string', default: 'option,digit,class' },
+    tasks: { type: 'string', default: 'digit,class,open' },
     json: { type: 'boolean', default: false },
     out: { type: 'string', default: join(ROOT, 'bench/results/pipeline.json') },
   },

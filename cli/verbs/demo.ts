@@ -24,7 +24,7 @@ interface Options {
 }
 
 /** The three example tasks of the demo: few enough for three minutes, different enough to be forgotten. */
-const TASKS = ['option', 'digit', 'class'];
+const TASKS = ['digit', 'class', 'open'];
 
 export function addDemo(program: Command): void {
   program
