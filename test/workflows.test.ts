@@ -201,7 +201,7 @@ async function record(name: string, tasks: string[]): Promise<void> {
       .fetchHistory()
       .catch(() => null);
     if (!history) continue; // cancelled before it started
-    writeFileSync(join(folder, `${id.replaceAll('/', '.')}.json`), historyToJSON(history));
+    writeFileSync(join(folder, `${id.replaceAll('/', '.')}.json`), historyToJSON(history).replaceAll(ROOT, ''));
   }
 }
 
