@@ -33,10 +33,11 @@ export class TestServers {
     };
   }
 
-  /** @param parts `s3: false` leaves the object store out. */
-  static async start(parts: { s3?: boolean } = {}): Promise<TestServers> {
+  /** @param parts `s3: false` leaves the object store out, `temporal: false` the Temporal server. */
+  static async start(parts: { s3?: boolean; temporal?: boolean } = {}): Promise<TestServers> {
     const servers = new TestServers({ temporal: await freePort(), s3: await freePort() });
-    await Promise.all([parts.s3 === false ? null : servers.startS3(), servers.startTemporal()]);
+    const temporal = parts.temporal === false ? null : servers.startTemporal();
+    await Promise.all([parts.s3 === false ? null : servers.startS3(), temporal]);
     return servers;
   }
 

@@ -1,0 +1,93 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { sha256 } from '../core/digest.ts';
+import { createOrSame, createOrSameFrom, getVerified, type ObjectStore, probe } from '../store/object-store.ts';
+
+const bytes = (text: string) => new TextEncoder().encode(text);
+
+/** The contract of the object-store port: every store passes it. @param open gives an empty store */
+export function storeSuite(name: string, open: () => ObjectStore): void {
+  describe(`the object-store port on ${name}`, () => {
+    let store: ObjectStore;
+    let folder: string;
+    beforeAll(() => {
+      store = open();
+      folder = mkdtempSync(join(tmpdir(), 'lilora-store-'));
+    });
+    afterAll(() => rmSync(folder, { recursive: true, force: true }));
+    const text = async (key: string) => Buffer.from((await store.get(key)).bytes).toString();
+    const local = (name: string, content: string | Uint8Array) => {
+      writeFileSync(join(folder, name), content);
+      return join(folder, name);
+    };
+
+    it('keeps what is put, tells its size, and a new etag with new bytes', async () => {
+      const first = await store.put('a/one', bytes('first'));
+      expect(await text('a/one')).toBe('first');
+      expect(await store.head('a/one')).toEqual({ size: 5, etag: first });
+      expect(await store.put('a/one', bytes('other'))).not.toBe(first);
+      expect(await text('a/one')).toBe('other');
+      await store.put('a/empty', bytes(''));
+      expect(await text('a/empty')).toBe('');
+    });
+
+    it('says what is missing, by name', async () => {
+      expect(await store.head('none')).toBeNull();
+      await expect(store.get('none')).rejects.toMatchObject({
+        name: 'NotFound',
+        message: expect.stringContaining('none'),
+      });
+      await expect(store.download('none', join(folder, 'none'))).rejects.toMatchObject({ name: 'NotFound' });
+      await expect(store.upload('x', join(folder, 'no-such-file'))).rejects.toThrow(/no-such-file/);
+      await expect(store.put('../x', bytes(''))).rejects.toMatchObject({ name: 'BadConfig' });
+      await store.delete('none');
+    });
+
+    it('creates once and replaces only what did not change', async () => {
+      expect(await store.create('once', bytes('1'))).toBe('created');
+      expect(await store.create('once', bytes('2'))).toBe('exists');
+      const { etag } = (await store.head('once'))!;
+      expect(await store.replace('once', bytes('3'), etag)).toBe('replaced');
+      expect(await store.replace('once', bytes('4'), etag)).toBe('changed');
+      expect(await text('once')).toBe('3');
+      await createOrSame(store, 'once', bytes('3'));
+      await expect(createOrSame(store, 'once', bytes('5'))).rejects.toMatchObject({ name: 'Conflict' });
+      await probe(store);
+    });
+
+    it('takes and gives files, whole and as expected only', async () => {
+      const path = local('large', Buffer.alloc(3_000_000, 'abc'));
+      const content = readFileSync(path);
+      const expected = { size: content.length, sha256: sha256(content) };
+      await store.upload('files/large', path);
+      expect(await store.createFrom('files/large', path)).toBe('exists');
+      await createOrSameFrom(store, 'files/large', path, expected);
+      await store.download('files/large', join(folder, 'back'), expected);
+      expect(sha256(readFileSync(join(folder, 'back')))).toBe(expected.sha256);
+      const wrong = store.download('files/large', join(folder, 'wrong'), { sha256: sha256('') });
+      await expect(wrong).rejects.toMatchObject({ name: 'IntegrityError' });
+      expect(() => readFileSync(join(folder, 'wrong'))).toThrow();
+      await expect(getVerified(store, 'files/large', { size: 1 })).rejects.toMatchObject({ name: 'IntegrityError' });
+      const object = await store.open('files/large');
+      object.close();
+    });
+
+    it('lists by prefix in order, and deletes', async () => {
+      for (const key of ['list/b', 'list/a/x', 'list/c', 'listing']) await store.put(key, bytes(key));
+      const keys = async (prefix: string) => {
+        const found: string[] = [];
+        for await (const { key, size } of store.list(prefix)) {
+          expect(size).toBe(key.length);
+          found.push(key);
+        }
+        return found;
+      };
+      expect(await keys('list/')).toEqual(['list/a/x', 'list/b', 'list/c']);
+      await store.delete('list/b');
+      expect(await keys('list')).toEqual(['list/a/x', 'list/c', 'listing']);
+      expect(await keys('nothing')).toEqual([]);
+    });
+  });
+}
