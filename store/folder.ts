@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Dirent } from 'node:fs';
-import { constants, copyFile, type FileHandle, link, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { constants, copyFile, type FileHandle, link, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
 import { DEFAULTS } from '../core/defaults.ts';
 import { sha256 } from '../core/digest.ts';
 import { LiloraError } from '../core/errors.ts';
@@ -10,17 +10,23 @@ import type { Expected } from './expected.ts';
 import { withLock } from './folder-lock.ts';
 import {
   checkKey,
+  type FolderLevel,
   type ListedObject,
   nameOf,
   type ObjectInfo,
   type ObjectStore,
   type OpenObject,
+  type UnfinishedWrite,
 } from './object-store.ts';
 
 /** Our own folder under the root: unfinished files and locks. */
 const PRIVATE = '.lilora-store';
 /** Up to this size an etag is the content's digest; above it, inode, time and size. */
 const HASHED_BYTES = 64 * 1024;
+
+interface FileInfo extends ObjectInfo {
+  readonly modified: Date;
+}
 
 /**
  * The object-store port on a local folder: for a single machine, or several that share a POSIX file system. Objects are
@@ -60,6 +66,11 @@ export class FolderStore implements ObjectStore {
   }
 
   async head(key: string): Promise<ObjectInfo | null> {
+    const info = await this.info(key);
+    return info && { size: info.size, etag: info.etag };
+  }
+
+  private async info(key: string): Promise<FileInfo | null> {
     const path = this.path(key);
     return this.attempt(key, async () => {
       const handle = await open(path, 'r').catch(absent);
@@ -97,9 +108,7 @@ export class FolderStore implements ObjectStore {
   async *list(prefix: string): AsyncIterable<ListedObject> {
     const keys: string[] = [];
     const walk = async (folder: string) => {
-      const entries: Dirent[] = (await readdir(join(this.root, folder), { withFileTypes: true }).catch(absent)) ?? [];
-      for (const entry of entries) {
-        const key = folder === '' ? entry.name : `${folder}/${entry.name}`;
+      for (const { key, entry } of await this.entries(folder)) {
         if (key === PRIVATE) continue;
         if (entry.isDirectory() && (key.startsWith(prefix) || prefix.startsWith(`${key}/`))) await walk(key);
         else if (entry.isFile() && key.startsWith(prefix)) keys.push(key);
@@ -107,14 +116,45 @@ export class FolderStore implements ObjectStore {
     };
     await this.attempt(prefix, () => walk(''));
     for (const key of keys.sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))) {
-      const info = await this.head(key);
+      const info = await this.info(key);
       if (info !== null) yield { key, ...info };
     }
+  }
+
+  async level(folder: string): Promise<FolderLevel> {
+    const found = { objects: [] as ListedObject[], folders: [] as string[] };
+    const entries = await this.attempt(folder, () => this.entries(folder === '' ? '' : checkKey(folder)));
+    for (const { key, entry } of entries) {
+      if (entry.isDirectory() && key !== PRIVATE) found.folders.push(key);
+      const info = entry.isFile() ? await this.info(key) : null;
+      if (info !== null) found.objects.push({ key, ...info });
+    }
+    return found;
   }
 
   async delete(key: string): Promise<void> {
     const path = this.path(key);
     await this.attempt(key, () => this.locked(key, () => rm(path, { force: true })));
+  }
+
+  async *unfinished(): AsyncIterable<UnfinishedWrite> {
+    const folder = join(this.root, PRIVATE, 'new');
+    for (const id of (await readdir(folder).catch(absent)) ?? []) {
+      const info = await stat(join(folder, id)).catch(absent);
+      if (info) yield { key: null, id, size: info.size, started: info.mtime };
+    }
+  }
+
+  async discard({ id }: UnfinishedWrite): Promise<void> {
+    await rm(join(this.root, PRIVATE, 'new', basename(id)), { force: true });
+  }
+
+  /** What lies directly in a folder, in order. */
+  private async entries(folder: string): Promise<{ key: string; entry: Dirent }[]> {
+    const found: Dirent[] = (await readdir(join(this.root, folder), { withFileTypes: true }).catch(absent)) ?? [];
+    return found
+      .sort((a, b) => Buffer.compare(Buffer.from(a.name), Buffer.from(b.name)))
+      .map((entry) => ({ key: folder === '' ? entry.name : `${folder}/${entry.name}`, entry }));
   }
 
   private path(key: string): string {
@@ -207,14 +247,15 @@ function absent(error: NodeJS.ErrnoException): null {
   throw error;
 }
 
-/** Size and etag of an open file. Small files are hashed: inode and time can repeat within one clock tick. */
-async function infoOf(handle: FileHandle, what: string): Promise<ObjectInfo> {
+/** Size, etag and time of an open file. Small files are hashed: inode and time can repeat within one clock tick. */
+async function infoOf(handle: FileHandle, what: string): Promise<FileInfo> {
   const stats = await handle.stat({ bigint: true });
   if (!stats.isFile()) throw new LiloraError('NotFound', `${what}: no such object. Check the key.`);
   const size = Number(stats.size);
-  if (size > HASHED_BYTES) return { size, etag: `${stats.ino}-${stats.mtimeNs}-${size}` };
+  const modified = stats.mtime;
+  if (size > HASHED_BYTES) return { size, etag: `${stats.ino}-${stats.mtimeNs}-${size}`, modified };
   const { buffer, bytesRead } = await handle.read(Buffer.alloc(size), 0, size, 0);
-  return { size, etag: sha256(buffer.subarray(0, bytesRead)).slice(0, 32) };
+  return { size, etag: sha256(buffer.subarray(0, bytesRead)).slice(0, 32), modified };
 }
 
 /** Makes a new name durable. Some file systems cannot; then nothing is lost but that. */

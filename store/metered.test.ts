@@ -9,8 +9,14 @@ import { MeteredStore, noTraffic } from './metered.ts';
 const folder = mkdtempSync(join(tmpdir(), 'lilora-metered-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-storeSuite('a folder', () => new FolderStore(join(folder, 'plain')));
-storeSuite('a metered folder', () => new MeteredStore(new FolderStore(join(folder, 'metered')), noTraffic()));
+const abandonIn = (name: string) => async (_: string, bytes: Uint8Array) =>
+  writeFileSync(join(folder, name, '.lilora-store/new/unfinished'), bytes);
+storeSuite('a folder', () => new FolderStore(join(folder, 'plain')), abandonIn('plain'));
+storeSuite(
+  'a metered folder',
+  () => new MeteredStore(new FolderStore(join(folder, 'metered')), noTraffic()),
+  abandonIn('metered'),
+);
 
 describe('a metered store', () => {
   const traffic = noTraffic();
@@ -47,6 +53,7 @@ describe('a metered store', () => {
       for await (const _ of store.list(''));
     };
     expect(await added(listing)).toEqual([0, 0, 0, 1]);
+    expect(await added(() => store.level(''))).toEqual([0, 0, 0, 1]);
     expect(await added(() => store.delete('f'))).toEqual([0, 0, 0, 0]);
   });
 

@@ -1,7 +1,15 @@
 import { stat } from 'node:fs/promises';
 import { readBody, saveBody } from './bodies.ts';
 import type { Expected } from './expected.ts';
-import { type ListedObject, nameOf, type ObjectInfo, type ObjectStore, type OpenObject } from './object-store.ts';
+import {
+  type FolderLevel,
+  type ListedObject,
+  nameOf,
+  type ObjectInfo,
+  type ObjectStore,
+  type OpenObject,
+  type UnfinishedWrite,
+} from './object-store.ts';
 
 /** What went through a store. Requests are counted as S3 prices them. */
 export interface Traffic {
@@ -85,8 +93,26 @@ export class MeteredStore implements ObjectStore {
     }
   }
 
+  async level(folder: string): Promise<FolderLevel> {
+    const level = await this.store.level(folder);
+    this.traffic.writes += Math.max(1, Math.ceil((level.objects.length + level.folders.length) / PAGE));
+    return level;
+  }
+
   delete(key: string): Promise<void> {
     return this.store.delete(key);
+  }
+
+  async *unfinished(): AsyncIterable<UnfinishedWrite> {
+    this.traffic.writes++;
+    for await (const write of this.store.unfinished()) {
+      this.traffic.writes++; // its parts are listed
+      yield write;
+    }
+  }
+
+  discard(write: UnfinishedWrite): Promise<void> {
+    return this.store.discard(write);
   }
 
   private async *counted(chunks: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {

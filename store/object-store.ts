@@ -13,6 +13,26 @@ export interface ObjectInfo {
 
 export interface ListedObject extends ObjectInfo {
   readonly key: string;
+  /** When it was written, by the store's clock. */
+  readonly modified: Date;
+}
+
+/** What lies directly in one folder. */
+export interface FolderLevel {
+  readonly objects: readonly ListedObject[];
+  /** Full prefixes of the folders below it, without the last `/`. */
+  readonly folders: readonly string[];
+}
+
+/** A write that never ended: it takes space and no reader ever sees it. */
+export interface UnfinishedWrite {
+  /** The object it was meant for, where the store knows it. */
+  readonly key: string | null;
+  /** The store's own name for it. */
+  readonly id: string;
+  /** Bytes it takes. */
+  readonly size: number;
+  readonly started: Date;
 }
 
 /** An object on its way in. Iterate `chunks` or call `close`: an abandoned body holds a connection. */
@@ -48,8 +68,14 @@ export interface ObjectStore {
   createFrom(key: string, path: string): Promise<'created' | 'exists'>;
   /** All objects whose key starts with `prefix`, in order of their keys. */
   list(prefix: string): AsyncIterable<ListedObject>;
+  /** One level of a folder: `''` is the root. A folder that does not exist is empty. */
+  level(folder: string): Promise<FolderLevel>;
   /** Removes the object if it is there. */
   delete(key: string): Promise<void>;
+  /** Writes that were begun and never ended, such as multipart uploads of a process that died. */
+  unfinished(): AsyncIterable<UnfinishedWrite>;
+  /** Gives up an unfinished write. One that is gone is gone. */
+  discard(write: UnfinishedWrite): Promise<void>;
 }
 
 /** Accepts keys that are the same thing in S3 and in a folder, and nothing that could leave the store's root. */

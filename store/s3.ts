@@ -7,7 +7,10 @@ import {
   DeleteObjectCommand,
   GetObjectCommand,
   HeadObjectCommand,
+  ListMultipartUploadsCommand,
+  type ListMultipartUploadsCommandInput,
   ListObjectsV2Command,
+  ListPartsCommand,
   PutObjectCommand,
   S3Client,
   UploadPartCommand,
@@ -18,11 +21,13 @@ import { type ByteStream, guardedChunks, readBody, saveBody } from './bodies.ts'
 import type { Expected } from './expected.ts';
 import {
   checkKey,
+  type FolderLevel,
   type ListedObject,
   nameOf,
   type ObjectInfo,
   type ObjectStore,
   type OpenObject,
+  type UnfinishedWrite,
 } from './object-store.ts';
 import { fromSdk, statusOf } from './s3-errors.ts';
 
@@ -32,6 +37,9 @@ const PARALLEL_PARTS = 4;
 const MAX_PARTS = 10_000;
 /** Answers to a conditional write that lost a race before it was decided: ask again. */
 const CONFLICT_TRIES = 20;
+
+/** Where a page of a listing of uploads begins. */
+type UploadMarker = Pick<ListMultipartUploadsCommandInput, 'KeyMarker' | 'UploadIdMarker'>;
 
 export interface S3Options {
   /** URL of an S3 server other than AWS. Default: what the AWS variables and profile say. */
@@ -130,21 +138,81 @@ export class S3Store implements ObjectStore {
   }
 
   async *list(prefix: string): AsyncIterable<ListedObject> {
+    for await (const page of this.pages(prefix)) yield* page.objects;
+  }
+
+  async level(folder: string): Promise<FolderLevel> {
+    const found = { objects: [] as ListedObject[], folders: [] as string[] };
+    for await (const { objects, folders } of this.pages(folder === '' ? '' : `${checkKey(folder)}/`, '/')) {
+      found.objects.push(...objects);
+      found.folders.push(...folders);
+    }
+    return found;
+  }
+
+  private async *pages(prefix: string, Delimiter?: string): AsyncIterable<FolderLevel> {
+    const keyOf = (full: string) => full.slice(this.prefix.length);
     let token: string | undefined;
     do {
-      const input = { Bucket: this.bucket, Prefix: this.prefix + prefix, ContinuationToken: token };
+      const input = { Bucket: this.bucket, Prefix: this.prefix + prefix, Delimiter, ContinuationToken: token };
       const page = await this.send(prefix, () => this.client.send(new ListObjectsV2Command(input)));
-      for (const { Key, Size, ETag } of page.Contents ?? []) {
+      const objects = (page.Contents ?? [])
         // Some servers list folders as objects of their own; they are none of ours.
-        if (Key === undefined || Key.endsWith('/')) continue;
-        yield { key: Key.slice(this.prefix.length), size: Size ?? 0, etag: ETag ?? '' };
-      }
+        .filter(({ Key }) => Key !== undefined && !Key.endsWith('/'))
+        .map(({ Key, Size, ETag, LastModified }) => ({
+          key: keyOf(Key!),
+          size: Size ?? 0,
+          etag: ETag ?? '',
+          modified: LastModified ?? new Date(0),
+        }));
+      const folders = (page.CommonPrefixes ?? []).map(({ Prefix }) => keyOf(Prefix!).replace(/\/$/, ''));
+      yield { objects, folders };
       token = page.IsTruncated ? page.NextContinuationToken : undefined;
     } while (token !== undefined);
   }
 
   async delete(key: string): Promise<void> {
     await this.send(key, () => this.client.send(new DeleteObjectCommand(this.at(key))), [404]);
+  }
+
+  async *unfinished(): AsyncIterable<UnfinishedWrite> {
+    let from: UploadMarker = {};
+    for (;;) {
+      const { Uploads, IsTruncated, NextKeyMarker, NextUploadIdMarker } = await this.uploads(from);
+      for (const { Key, UploadId, Initiated } of Uploads ?? []) {
+        const key = Key!.slice(this.prefix.length);
+        yield { key, id: UploadId!, size: await this.partsSize(key, UploadId!), started: Initiated ?? new Date(0) };
+      }
+      if (!IsTruncated) return;
+      from = { KeyMarker: NextKeyMarker, UploadIdMarker: NextUploadIdMarker };
+    }
+  }
+
+  private uploads(from: UploadMarker) {
+    const command = new ListMultipartUploadsCommand({ Bucket: this.bucket, Prefix: this.prefix, ...from });
+    return this.send('', () => this.client.send(command));
+  }
+
+  async discard({ key, id }: UnfinishedWrite): Promise<void> {
+    await this.send(
+      key!,
+      () => this.client.send(new AbortMultipartUploadCommand({ ...this.at(key!), UploadId: id })),
+      [404],
+    );
+  }
+
+  /** Bytes of the parts that an upload has stored; 0 when it ended meanwhile. */
+  private async partsSize(key: string, UploadId: string): Promise<number> {
+    let size = 0;
+    let PartNumberMarker: string | undefined;
+    do {
+      const command = new ListPartsCommand({ ...this.at(key), UploadId, PartNumberMarker });
+      const page = await this.send(key, () => this.client.send(command), [404]);
+      if (page === 404) return 0;
+      for (const { Size } of page.Parts ?? []) size += Size ?? 0;
+      PartNumberMarker = page.IsTruncated ? page.NextPartNumberMarker : undefined;
+    } while (PartNumberMarker !== undefined);
+    return size;
   }
 
   private at(key: string): { Bucket: string; Key: string } {

@@ -3,12 +3,27 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { sha256 } from '../core/digest.ts';
-import { createOrSame, createOrSameFrom, getVerified, type ObjectStore, probe } from '../store/object-store.ts';
+import {
+  createOrSame,
+  createOrSameFrom,
+  getVerified,
+  type ObjectStore,
+  probe,
+  type UnfinishedWrite,
+} from '../store/object-store.ts';
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 
-/** The contract of the object-store port: every store passes it. @param open gives an empty store */
-export function storeSuite(name: string, open: () => ObjectStore): void {
+/**
+ * The contract of the object-store port: every store passes it.
+ * @param open gives an empty store
+ * @param abandon begins to write bytes to it, as a process does that dies before the end
+ */
+export function storeSuite(
+  name: string,
+  open: () => ObjectStore,
+  abandon: (key: string, bytes: Uint8Array) => Promise<void>,
+): void {
   describe(`the object-store port on ${name}`, () => {
     let store: ObjectStore;
     let folder: string;
@@ -88,6 +103,44 @@ export function storeSuite(name: string, open: () => ObjectStore): void {
       await store.delete('list/b');
       expect(await keys('list')).toEqual(['list/a/x', 'list/c', 'listing']);
       expect(await keys('nothing')).toEqual([]);
+    });
+
+    it('says when an object was written', async () => {
+      const before = Date.now() - 2000; // stores may count whole seconds
+      await store.put('time/a', bytes('a'));
+      for await (const { modified } of store.list('time/')) {
+        expect(modified.getTime()).toBeGreaterThan(before);
+        expect(modified.getTime()).toBeLessThan(Date.now() + 2000);
+      }
+    });
+
+    it('shows one level of a folder, without what lies deeper', async () => {
+      for (const key of ['tree/a', 'tree/b/c', 'tree/b/d/e', 'trees']) await store.put(key, bytes(key));
+      const { objects, folders } = await store.level('tree');
+      expect(objects.map(({ key, size }) => [key, size])).toEqual([['tree/a', 6]]);
+      expect(folders).toEqual(['tree/b']);
+      expect(await store.level('nothing')).toEqual({ objects: [], folders: [] });
+      const root = await store.level('');
+      expect(root.folders).toContain('tree');
+      expect(root.objects.map(({ key }) => key)).toContain('trees');
+      await expect(store.level('../x')).rejects.toMatchObject({ name: 'BadConfig' });
+    });
+
+    it('finds writes that never ended, which no reader sees, and gives them up', async () => {
+      const found = async () => {
+        const writes: UnfinishedWrite[] = [];
+        for await (const write of store.unfinished()) writes.push(write);
+        return writes;
+      };
+      expect(await found()).toEqual([]);
+      await abandon('never', Buffer.alloc(5 * 2 ** 20));
+      const [write, ...others] = await found();
+      expect(others).toEqual([]);
+      expect(write).toMatchObject({ size: 5 * 2 ** 20, started: expect.any(Date) });
+      expect(Math.abs(Date.now() - write!.started.getTime())).toBeLessThan(60_000);
+      expect(await store.head('never')).toBeNull();
+      for (let time = 0; time < 2; time++) await store.discard(write!);
+      expect(await found()).toEqual([]);
     });
   });
 }
