@@ -83,6 +83,19 @@ export const DEFAULTS = {
   'engine.stopSeconds': entry(20, 'seconds', 'time for a last checkpoint before the engine is killed'),
   'worker.shutdownGraceSeconds': entry(8, 'seconds', 'below the 10 s that Cloud Run gives a stopping instance'),
   'worker.progressSeconds': entry(15, 'seconds', 'progress signals to the workflow: history stays short'),
+  'worker.heartbeatSeconds': entry(10, 'seconds', 'a busy worker does not poll: its own heartbeat shows that it lives'),
+
+  // launcher
+  'launcher.maxWorkers': entry(1, 'workers', 'a bill has a limit before anybody thought of one; raise it per queue'),
+  'launcher.idleExitSeconds': entry(60, 'seconds', 'steps of one task follow each other within seconds'),
+  'launcher.startSeconds': entry(300, 'seconds', 'pulling a large image and a model; then the start counts as lost'),
+  'launcher.pollSeconds': entry(5, 'seconds', 'two looks make a start: one request to Temporal each'),
+  'launcher.requestSeconds': entry(30, 'seconds', 'platforms answer a start at once, or not at all'),
+  'launcher.refusedSeconds': entry(
+    300,
+    'seconds',
+    'a refused start (wrong key, no endpoint) waits for a person to mend it',
+  ),
 
   // cli
   'predict.maxNewTokens': entry(64, 'tokens', 'one sentence; answers end earlier by themselves'),

@@ -25,6 +25,8 @@ const RETRYABLE = {
   EngineLost: true,
   /** The object store did not answer, or not in time. */
   StoreUnavailable: true,
+  /** A compute platform that starts workers did not take a request, or not in time. */
+  PlatformUnavailable: true,
   /** Work was cancelled by a person or by shutdown. */
   Cancelled: false,
 } as const satisfies Record<string, boolean>;

@@ -1,8 +1,5 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { WorkflowUpdateFailedError } from '@temporalio/client';
-import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import { Worker } from '@temporalio/worker';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { DataActivities } from '../activities/data.ts';
@@ -10,9 +7,9 @@ import { namedFailures } from '../activities/failures.ts';
 import type { GpuActivities } from '../activities/gpu.ts';
 import { LiloraError } from '../core/errors.ts';
 import { connectWorker, ensureSearchAttributes, loadSettings } from '../workers/config.ts';
-import { ROOT } from '../workers/runtime.ts';
 import type { FileRef, ResolvedStream, StreamDescription, StreamState, Submission } from '../workflows/contract.ts';
 import { QUEUES, SCHEMA, streamWorkflowId, taskWorkflowId } from '../workflows/contract.ts';
+import { recordHistories } from './record.ts';
 import { retry, TestServers } from './servers.ts';
 
 /**
@@ -177,31 +174,15 @@ async function withStream(
   };
   try {
     await body(steer);
-    if (process.env['RECORD_HISTORIES'])
-      await record(
-        name,
-        (await describe()).tasks.map((t) => t.task),
-      );
+    await recordHistories(servers, async () => [
+      streamWorkflowId(name),
+      ...(await describe()).tasks.map(({ task }) => taskWorkflowId(name, task)),
+    ]);
   } finally {
     await handle.terminate('test ends').catch(() => {});
     for (const worker of workers) worker.shutdown();
     await running;
     await connection.close();
-  }
-}
-
-/** `RECORD_HISTORIES=1` keeps what the server stored, for test/replay.test.ts: once per release, never edited. */
-async function record(name: string, tasks: string[]): Promise<void> {
-  const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string };
-  const folder = join(ROOT, 'test/histories', version);
-  mkdirSync(folder, { recursive: true });
-  for (const id of [streamWorkflowId(name), ...tasks.map((task) => taskWorkflowId(name, task))]) {
-    const history = await servers.client.workflow
-      .getHandle(id)
-      .fetchHistory()
-      .catch(() => null);
-    if (!history) continue; // cancelled before it started
-    writeFileSync(join(folder, `${id.replaceAll('/', '.')}.json`), historyToJSON(history).replaceAll(ROOT, ''));
   }
 }
 

@@ -1,10 +1,13 @@
 import { fileURLToPath } from 'node:url';
+import { Client } from '@temporalio/client';
 import { Worker } from '@temporalio/worker';
 import { createDataActivities } from '../activities/data.ts';
 import { namedFailures } from '../activities/failures.ts';
+import { createLauncherActivities } from '../activities/launcher.ts';
 import { DEFAULTS } from '../core/defaults.ts';
 import { QUEUES } from '../workflows/contract.ts';
 import { connectWorker, ensureSearchAttributes, type Settings } from './config.ts';
+import { loadLaunchers, startLaunchers } from './launchers.ts';
 import { startRuntime, untilStopped } from './runtime.ts';
 import { dataContext } from './stores.ts';
 
@@ -14,6 +17,7 @@ export async function runOrchestrator(
   options: { readonly signal?: AbortSignal } = {},
 ): Promise<void> {
   const log = startRuntime('orchestrator');
+  const launchers = loadLaunchers();
   const connection = await connectWorker(settings);
   try {
     await ensureSearchAttributes(connection, settings.namespace);
@@ -27,12 +31,14 @@ export async function runOrchestrator(
       taskQueue: QUEUES.orchestrator,
       workflowsPath: fileURLToPath(new URL('../workflows/index.ts', import.meta.url)),
     });
+    const context = await dataContext(settings);
     const data = await Worker.create({
       ...common,
       taskQueue: QUEUES.data,
-      activities: createDataActivities(await dataContext(settings)),
+      activities: { ...createDataActivities(context), ...createLauncherActivities(context, launchers) },
       interceptors: { activity: [namedFailures] },
     });
+    await startLaunchers(new Client({ connection, namespace: settings.namespace }), launchers);
     void untilStopped(options.signal).then((why) => {
       log.info({ why }, 'orchestrator stops');
       for (const worker of [workflows, data]) if (worker.getState() === 'RUNNING') worker.shutdown();

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { DefaultLogger, Runtime } from '@temporalio/worker';
 import pino, { type Logger } from 'pino';
+import { DEFAULTS } from '../core/defaults.ts';
 
 /** One structured log per process, on stderr; Temporal's own messages go into it too. */
 export function startRuntime(role: string): Logger {
@@ -14,6 +15,7 @@ export function startRuntime(role: string): Logger {
   const levels = { TRACE: 'trace', DEBUG: 'debug', INFO: 'info', WARN: 'warn', ERROR: 'error' } as const;
   Runtime.install({
     logger: new DefaultLogger('INFO', ({ level, message, meta }) => log[levels[level]](meta ?? {}, message)),
+    workerHeartbeatInterval: `${DEFAULTS['worker.heartbeatSeconds'].value}s`,
     shutdownSignals: [], // we decide the order: activities first, then the engine
   });
   return log;

@@ -1,6 +1,7 @@
 import { type ActivityOptions, proxyActivities } from '@temporalio/workflow';
 import type { DataActivities } from '../activities/data.ts';
 import type { GpuActivities } from '../activities/gpu.ts';
+import type { LauncherActivities } from '../activities/launcher.ts';
 import { NON_RETRYABLE } from '../core/errors.ts';
 import { QUEUES, type ResolvedStream } from './contract.ts';
 
@@ -22,6 +23,22 @@ export const RETRY = {
     maximumAttempts: 30,
     nonRetryableErrorTypes: NON_RETRYABLE,
   },
+  /** Looking at a task queue: as long as the launcher lives, so without an end of its own. */
+  watch: {
+    initialInterval: '1s',
+    backoffCoefficient: 2,
+    maximumInterval: '1m',
+    maximumAttempts: Number.POSITIVE_INFINITY,
+    nonRetryableErrorTypes: NON_RETRYABLE,
+  },
+  /** Requests to a compute platform: about five minutes, then a fresh look at the demand. */
+  platform: {
+    initialInterval: '2s',
+    backoffCoefficient: 2,
+    maximumInterval: '1m',
+    maximumAttempts: 8,
+    nonRetryableErrorTypes: NON_RETRYABLE,
+  },
 } satisfies Record<string, ActivityOptions['retry']>;
 
 /** Activities that need the store but no GPU. */
@@ -30,6 +47,21 @@ export const data = proxyActivities<DataActivities>({
   startToCloseTimeout: '2h',
   heartbeatTimeout: '2m',
   retry: RETRY.data,
+});
+
+/** Waits until a GPU task queue lacks a worker. */
+export const { awaitDemand } = proxyActivities<LauncherActivities>({
+  taskQueue: QUEUES.data,
+  startToCloseTimeout: '2h',
+  heartbeatTimeout: '1m',
+  retry: RETRY.watch,
+});
+
+/** Asks a compute platform for one worker. */
+export const { launchWorker } = proxyActivities<LauncherActivities>({
+  taskQueue: QUEUES.data,
+  startToCloseTimeout: '2m',
+  retry: RETRY.platform,
 });
 
 /** Activities that need the engine, on the stream's GPU class. They wait for a worker as long as it takes. */

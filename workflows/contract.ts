@@ -10,7 +10,7 @@ export const SCHEMA = 1;
 export const QUEUES = { orchestrator: 'lilora', data: 'lilora-data', gpu: 'lilora-gpu' } as const;
 
 /** Workflow types as they are registered: the exported function names of workflows/index.ts. */
-export const WORKFLOWS = { stream: 'stream', learnTask: 'learnTask' } as const;
+export const WORKFLOWS = { stream: 'stream', learnTask: 'learnTask', launcher: 'launcher' } as const;
 
 export const UPDATES = {
   submitTask: 'submitTask',
@@ -42,6 +42,8 @@ export const SEARCH_ATTRIBUTES = {
 export const NAME_PATTERN = /^[a-z0-9][a-z0-9-]{0,62}$/;
 
 export const streamWorkflowId = (stream: string) => `lilora/${stream}`;
+/** The workflow that starts remote workers for one GPU task queue. */
+export const launcherWorkflowId = (queue: string) => `lilora-launcher/${queue}`;
 export const taskWorkflowId = (stream: string, task: string) => `lilora/${stream}/${task}`;
 
 /** Largest payload that our guard lets pass, in bytes of JSON. */
@@ -277,4 +279,22 @@ export interface LearnTaskInput {
   readonly task: string;
   readonly dataset: { readonly uri: string; readonly digest: string };
   readonly state: StreamState;
+}
+
+/** A request that a platform took, in milliseconds of the epoch; forgotten once its worker was seen or given up. */
+export type Launch = number;
+
+/** Input of the launcher workflow of one GPU task queue. Where and how it starts workers is the orchestrator's configuration. */
+export interface LauncherInput {
+  readonly schema: typeof SCHEMA;
+  readonly queue: string;
+  readonly carried?: { readonly count: number; readonly pending: readonly Launch[] };
+}
+
+/** What a look at a GPU task queue says: start one more worker, look again, or nobody is configured to start any. */
+export interface Demand {
+  readonly verdict: 'launch' | 'none' | 'closed';
+  readonly backlog: number;
+  readonly workers: number;
+  readonly pending: readonly Launch[];
 }
