@@ -1,6 +1,7 @@
 import { type DataContext, guardPayload } from './context.ts';
 import { fetchDataset } from './fetch-dataset.ts';
 import { inspectDataset } from './inspect-dataset.ts';
+import { findEvaluation, type MergeShardsInput, mergeShards } from './merge-shards.ts';
 import { openStream } from './open-stream.ts';
 import { type PublishInput, publishGeneration } from './publish-generation.ts';
 import { rollbackStream } from './rollback-stream.ts';
@@ -14,6 +15,8 @@ export function createDataActivities(context: DataContext) {
     inspectDataset: (input: Input<typeof inspectDataset>) => inspectDataset(context, input),
     fetchDataset: async (input: Input<typeof fetchDataset>) =>
       guardPayload('fetchDataset', await fetchDataset(context, input)),
+    findEvaluation: (input: Input<typeof findEvaluation>) => findEvaluation(context, input),
+    mergeShards: (input: MergeShardsInput) => mergeShards(context, input),
     publishGeneration: async (input: PublishInput) =>
       guardPayload('publishGeneration', await publishGeneration(context, input)),
     rollbackStream: async (input: Input<typeof rollbackStream>) =>

@@ -1,5 +1,5 @@
 import type { Consolidated } from '../learning/methods/method.ts';
-import type { EvaluationSettings, TrainingSettings } from '../workflows/contract.ts';
+import type { BatchRange, EvaluationSettings, TrainingSettings } from '../workflows/contract.ts';
 
 /**
  * The engine as activities see it: one process that owns all tensors, keeps the base model warm between jobs, and can be
@@ -78,13 +78,18 @@ export interface ConsolidateResult {
   readonly drift: Consolidated['drift'];
 }
 
-export interface EvaluateJob extends ModelJob {
+/** What answering a test split needs. */
+export interface TestJob extends ModelJob {
   /** Null: the base model alone. */
   readonly bank: string | null;
+  /** Local path of the packed test split. */
   readonly samples: string;
-  readonly metric: string;
   readonly evaluation: EvaluationSettings;
   readonly out: string;
+}
+
+export interface EvaluateJob extends TestJob {
+  readonly metric: string;
 }
 
 export interface EvaluateResult {
@@ -95,6 +100,18 @@ export interface EvaluateResult {
   readonly count: number;
   /** Local path, one JSON object a line. */
   readonly predictions: string;
+  readonly seconds: number;
+}
+
+/** A part of an evaluation: answers to some batches, not scored. */
+export interface AnswerJob extends TestJob {
+  readonly batches: BatchRange;
+}
+
+export interface AnswerResult {
+  readonly count: number;
+  /** Local path, one JSON object a line. */
+  readonly answers: string;
   readonly seconds: number;
 }
 
@@ -120,6 +137,7 @@ export interface EngineJobs {
   train: { job: TrainJob; result: TrainResult };
   consolidate: { job: ConsolidateJob; result: ConsolidateResult };
   evaluate: { job: EvaluateJob; result: EvaluateResult };
+  answer: { job: AnswerJob; result: AnswerResult };
   predict: { job: PredictJob; result: PredictResult };
 }
 

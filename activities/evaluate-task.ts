@@ -5,7 +5,8 @@ import { scorerNamed } from '../learning/evaluation/scorers.ts';
 import { activeDigest } from '../learning/methods/adapter.ts';
 import { readBank } from '../learning/methods/bank.ts';
 import type { FileRef, ResolvedStream } from '../workflows/contract.ts';
-import { beat, cancellation, type GpuContext, localFile, storeFile } from './context.ts';
+import { beat, cancellation, type DataContext, type GpuContext, localFile, storeFile } from './context.ts';
+import type { TestJob } from './engine.ts';
 import { modelFolder } from './model-folder.ts';
 import { once } from './results.ts';
 
@@ -30,37 +31,61 @@ export interface Evaluated {
   readonly reused: boolean;
 }
 
-/** Scores one task on a bank; memoised by the digest of model, active adapter, data, scorer and decoding. */
-export async function evaluateTask(context: GpuContext, input: EvaluateTaskInput): Promise<Evaluated> {
-  const { definition, task, metric } = input;
-  const bank = input.bank && (await localFile(context, input.bank));
-  const scorer = scorerNamed(metric);
-  const key = {
+/** Where evaluations and their predictions are kept, by what decides them and by content. */
+export const EVALUATIONS = 'cache/evaluations';
+export const PREDICTIONS = 'cache/predictions';
+
+/** All that decides the answers: model, active adapter, data, decoding. How they are cut into shards does not. */
+export async function answersKey(context: DataContext, { definition, bank, task, test }: EvaluateTaskInput) {
+  const local = bank && (await localFile(context, bank));
+  const { maxNewTokens, batchSize } = definition.evaluation;
+  return {
     code: context.codeVersion,
     model: definition.model.digest,
-    adapter: bank ? activeDigest(readBank(await readFile(bank), bank), task) : 'none',
-    data: input.test.sha256,
-    scorer: `${scorer.name}@${scorer.version}`,
-    decoding: definition.evaluation,
+    adapter: local ? activeDigest(readBank(await readFile(local), local), task) : 'none',
+    data: test.sha256,
+    decoding: { maxNewTokens, batchSize },
   };
-  const result = await once(context, 'cache/evaluations', key, async () => {
-    const out = await mkdtemp(join(tmpdir(), 'lilora-evaluate-'));
-    try {
-      const [model, samples] = await Promise.all([
-        modelFolder(context, definition.model.uri, definition.model.digest, { weights: true }),
-        localFile(context, input.test),
-      ]);
-      const { method, targets, evaluation } = definition;
+}
+
+/** All that decides a score. */
+export async function evaluationKey(context: DataContext, input: EvaluateTaskInput) {
+  const { name, version } = scorerNamed(input.metric);
+  return { ...(await answersKey(context, input)), scorer: `${name}@${version}` };
+}
+
+/** Scores one task on a bank; memoised by the digest of model, active adapter, data, scorer and decoding. */
+export async function evaluateTask(context: GpuContext, input: EvaluateTaskInput): Promise<Evaluated> {
+  const result = await once(context, EVALUATIONS, await evaluationKey(context, input), () =>
+    withTestJob(context, input, async (job) => {
       const { score, instructionFollowing, count, predictions } = await context.engine.run(
         'evaluate',
-        { model, method, targets, task, bank, samples, metric, evaluation, out },
+        { ...job, metric: input.metric },
         { signal: cancellation(context), onProgress: beat },
       );
-      const file = await storeFile(context, 'cache/predictions', predictions, '.jsonl');
+      const file = await storeFile(context, PREDICTIONS, predictions, '.jsonl');
       return { score, instructionFollowing, count, predictions: file };
-    } finally {
-      await rm(out, { recursive: true, force: true });
-    }
-  });
-  return { task, ...result };
+    }),
+  );
+  return { task: input.task, ...result };
+}
+
+/** Sees to the files of a job, and to a folder for what it writes. */
+export async function withTestJob<T>(
+  context: GpuContext,
+  { definition, task, test, bank }: EvaluateTaskInput,
+  work: (job: TestJob) => Promise<T>,
+): Promise<T> {
+  const out = await mkdtemp(join(tmpdir(), 'lilora-evaluate-'));
+  try {
+    const { method, targets, evaluation } = definition;
+    const [model, samples, local] = await Promise.all([
+      modelFolder(context, definition.model.uri, definition.model.digest, { weights: true }),
+      localFile(context, test),
+      bank && localFile(context, bank),
+    ]);
+    return await work({ model, method, targets, task, bank: local, samples, evaluation, out });
+  } finally {
+    await rm(out, { recursive: true, force: true });
+  }
 }

@@ -1,7 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import sharp from 'sharp';
 import { sha256 } from '../core/digest.ts';
-import { parseJson } from '../core/json.ts';
 import type { Sample } from '../core/sample.ts';
 import { unpackSplit } from '../datasets/prepared.ts';
 import type { Prediction } from '../learning/evaluation/evaluate.ts';
@@ -9,10 +8,10 @@ import type { Bank } from '../learning/methods/method.ts';
 import { methodNamed } from '../learning/methods/registry.ts';
 import type { FileView, GenerationView, PredictionView, TaskView } from '../report/generation-view.ts';
 import type { NewFile } from '../store/generations.ts';
-import { getVerified } from '../store/object-store.ts';
-import type { FileRef, LearnedTask } from '../workflows/contract.ts';
+import type { LearnedTask } from '../workflows/contract.ts';
 import { type DataContext, localFile } from './context.ts';
 import type { EvaluationFile } from './evaluation-file.ts';
+import { readLines } from './json-lines.ts';
 import type { PublishInput, TaskLineage } from './publish-generation.ts';
 
 /** Answers shown of every task: so many right ones and so many wrong ones. */
@@ -120,13 +119,4 @@ function fileView(file: NewFile): FileView {
   if ('stored' in file) return { path: file.stored.key, size: file.stored.size, sha256: file.stored.sha256 };
   if ('bytes' in file) return { path: file.path, size: file.bytes.byteLength, sha256: sha256(file.bytes) };
   return { path: file.path, size: file.size, sha256: file.sha256 };
-}
-
-/** Lines of a JSONL object of the store, checked against its digest. */
-async function readLines<T>({ store }: DataContext, ref: FileRef): Promise<T[]> {
-  const text = Buffer.from(await getVerified(store, ref.key, ref)).toString();
-  return text
-    .split('\n')
-    .filter((line) => line !== '')
-    .map((line, i) => parseJson(line, `${ref.key}:${i + 1}`) as T);
 }

@@ -1,3 +1,4 @@
+import { type AnswerShardInput, answerShard } from './answer-shard.ts';
 import { type GpuContext, guardPayload, interruptible } from './context.ts';
 import { type EvaluateTaskInput, evaluateTask } from './evaluate-task.ts';
 import { type RegularizeSharedInput, regularizeShared } from './regularize-shared.ts';
@@ -10,6 +11,7 @@ export function createGpuActivities(context: GpuContext) {
     trainTask: (input: TrainTaskInput) => run('trainTask', trainTask(context, input)),
     regularizeShared: (input: RegularizeSharedInput) => run('regularizeShared', regularizeShared(context, input)),
     evaluateTask: (input: EvaluateTaskInput) => run('evaluateTask', evaluateTask(context, input)),
+    answerShard: (input: AnswerShardInput) => run('answerShard', answerShard(context, input)),
   };
 }
 

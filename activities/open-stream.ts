@@ -46,6 +46,7 @@ const Definition = z.strictObject({
     .strictObject({
       maxNewTokens: positive.int().default(value('evaluation.maxNewTokens')),
       batchSize: positive.int().default(value('evaluation.batchSize')),
+      shardSamples: positive.int().default(value('evaluation.shardSamples')),
     })
     .prefault({}),
   gate: z
@@ -68,7 +69,39 @@ const Definition = z.strictObject({
     .prefault({}),
   seed: z.number().int().min(0).max(0xffffffff).default(value('stream.seed')),
   gpuQueue: z.string().min(1).default(QUEUES.gpu),
+  evaluationQueue: z.string().min(1).optional(),
+  fairness: z
+    .strictObject({
+      key: z
+        .string()
+        .regex(/^[\x21-\x7e]{1,64}$/, 'use 1 to 64 letters, digits or signs, no spaces')
+        .optional(),
+      weight: z.number().min(0.001).max(1000).default(value('fairness.weight')),
+    })
+    .prefault({}),
 });
+
+/** A definition with every default filled in; the model's digest is seen to elsewhere. */
+function resolve(definition: StreamDefinition): Omit<ResolvedStream, 'model'> {
+  const checked = Definition.safeParse(definition);
+  if (!checked.success) throw new LiloraError('BadConfig', `Stream definition: ${z.prettifyError(checked.error)}`);
+  const { model: _, method, options, evaluationQueue, fairness, ...rest } = checked.data;
+  const filled = methodNamed(method).options.safeParse(options);
+  if (!filled.success)
+    throw new LiloraError('BadConfig', `Options of method ${method}: ${z.prettifyError(filled.error)}`);
+  return {
+    ...rest,
+    schema: SCHEMA,
+    method: { name: method, options: filled.data },
+    evaluationQueue: evaluationQueue ?? rest.gpuQueue,
+    fairness: { key: rest.name, ...fairness },
+  };
+}
+
+/** What a stream was defined as, with defaults for the settings that this version knows and the one that stored it did not. */
+function refill({ schema: _, model, method, ...rest }: ResolvedStream): ResolvedStream {
+  return { ...resolve({ ...rest, model: model.uri, method: method.name, options: method.options }), model };
+}
 
 /**
  * Defines a stream (writes `stream.json` once) or finds it, and reads what its head has published. A second definition
@@ -80,33 +113,25 @@ export async function openStream(
 ): Promise<StreamState> {
   const { store } = context;
   await probe(store);
-  const checked = Definition.safeParse(definition);
-  if (!checked.success) throw new LiloraError('BadConfig', `Stream definition: ${z.prettifyError(checked.error)}`);
-  const { name, model, method, options, ...rest } = checked.data;
-  const found = methodNamed(method);
-  const filled = found.options.safeParse(options);
-  if (!filled.success)
-    throw new LiloraError('BadConfig', `Options of method ${method}: ${z.prettifyError(filled.error)}`);
+  const settings = resolve(definition);
+  const { name, method } = settings;
   const key = streamKeys(name).definition;
 
   const stored = (await store.head(key)) && (parseJson((await store.get(key)).bytes, key) as ResolvedStream);
-  const { digest } = await modelFolder(context, model, stored ? stored.model.digest : null, { weights: !stored });
-  const resolved: ResolvedStream = {
-    schema: SCHEMA,
-    name,
-    model: { uri: model, digest },
-    method: { name: method, options: filled.data },
-    ...rest,
-  };
+  const { digest } = await modelFolder(context, definition.model, stored ? stored.model.digest : null, {
+    weights: !stored,
+  });
+  const resolved: ResolvedStream = { ...settings, model: { uri: definition.model, digest } };
   const text = canonicalJson(resolved);
   if ((await store.create(key, Buffer.from(text))) === 'exists') {
-    const other = Buffer.from((await store.get(key)).bytes).toString();
-    if (other !== text)
+    const other = refill(parseJson((await store.get(key)).bytes, key) as ResolvedStream);
+    if (canonicalJson(other) !== text)
       throw new LiloraError(
         'Conflict',
-        `Stream ${name} exists with another definition (${difference(JSON.parse(other), resolved)}). Use the same definition, or another name.`,
+        `Stream ${name} exists with another definition (${difference(other, resolved)}). Use the same definition, or another name.`,
       );
   }
+  const found = methodNamed(method.name);
   const abilities: MethodAbilities = {
     consolidates: found.consolidate !== undefined,
     hasSafeMode: found.safe !== undefined,
@@ -130,9 +155,9 @@ export async function readState(
 }
 
 /** Names of the top-level fields in which two definitions differ. */
-function difference(a: Record<string, unknown>, b: object): string {
+function difference(a: object, b: object): string {
   const names = Object.keys(b).filter(
-    (name) => canonicalJson(a[name] ?? null) !== canonicalJson((b as Record<string, unknown>)[name]),
+    (name) => canonicalJson(Reflect.get(a, name) ?? null) !== canonicalJson(Reflect.get(b, name)),
   );
   return `different: ${names.join(', ')}`;
 }

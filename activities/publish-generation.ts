@@ -64,7 +64,7 @@ export async function publishGeneration(context: DataContext, input: PublishInpu
   const learned: LearnedTask[] = [
     ...state.learned,
     { task, dataset, metric: input.metric, test: input.test, generation: number },
-  ];
+  ].map((each, j) => ({ ...each, samples: input.evaluations[j]!.count }));
   const instructionFollowing = input.evaluations.map((evaluated) => evaluated.instructionFollowing);
   const evaluation: EvaluationFile = {
     schema: 1,

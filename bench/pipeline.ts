@@ -3,13 +3,13 @@
  * servers of its own (Temporal, S3, one worker of each kind) and reads the stored histories: seconds per activity, seconds
  * that no activity ran, events and largest payload per task.
  */
-import { readdirSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { makeDatasets } from '../examples/make-datasets.ts';
 import { table } from '../report/terminal.ts';
-import { openStore } from '../store/open.ts';
 import { TestServers } from '../test/servers.ts';
+import { uploadFolder } from '../test/tiny-stream.ts';
 import { ROOT } from '../workers/runtime.ts';
 import { QUEUES, SCHEMA, type Submission, streamWorkflowId, taskWorkflowId } from '../workflows/contract.ts';
 
@@ -25,14 +25,6 @@ const STREAM = 'bench';
 const servers = await TestServers.start();
 
 type History = Awaited<ReturnType<ReturnType<typeof servers.client.workflow.getHandle>['fetchHistory']>>;
-
-async function upload(folder: string, uri: string): Promise<void> {
-  const place = await openStore(uri);
-  const entries = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
-  const paths = entries.map((entry) => join(entry.parentPath, entry.name));
-  for (let i = 0; i < paths.length; i += 16)
-    await Promise.all(paths.slice(i, i + 16).map((path) => place.upload(path.slice(folder.length + 1), path)));
-}
 
 /** Milliseconds since the epoch of an event. */
 const at = (event: { eventTime?: { seconds?: unknown; nanos?: number | null } | null }) =>
@@ -82,8 +74,8 @@ function costs(task: string, { events }: History) {
 try {
   const made = await makeDatasets(join(servers.folder, 'datasets'), { names: tasks });
   const started = Date.now();
-  await upload(join(ROOT, 'examples/base-model'), 's3://lilora-test/model');
-  for (const [task, folder] of Object.entries(made)) await upload(folder, `s3://lilora-test/datasets/${task}`);
+  await uploadFolder(join(ROOT, 'examples/base-model'), 's3://lilora-test/model');
+  for (const [task, folder] of Object.entries(made)) await uploadFolder(folder, `s3://lilora-test/datasets/${task}`);
   const uploading = (Date.now() - started) / 1000;
   await Promise.all([servers.worker('orchestrator'), servers.worker('gpu')]);
   const stream = await servers.client.workflow.start('stream', {

@@ -40,6 +40,11 @@ export const DEFAULTS = {
   // learning/evaluation
   'evaluation.maxNewTokens': entry(40, 'tokens', 'longer than any answer of the examples; the paper allows 1024'),
   'evaluation.batchSize': entry(50, 'samples', 'answered side by side'),
+  'evaluation.shardSamples': entry(
+    500,
+    'samples',
+    'ten batches: what a lost worker costs; below it, a shard costs more than another worker brings',
+  ),
 
   // datasets
   'dataset.maxImagePixels': entry(50_000_000, 'pixels', 'larger images are refused from their header, before decoding'),
@@ -79,6 +84,7 @@ export const DEFAULTS = {
   'stream.seed': entry(0, '', 'same seed, same data, same bank'),
   'stream.method': entry('lilora', '', 'the method that measured best'),
   'stream.targets': entry('paper', '', 'MLP layers of the language model and the projector'),
+  'fairness.weight': entry(1, '', 'streams that wait for the same workers get equal shares'),
   'engine.quietMinutes': entry(60, 'minutes', 'loading and consolidating a 7B model say nothing for long'),
   'engine.stopSeconds': entry(20, 'seconds', 'time for a last checkpoint before the engine is killed'),
   'worker.shutdownGraceSeconds': entry(8, 'seconds', 'below the 10 s that Cloud Run gives a stopping instance'),

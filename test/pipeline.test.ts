@@ -1,79 +1,21 @@
-import { readdirSync } from 'node:fs';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readGeneration, readHead } from '../store/generations.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { openStore } from '../store/open.ts';
-import { ROOT } from '../workers/runtime.ts';
-import {
-  type Head,
-  QUEUES,
-  SCHEMA,
-  type StreamDefinition,
-  type StreamDescription,
-  type Submission,
-  streamWorkflowId,
-  taskWorkflowId,
-} from '../workflows/contract.ts';
+import { type Head, type StreamDefinition, streamWorkflowId, taskWorkflowId } from '../workflows/contract.ts';
 import { retry, TestServers } from './servers.ts';
-import { writeSmallDataset } from './small-dataset.ts';
+import type { SmallDataset } from './small-dataset.ts';
+import { startStream, submitDataset, tinyStream, untilSettled, uploadDataset, uploadTinyModel } from './tiny-stream.ts';
 
 /** The whole path on real parts: Temporal, S3, worker processes, TensorFlow, with the tiny model of the fixtures. */
 let servers: TestServers;
 let store: ObjectStore;
 
-const MODEL = join(ROOT, 'test/fixtures/llava-mha/model');
-const define = (name: string, more: Partial<StreamDefinition> = {}): StreamDefinition => ({
-  name,
-  model: 's3://lilora-test/models/tiny',
-  options: { rank: 4, alpha: 8 },
-  training: { batchSize: 4, epochs: 2, learningRate: 1e-3 },
-  evaluation: { maxNewTokens: 4, batchSize: 8 },
-  gate: { minimumGain: -100, forgettingBudget: 100 },
-  limits: { heartbeatSeconds: 5, checkpointSeconds: 0.2 },
-  ...more,
-});
-
-async function uploadFolder(folder: string, uri: string): Promise<void> {
-  const place = await openStore(uri);
-  for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true }))
-    if (entry.isFile()) {
-      const path = join(entry.parentPath, entry.name);
-      await place.upload(path.slice(folder.length + 1), path);
-    }
-}
-
-async function dataset(name: string, options: Partial<Parameters<typeof writeSmallDataset>[1]> = {}): Promise<string> {
-  const folder = await writeSmallDataset(join(servers.folder, 'datasets', name), {
-    name,
-    train: 48,
-    test: 8,
-    seed: 1,
-    ...options,
-  });
-  await uploadFolder(folder, `s3://lilora-test/datasets/${name}`);
-  return `s3://lilora-test/datasets/${name}`;
-}
-
-const start = (definition: StreamDefinition) =>
-  servers.client.workflow.start('stream', {
-    workflowId: streamWorkflowId(definition.name),
-    taskQueue: QUEUES.orchestrator,
-    args: [{ schema: SCHEMA, definition }],
-  });
-const submit = (stream: string, uri: string) =>
-  servers.client.workflow
-    .getHandle(streamWorkflowId(stream))
-    .executeUpdate<Submission, [object]>('submitTask', { args: [{ dataset: uri }] });
-const settled = (stream: string, task: string) =>
-  retry(async () => {
-    const found = await servers.client.workflow
-      .getHandle(streamWorkflowId(stream))
-      .query<StreamDescription>('describe');
-    const line = found.tasks.find((t) => t.task === task);
-    if (!line || line.status === 'queued' || line.status === 'running') throw new Error(`${task} is ${line?.status}`);
-    return line;
-  }, 150);
+const define = tinyStream;
+const dataset = (name: string, options: Partial<SmallDataset> = {}) => uploadDataset(servers, name, options);
+const start = (definition: StreamDefinition) => startStream(servers, definition);
+const submit = (stream: string, uri: string) => submitDataset(servers, stream, uri);
+const settled = (stream: string, task: string) => untilSettled(servers, stream, task);
 const bankDigest = async (stream: string): Promise<string> => {
   const head = (await readHead(store, stream)) as Head;
   return (await readGeneration(store, stream, head.generation)).file('bank.safetensors').sha256;
@@ -82,7 +24,7 @@ const bankDigest = async (stream: string): Promise<string> => {
 beforeAll(async () => {
   servers = await TestServers.start();
   store = await openStore('s3://lilora-test/product');
-  await uploadFolder(MODEL, 's3://lilora-test/models/tiny');
+  await uploadTinyModel();
   await servers.worker('orchestrator');
 });
 afterAll(() => servers.stop());

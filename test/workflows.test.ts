@@ -2,14 +2,12 @@ import { fileURLToPath } from 'node:url';
 import { WorkflowUpdateFailedError } from '@temporalio/client';
 import { Worker } from '@temporalio/worker';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { DataActivities } from '../activities/data.ts';
 import { namedFailures } from '../activities/failures.ts';
-import type { GpuActivities } from '../activities/gpu.ts';
-import { LiloraError } from '../core/errors.ts';
 import { connectWorker, ensureSearchAttributes, loadSettings } from '../workers/config.ts';
-import type { FileRef, ResolvedStream, StreamDescription, StreamState, Submission } from '../workflows/contract.ts';
+import type { ResolvedStream, StreamDescription, Submission } from '../workflows/contract.ts';
 import { QUEUES, SCHEMA, streamWorkflowId, taskWorkflowId } from '../workflows/contract.ts';
 import { recordHistories } from './record.ts';
+import { type Script, scriptedActivities, scriptedDefinition } from './scripted-learning.ts';
 import { retry, TestServers } from './servers.ts';
 
 /**
@@ -22,123 +20,19 @@ beforeAll(async () => {
 });
 afterAll(() => servers.stop());
 
-const file = (name: string): FileRef => ({ key: name, size: 1, sha256: name });
-
-interface Script {
-  /** Score of a task on a bank; banks are named trained, regularized-<strength>, safe. */
-  score: (bank: string | null, task: string) => number;
-  bad?: string[];
-  consolidates?: boolean;
-  hasSafeMode?: boolean;
-  /** Called when training starts; training ends when it resolves. */
-  training?: (attempt: number) => Promise<void>;
-}
-
 /** Runs one stream with scripted activities; `body` steers it. */
 async function withStream(
   name: string,
-  gate: Partial<ResolvedStream['gate']>,
+  changes: Omit<Partial<ResolvedStream>, 'gate'> & { gate?: Partial<ResolvedStream['gate']> },
   script: Script,
   body: (s: Steer) => Promise<void>,
 ) {
-  const calls: string[] = [];
-  let published: StreamState | null = null;
-  let trainings = 0;
-  const definition = (): ResolvedStream => ({
-    schema: SCHEMA,
-    name,
-    model: { uri: 's3://models/m', digest: 'm' },
-    method: { name: 'lilora', options: {} },
-    targets: 'paper',
-    training: {
-      learningRate: 1,
-      batchSize: 1,
-      microBatchSize: 1,
-      epochs: 1,
-      warmupRatio: 0,
-      weightDecay: 0,
-      clipNorm: 0,
-      dropout: 0,
-    },
-    evaluation: { maxNewTokens: 1, batchSize: 1 },
-    gate: { forgettingBudget: 5, minimumGain: 0, consolidations: [0.5, 1], whenOver: 'safe', ...gate },
-    limits: { trainHours: 1, heartbeatSeconds: 60, checkpointSeconds: 60 },
-    seed: 0,
-    gpuQueue: `${QUEUES.gpu}-${name}`,
-  });
-  const empty = (): StreamState => ({
-    definition: definition(),
-    abilities: { consolidates: script.consolidates ?? true, hasSafeMode: script.hasSafeMode ?? true },
-    head: null,
-    bank: null,
-    learned: [],
-    matrix: { tasks: [], zeroShot: [], rows: [] },
-    nextGeneration: 1,
-  });
-  const data: DataActivities = {
-    openStream: async () => published ?? empty(),
-    inspectDataset: async ({ dataset }) => {
-      if (script.bad?.includes(`manifest:${dataset}`))
-        throw new LiloraError('BadDataset', `${dataset}/dataset.json is not JSON.`);
-      return { name: dataset.split('/').at(-1)!, digest: `digest-of-${dataset}`, uri: dataset };
-    },
-    fetchDataset: async ({ task }) => {
-      calls.push(`fetch ${task}`);
-      if (script.bad?.includes(task)) throw new LiloraError('BadDataset', `train.json, sample 7: no assistant turn.`);
-      return { metric: 'exact', train: file(`${task}-train`), test: file(`${task}-test`), counts: {}, reused: false };
-    },
-    publishGeneration: async ({ state, task, dataset, test, bank, zeroShot, evaluations }) => {
-      calls.push(`publish ${task} ${bank.key}`);
-      const generation = state.nextGeneration;
-      published = {
-        ...state,
-        head: { generation, manifestDigest: String(generation), epoch: (state.head?.epoch ?? 0) + 1 },
-        bank,
-        learned: [...state.learned, { task, dataset, metric: 'exact', test, generation }],
-        matrix: {
-          tasks: [...state.matrix.tasks, task],
-          zeroShot: [...state.matrix.zeroShot, zeroShot.score],
-          rows: [...state.matrix.rows, evaluations.map(({ score }) => score)],
-        },
-        nextGeneration: generation + 1,
-      };
-      return published;
-    },
-    rollbackStream: async ({ state, generation }) => {
-      calls.push(`rollback ${generation}`);
-      return {
-        ...state,
-        head: { generation, manifestDigest: '', epoch: state.head!.epoch + 1 },
-        learned: state.learned.slice(0, generation),
-      };
-    },
-  };
-  const gpu: GpuActivities = {
-    trainTask: async ({ safe, task }) => {
-      calls.push(`train ${task}${safe ? ' safe' : ''}`);
-      await script.training?.(++trainings);
-      return {
-        bank: file(safe ? 'safe' : 'trained'),
-        metrics: file('m'),
-        steps: 1,
-        seconds: 1,
-        engine: { backend: '', device: '', version: '' },
-        reused: false,
-      };
-    },
-    regularizeShared: async ({ strength }) => {
-      calls.push(`regularize ${strength}`);
-      return { bank: file(`regularized-${strength}`), drift: [], reused: false };
-    },
-    evaluateTask: async ({ bank, task }) => ({
-      task,
-      score: script.score(bank?.key ?? null, task),
-      instructionFollowing: 100,
-      count: 1,
-      predictions: file('p'),
-      reused: false,
-    }),
-  };
+  const definition = scriptedDefinition(name);
+  const { calls, data, gpu } = scriptedActivities(
+    { ...definition, ...changes, gate: { ...definition.gate, ...changes.gate } },
+    script,
+  );
+  const { gpuQueue, evaluationQueue = gpuQueue } = { ...definition, ...changes };
   const settings = loadSettings(servers.env);
   const connection = await connectWorker(settings);
   await ensureSearchAttributes(connection, 'default');
@@ -150,7 +44,9 @@ async function withStream(
       workflowsPath: fileURLToPath(new URL('../workflows/index.ts', import.meta.url)),
     }),
     Worker.create({ connection, taskQueue: QUEUES.data, activities: data, interceptors }),
-    Worker.create({ connection, taskQueue: `${QUEUES.gpu}-${name}`, activities: gpu, interceptors }),
+    ...[...new Set([gpuQueue, evaluationQueue])].map((taskQueue) =>
+      Worker.create({ connection, taskQueue, activities: gpu, interceptors }),
+    ),
   ]);
   const running = Promise.all(workers.map((worker) => worker.run()));
   const handle = await servers.client.workflow.start('stream', {
@@ -306,6 +202,69 @@ describe('a stream', () => {
   });
 });
 
+describe('evaluation', () => {
+  const sharded = { evaluation: { maxNewTokens: 1, batchSize: 10, shardSamples: 20 } };
+
+  it('cuts large test splits into shards, the longest first, and takes small ones whole', async () => {
+    const samples = (task: string) => ({ large: 60, larger: 75, small: 15 })[task]!;
+    await withStream('sharded', sharded, { score: good, samples }, async ({ submit, until, calls }) => {
+      for (const task of ['small', 'large', 'larger']) await submit(`s3://d/${task}`);
+      await until('larger', 'published');
+      const evaluated = calls.slice(calls.lastIndexOf('regularize 0') + 1, -1);
+      expect(evaluated.filter((call) => call.startsWith('evaluate'))).toEqual(['evaluate small']);
+      expect(evaluated.filter((call) => call.startsWith('answer')).toSorted()).toEqual([
+        'answer large 0-2',
+        'answer large 2-4',
+        'answer large 4-6',
+        'answer larger 0-2',
+        'answer larger 2-4',
+        'answer larger 4-6',
+        'answer larger 6-8',
+      ]);
+      expect(evaluated.filter((call) => call.startsWith('merge')).toSorted()).toEqual([
+        'merge large-0-2 large-2-4 large-4-6',
+        'merge larger-0-2 larger-2-4 larger-4-6 larger-6-8',
+      ]);
+      const { events } = await servers.client.workflow.getHandle(taskWorkflowId('sharded', 'larger')).fetchHistory();
+      const scheduled = events!.flatMap(({ activityTaskScheduledEventAttributes: at }) =>
+        /^(answer|evaluate)/.test(at?.activityType?.name ?? '') ? [at!.activityType!.name!] : [],
+      );
+      expect(scheduled.slice(-8)).toEqual([...Array<string>(4 + 3).fill('answerShard'), 'evaluateTask']);
+    });
+  });
+
+  it('asks no GPU for what is known', async () => {
+    const script = { score: good, samples: () => 60, known: ['a'] };
+    await withStream('known', sharded, script, async ({ submit, until, calls }) => {
+      await submit('s3://d/a');
+      await until('a', 'published');
+      expect(calls).toEqual(['fetch a', 'train a', 'publish a trained']);
+    });
+  });
+
+  it('runs on a GPU class of its own', async () => {
+    const queues = { gpuQueue: 'large-gpus', evaluationQueue: 'small-gpus' };
+    await withStream('classes', queues, { score: good }, async ({ submit, until }) => {
+      await submit('s3://d/a');
+      await submit('s3://d/b');
+      await until('b', 'published');
+      const { events } = await servers.client.workflow.getHandle(taskWorkflowId('classes', 'b')).fetchHistory();
+      const where = events!.flatMap(({ activityTaskScheduledEventAttributes: at }) =>
+        at ? [`${at.activityType!.name} on ${at.taskQueue!.name}`] : [],
+      );
+      expect(new Set(where)).toEqual(
+        new Set([
+          `fetchDataset on ${QUEUES.data}`,
+          'evaluateTask on small-gpus',
+          'trainTask on large-gpus',
+          'regularizeShared on large-gpus',
+          `publishGeneration on ${QUEUES.data}`,
+        ]),
+      );
+    });
+  });
+});
+
 describe('the gate in the workflow', () => {
   /** Forgets 20 points of `a` on any bank but those named. */
   const forgets =
@@ -341,7 +300,7 @@ describe('the gate in the workflow', () => {
   });
 
   it('rejects with a reason and leaves the head where it was', async () => {
-    await withStream('rejecting', { whenOver: 'reject' }, { score: forgets() }, async (steer) => {
+    await withStream('rejecting', { gate: { whenOver: 'reject' } }, { score: forgets() }, async (steer) => {
       const line = await two(steer, 'rejected');
       expect(line.message).toBe('Task a would fall from 80.0 to 60.0; the forgetting budget is 5 points.');
       expect((await steer.describe()).head?.generation).toBe(1);
@@ -349,21 +308,26 @@ describe('the gate in the workflow', () => {
   });
 
   it('asks a person, who may approve or reject', async () => {
-    await withStream('asking', { whenOver: 'ask', consolidations: [] }, { score: forgets() }, async (steer) => {
-      await steer.submit('s3://d/a');
-      await steer.until('a', 'published');
-      for (const decision of ['reject', 'approve']) {
-        await steer.submit('s3://d/b');
-        const child = servers.client.workflow.getHandle(taskWorkflowId('asking', 'b'));
-        await retry(async () =>
-          expect((await child.query<{ phase: string }>('describe')).phase).toBe('waiting-for-person'),
-        );
-        await steer.handle.executeUpdate<void, [object]>('decideGate', {
-          args: [{ task: 'b', decision, reason: 'because' }],
-        });
-        const line = await steer.until('b', decision === 'approve' ? 'published' : 'rejected');
-        if (decision === 'reject') expect(line.message).toBe('because');
-      }
-    });
+    await withStream(
+      'asking',
+      { gate: { whenOver: 'ask', consolidations: [] } },
+      { score: forgets() },
+      async (steer) => {
+        await steer.submit('s3://d/a');
+        await steer.until('a', 'published');
+        for (const decision of ['reject', 'approve']) {
+          await steer.submit('s3://d/b');
+          const child = servers.client.workflow.getHandle(taskWorkflowId('asking', 'b'));
+          await retry(async () =>
+            expect((await child.query<{ phase: string }>('describe')).phase).toBe('waiting-for-person'),
+          );
+          await steer.handle.executeUpdate<void, [object]>('decideGate', {
+            args: [{ task: 'b', decision, reason: 'because' }],
+          });
+          const line = await steer.until('b', decision === 'approve' ? 'published' : 'rejected');
+          if (decision === 'reject') expect(line.message).toBe('because');
+        }
+      },
+    );
   });
 });

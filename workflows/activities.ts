@@ -1,3 +1,4 @@
+import type { Priority } from '@temporalio/common';
 import { type ActivityOptions, proxyActivities } from '@temporalio/workflow';
 import type { DataActivities } from '../activities/data.ts';
 import type { GpuActivities } from '../activities/gpu.ts';
@@ -64,13 +65,25 @@ export const { launchWorker } = proxyActivities<LauncherActivities>({
   retry: RETRY.platform,
 });
 
-/** Activities that need the engine, on the stream's GPU class. They wait for a worker as long as it takes. */
-export function gpuActivities(stream: ResolvedStream) {
+/** Learning goes before work that nobody waits for, such as evaluating a stream again on a schedule; 3 is the server's default. */
+const PRIORITY = { learning: 3, background: 4 } as const;
+
+/** Place of a stream's work among that of others which wait for the same workers. */
+export function priorityOf({ name, fairness }: ResolvedStream, work: keyof typeof PRIORITY = 'learning'): Priority {
+  return { priorityKey: PRIORITY[work], fairnessKey: fairness?.key ?? name, fairnessWeight: fairness?.weight ?? 1 };
+}
+
+/**
+ * Activities that need the engine, on the stream's GPU class or on another task queue. They wait for a worker as long as
+ * it takes.
+ */
+export function gpuActivities(stream: ResolvedStream, queue = stream.gpuQueue, priority = priorityOf(stream)) {
   return proxyActivities<GpuActivities>({
-    taskQueue: stream.gpuQueue,
+    taskQueue: queue,
     startToCloseTimeout: `${stream.limits.trainHours}h`,
     heartbeatTimeout: `${stream.limits.heartbeatSeconds}s`,
     retry: RETRY.gpu,
     cancellationType: 'WAIT_CANCELLATION_COMPLETED',
+    priority,
   });
 }

@@ -73,6 +73,17 @@ export interface StreamDefinition {
   readonly seed?: number;
   /** Task queue of the GPU class that this stream uses. */
   readonly gpuQueue?: string;
+  /** Task queue of the GPU class that evaluates, where it is another one: training may need a larger GPU. */
+  readonly evaluationQueue?: string;
+  /** Its share of workers that several streams wait for. */
+  readonly fairness?: Partial<FairnessSettings>;
+}
+
+/** Who shares workers with whom. Work of different keys is taken up in turn, in proportion to the weights. */
+export interface FairnessSettings {
+  /** Streams of one tenant have one key; the stream's name when absent. */
+  readonly key: string;
+  readonly weight: number;
 }
 
 export interface TrainingSettings {
@@ -92,6 +103,14 @@ export interface TrainingSettings {
 export interface EvaluationSettings {
   readonly maxNewTokens: number;
   readonly batchSize: number;
+  /** A larger test split is evaluated in shards of about so many samples; absent in streams of older versions: in one. */
+  readonly shardSamples?: number;
+}
+
+/** A shard of an evaluation: batches `from` up to, without, `to`, in the order of evaluation. */
+export interface BatchRange {
+  readonly from: number;
+  readonly to: number;
 }
 
 export interface GateSettings {
@@ -127,6 +146,8 @@ export interface ResolvedStream {
   readonly limits: LimitSettings;
   readonly seed: number;
   readonly gpuQueue: string;
+  readonly evaluationQueue?: string;
+  readonly fairness?: FairnessSettings;
 }
 
 /** What the workflow needs to know of a method to decide. */
@@ -143,6 +164,8 @@ export interface LearnedTask {
   readonly dataset: { readonly uri: string; readonly digest: string };
   readonly metric: string;
   readonly test: FileRef;
+  /** Samples of its test split; unknown in generations of older versions. */
+  readonly samples?: number;
   /** The generation that learned it. */
   readonly generation: number;
 }

@@ -24,6 +24,7 @@ import {
   type TaskDescription,
 } from './contract.ts';
 import { taskDetails } from './details.ts';
+import { evaluateTasks } from './evaluation.ts';
 import { explain, judge } from './gate.ts';
 
 export const describeTaskQuery = defineQuery<TaskDescription>(QUERIES.describe);
@@ -106,21 +107,18 @@ export async function learnTask(input: LearnTaskInput): Promise<LearnTaskResult>
   enter('fetch-dataset');
   const prepared = await data.fetchDataset({ stream, definition, task, dataset });
 
-  const evaluate = (bank: FileRef | null, name: string, test: FileRef, metric: string) =>
-    gpu.evaluateTask({ definition, bank, task: name, test, metric });
+  const { test, metric, counts } = prepared;
+  const own = { task, test, metric, samples: counts['test'] };
 
   enter('score-base-model');
-  const zeroShot = await pausable(() => evaluate(null, task, prepared.test, prepared.metric));
+  const [zeroShot] = await pausable(() => evaluateTasks(definition, null, [own]));
 
   /** Evaluates every task on a bank, side by side, and puts the scores before the gate. */
   async function assess(attempt: string, bank: FileRef): Promise<Candidate> {
     enter('evaluate');
-    const tests = [...learned, { task, test: prepared.test, metric: prepared.metric }];
-    const evaluations = await pausable(() =>
-      Promise.all(tests.map(({ task: name, test, metric }) => evaluate(bank, name, test, metric))),
-    );
+    const evaluations = await pausable(() => evaluateTasks(definition, bank, [...learned, own]));
     const scores = evaluations.map(({ score }) => score);
-    const report = judge(attempt, definition.gate, learned, matrix, scores, task, zeroShot.score);
+    const report = judge(attempt, definition.gate, learned, matrix, scores, task, zeroShot!.score);
     gate.push(report);
     enter('gate');
     return { bank, evaluations, report };
@@ -173,12 +171,12 @@ export async function learnTask(input: LearnTaskInput): Promise<LearnTaskResult>
       state,
       task,
       dataset,
-      metric: prepared.metric,
-      test: prepared.test,
+      metric,
+      test,
       metrics: trained.metrics,
       engine: trained.engine,
       bank: candidate.bank,
-      zeroShot,
+      zeroShot: zeroShot!,
       evaluations: candidate.evaluations,
       gate,
       publishedAt: new Date().toISOString(),

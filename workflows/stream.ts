@@ -18,7 +18,7 @@ import {
   upsertSearchAttributes,
   workflowInfo,
 } from '@temporalio/workflow';
-import { data } from './activities.ts';
+import { data, priorityOf } from './activities.ts';
 import {
   type DecideGate,
   NAME_PATTERN,
@@ -232,6 +232,7 @@ export async function stream(input: StreamInput): Promise<void> {
           args: [{ schema: SCHEMA, task, dataset: { uri: next.dataset, digest: next.datasetDigest }, state: state! }],
           parentClosePolicy: ParentClosePolicy.REQUEST_CANCEL,
           workflowIdReusePolicy: 'ALLOW_DUPLICATE',
+          priority: priorityOf(state!.definition), // its activities on the data queue inherit it
           searchAttributes: { LiloraStream: [name], LiloraTask: [task], LiloraMethod: [state!.definition.method.name] },
           staticSummary: `Learn ${task} in stream ${name}`,
           staticDetails: `Dataset ${next.dataset}, digest ${next.datasetDigest}`,

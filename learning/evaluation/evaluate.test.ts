@@ -8,8 +8,8 @@ import { type BaseModel, noAdapter } from '../model/model.ts';
 import { loadModel } from '../model/registry.ts';
 import { startTensors } from '../tensors/backend.ts';
 import { Random } from '../training/random.ts';
-import { type Evaluation, evaluateTask } from './evaluate.ts';
-import { scorerNamed } from './scorers.ts';
+import { answerPrompts, type Evaluation, evaluateTask, scoreAnswers } from './evaluate.ts';
+import { scorerNamed, scorerNames } from './scorers.ts';
 
 /** A model of random weights, and the tokens that transformers generates with it. */
 const ref = reference('llava-mha');
@@ -56,20 +56,20 @@ afterAll(() => {
   model.dispose();
 });
 
-const evaluate = (changes: Partial<Evaluation> = {}) =>
-  evaluateTask({
-    model,
-    adapt: noAdapter,
-    samples,
-    decode: (ids) => ids.join(' '),
-    features: (names) => tf.concat(names.map((name) => pictures.get(name)!)),
-    scorer: scorerNamed('exact'),
-    maxNewTokens: 12,
-    batchSize: 8,
-    signal: new AbortController().signal,
-    onProgress: () => {},
-    ...changes,
-  });
+const evaluation = (changes: Partial<Evaluation> = {}): Evaluation => ({
+  model,
+  adapt: noAdapter,
+  samples,
+  decode: (ids) => ids.join(' '),
+  features: (names) => tf.concat(names.map((name) => pictures.get(name)!)),
+  scorer: scorerNamed('exact'),
+  maxNewTokens: 12,
+  batchSize: 8,
+  signal: new AbortController().signal,
+  onProgress: () => {},
+  ...changes,
+});
+const evaluate = (changes: Partial<Evaluation> = {}) => evaluateTask(evaluation(changes));
 
 describe('evaluateTask', () => {
   it.each([1, 2, 3, 8])(
@@ -141,6 +141,30 @@ describe('evaluateTask', () => {
     await expect(cancelled).rejects.toThrow('cancelled after 1 of 4 batches');
     await expect(cancelled).rejects.toMatchObject({ name: 'Cancelled' });
     expect(tf.memory().numTensors).toBe(before);
+  });
+
+  it.each(scorerNames())('answers in parts that are scored together give what %s gives the whole', async (name) => {
+    const scorer = scorerNamed(name);
+    // References that some answers meet, some miss and some meet in part; a score of all alike would hide a swap.
+    const mixed = samples.map((sample, i) => ({
+      ...sample,
+      references: [sample.references[0]!.split(' ').slice(i).join(' '), `A ${i} of its own.`],
+    }));
+    const settings = evaluation({ samples: mixed, batchSize: 1, scorer });
+    const whole = await evaluateTask(settings);
+    expect(new Set(whole.predictions.map(({ text }) => text)).size).toBe(samples.length);
+    const part = (from: number, to: number) => answerPrompts({ ...settings, batches: { from, to } });
+    const parts = [await part(3, 4), await part(0, 1), await part(1, 3)];
+    expect(scoreAnswers(mixed, parts.flat(), scorer)).toEqual(whole);
+  });
+
+  it('refuses parts that leave a sample out, answer one twice, or do not exist', async () => {
+    const settings = evaluation({ batchSize: 2 });
+    const half = await answerPrompts({ ...settings, batches: { from: 0, to: 1 } });
+    expect(half).toHaveLength(2);
+    for (const answers of [half, [...half, ...half]])
+      expect(() => scoreAnswers(samples, answers, settings.scorer)).toThrow(/answers to 2 of 4 samples/);
+    await expect(answerPrompts({ ...settings, batches: { from: 1, to: 3 } })).rejects.toThrow(/the test split has 2/);
   });
 
   it('refuses to score nothing', async () => {

@@ -1,26 +1,44 @@
 import { setImmediate } from 'node:timers/promises';
 import type * as tf from '@tensorflow/tfjs';
 import { LiloraError } from '../../core/errors.ts';
-import type { EncodedSample } from '../../core/sample.ts';
+import type { EncodedSample, Sample } from '../../core/sample.ts';
 import type { Adapt, BaseModel } from '../model/model.ts';
 import { padBatch } from '../training/batches.ts';
 import type { Scorer } from './scorers/scorer.ts';
 
-export interface Evaluation {
+/** How prompts are answered. Scoring is apart: several workers may each answer some batches of one test split. */
+export interface Answering {
   readonly model: BaseModel;
   readonly adapt: Adapt;
   /** Prompts, ending where the answer begins. */
   readonly samples: readonly EncodedSample[];
   /** Text of new tokens, special tokens left out. */
   readonly decode: (ids: readonly number[]) => string;
-  /** Vision features of images in this order, [images, tokens, width]; evaluation disposes of them. */
-  readonly features: (digests: readonly string[]) => tf.Tensor3D;
-  readonly scorer: Scorer;
+  /** Vision features of the images of one batch in this order, [images, tokens, width]; evaluation disposes of them. */
+  readonly features: (digests: readonly string[]) => tf.Tensor3D | Promise<tf.Tensor3D>;
   readonly maxNewTokens: number;
   readonly batchSize: number;
+  /** All batches when absent. */
+  readonly batches?: BatchRange;
   readonly signal: AbortSignal;
   /** Batches done, of how many. */
   readonly onProgress: (done: number, of: number) => void;
+}
+
+export interface Evaluation extends Answering {
+  readonly scorer: Scorer;
+}
+
+/** Batches `from` up to, without, `to`, in the order of evaluation. */
+export interface BatchRange {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** The answer to one sample of the split, by its place there. */
+export interface Answer {
+  readonly sample: number;
+  readonly text: string;
 }
 
 export interface Prediction {
@@ -42,28 +60,64 @@ export interface EvaluationResult {
   readonly predictions: readonly Prediction[];
 }
 
-/** Answers every prompt greedily and scores the answers. Prompts of like length share a batch: little is padded. */
+/** Answers every prompt greedily and scores the answers. */
 export async function evaluateTask(evaluation: Evaluation): Promise<EvaluationResult> {
-  const { samples, scorer, batchSize } = evaluation;
+  return scoreAnswers(evaluation.samples, await answerPrompts(evaluation), evaluation.scorer);
+}
+
+/**
+ * Greedy answers to all prompts, or to those of some batches. A batch is computed by itself, so its answers are the same
+ * bit by bit whoever computes it, and beside whatever other batches.
+ */
+export async function answerPrompts(answering: Answering): Promise<Answer[]> {
+  const { samples, batchSize, signal, onProgress } = answering;
+  const all = evaluationBatches(samples, batchSize);
+  const { from, to } = answering.batches ?? { from: 0, to: all.length };
+  if (!(from >= 0 && from < to && to <= all.length))
+    throw new LiloraError('BadConfig', `Batches ${from} to ${to} were asked for; the test split has ${all.length}.`);
+  const answers: Answer[] = [];
+  for (let batch = from; batch < to; batch++) {
+    if (signal.aborted)
+      throw new LiloraError('Cancelled', `Evaluation was cancelled after ${batch - from} of ${to - from} batches.`);
+    const chosen = all[batch]!;
+    const texts = await answer(
+      answering,
+      chosen.map((i) => samples[i]!),
+    );
+    for (const [row, sample] of chosen.entries()) answers.push({ sample, text: texts[row]! });
+    onProgress(batch + 1 - from, to - from);
+    await setImmediate();
+  }
+  return answers;
+}
+
+/** Places of the samples, batch by batch. Prompts of like length share a batch: little is padded. */
+function evaluationBatches(samples: readonly EncodedSample[], batchSize: number): number[][] {
   if (samples.length === 0) throw new LiloraError('BadDataset', 'There are no test samples. Add some.');
   const order = samples
     .map((_, i) => i)
     .sort((a, b) => samples[a]!.inputIds.length - samples[b]!.inputIds.length || a - b);
-  const texts = new Array<string>(samples.length);
-  const batches = Math.ceil(order.length / batchSize);
-  for (let batch = 0; batch < batches; batch++) {
-    if (evaluation.signal.aborted)
-      throw new LiloraError('Cancelled', `Evaluation was cancelled after ${batch} of ${batches} batches.`);
-    const chosen = order.slice(batch * batchSize, (batch + 1) * batchSize);
-    const answers = answer(
-      evaluation,
-      chosen.map((i) => samples[i]!),
+  return Array.from({ length: Math.ceil(order.length / batchSize) }, (_, batch) =>
+    order.slice(batch * batchSize, (batch + 1) * batchSize),
+  );
+}
+
+/**
+ * Scores the answers to a whole test split, in whatever order they come: some scores (CIDEr) depend on all of them.
+ * A missing or a second answer is an `IntegrityError`.
+ */
+export function scoreAnswers(
+  samples: ReadonlyArray<Pick<Sample, 'id' | 'references'>>,
+  answers: readonly Answer[],
+  scorer: Scorer,
+): EvaluationResult {
+  const texts = new Map(answers.map(({ sample, text }) => [sample, text]));
+  if (texts.size !== answers.length || answers.length !== samples.length || samples.some((_, i) => !texts.has(i)))
+    throw new LiloraError(
+      'IntegrityError',
+      `${answers.length} answers to ${texts.size} of ${samples.length} samples: there must be one to each. Evaluate again.`,
     );
-    for (const [row, i] of chosen.entries()) texts[i] = answers[row]!;
-    evaluation.onProgress(batch + 1, batches);
-    await setImmediate();
-  }
-  const answered = samples.map(({ references }, i) => ({ text: texts[i]!, references }));
+  const answered = samples.map(({ references }, i) => ({ text: texts.get(i)!, references }));
   const scores = scorer.score(answered);
   const predictions = samples.map(({ id }, i) => ({
     id,
@@ -79,13 +133,16 @@ export async function evaluateTask(evaluation: Evaluation): Promise<EvaluationRe
   };
 }
 
+/** One JSON object a line: the form in which answers and predictions are kept. */
+export const jsonLines = (values: readonly object[]) => values.map((value) => `${JSON.stringify(value)}\n`).join('');
+
 /** Greedy answers to one batch of prompts. */
-function answer(
-  { model, adapt, decode, features, maxNewTokens }: Evaluation,
+async function answer(
+  { model, adapt, decode, features, maxNewTokens }: Answering,
   samples: readonly EncodedSample[],
-): string[] {
+): Promise<string[]> {
   const images = samples.flatMap((sample) => sample.images);
-  const vision = images.length > 0 ? features(images) : null;
+  const vision = images.length > 0 ? await features(images) : null;
   try {
     const batch = padBatch(samples, model.padToken, { side: 'left' });
     return model.generate(batch, vision, adapt, maxNewTokens).map(({ ids }) => {

@@ -88,7 +88,6 @@ async function compute(adapters: Record<string, string>): Promise<void> {
     for (const { id, image, conversations } of samples) {
       const bytes = readFileSync(join(folder, image));
       const digest = sha256(bytes);
-      await features.prepare(new Map([[digest, bytes]]), () => {}, new AbortController().signal);
       const text = conversations[0]!.value;
       const { inputIds } = processor.encodePrompt({
         id,
@@ -98,7 +97,7 @@ async function compute(adapters: Record<string, string>): Promise<void> {
       });
       const length = inputIds.length;
       const batch = { rows: 1, length, inputIds, attentionMask: new Int32Array(length).fill(1) };
-      const seen = features.source([digest]);
+      const seen = await features.ofBatch([digest], new Map([[digest, bytes]]));
       const found = net.logits(batch, seen, adapter.adapt);
       const [answer] = net.generate(batch, seen, adapter.adapt, MAX_NEW_TOKENS);
       logits.set(`${task}/${id}`, { shape: [...found.shape], data: found.dataSync() as Float32Array });

@@ -1,6 +1,8 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type {
+  AnswerJob,
+  AnswerResult,
   ConsolidateJob,
   ConsolidateResult,
   EngineHooks,
@@ -11,6 +13,7 @@ import type {
   ModelJob,
   PredictJob,
   PredictResult,
+  TestJob,
   TrainJob,
   TrainResult,
 } from '../../activities/engine.ts';
@@ -19,7 +22,13 @@ import { LiloraError } from '../../core/errors.ts';
 import { IMAGE_MARKER, type Sample } from '../../core/sample.ts';
 import { unpackSplit } from '../../datasets/prepared.ts';
 import { openProcessor, type Processor } from '../../datasets/processor/processor.ts';
-import { evaluateTask } from '../../learning/evaluation/evaluate.ts';
+import {
+  type Answer,
+  answerPrompts,
+  type BatchRange,
+  jsonLines,
+  scoreAnswers,
+} from '../../learning/evaluation/evaluate.ts';
 import { scorerNamed } from '../../learning/evaluation/scorers.ts';
 import { bindAdapter, bindLora } from '../../learning/methods/adapter.ts';
 import { readBank, writeBank } from '../../learning/methods/bank.ts';
@@ -64,7 +73,13 @@ export class Jobs {
     job: EngineJobs[Kind]['job'],
     hooks: EngineHooks,
   ): Promise<EngineJobs[Kind]['result']> {
-    const table = { train: this.train, consolidate: this.consolidate, evaluate: this.evaluate, predict: this.predict };
+    const table = {
+      train: this.train,
+      consolidate: this.consolidate,
+      evaluate: this.evaluate,
+      answer: this.answer,
+      predict: this.predict,
+    };
     const work = table[kind] as (
       job: EngineJobs[Kind]['job'],
       hooks: EngineHooks,
@@ -82,17 +97,18 @@ export class Jobs {
     return this.warm;
   }
 
-  /** Reads a packed split and sees to the vision features of its images. */
-  private async split(warm: Warm, path: string, hooks: EngineHooks): Promise<Sample[]> {
+  /** Reads a packed training split and sees to the vision features of its images. */
+  private async split(warm: Warm, path: string, hooks: EngineHooks) {
     const { samples, images } = unpackSplit(await readFile(path), path);
-    await warm.features.prepare(images, () => hooks.onProgress({ step: 0, steps: 0, loss: null }), hooks.signal);
-    return samples;
+    const progress = () => hooks.onProgress({ step: 0, steps: 0, loss: null });
+    const features = await warm.features.ofSplit(images, progress, hooks.signal);
+    return { samples: samples.map((sample) => warm.processor.encodeTraining(sample)), features };
   }
 
   private async train(job: TrainJob, hooks: EngineHooks): Promise<TrainResult> {
     const started = Date.now();
     const warm = await this.model(job.model);
-    const samples = await this.split(warm, job.samples, hooks);
+    const { samples, features } = await this.split(warm, job.samples, hooks);
     const method = methodNamed(job.method.name);
     const lines: string[] = [];
     const { bank, steps } = await trainTask({
@@ -102,8 +118,8 @@ export class Jobs {
       layers: selectLayers(warm.model.layers, job.targets),
       bank: job.bank ? readBank(await readFile(job.bank), job.bank) : null,
       task: job.task,
-      samples: samples.map((sample) => warm.processor.encodeTraining(sample)),
-      features: warm.features.source,
+      samples,
+      features,
       training: job.training,
       seed: job.seed,
       identity: job.identity,
@@ -134,14 +150,14 @@ export class Jobs {
     let { bank } = done;
     if (done.refit) {
       const warm = await this.model(job.model);
-      const samples = await this.split(warm, job.samples, hooks);
+      const { samples, features } = await this.split(warm, job.samples, hooks);
       bank = await refit({
         model: warm.model,
         method,
         bank,
         task: job.task,
-        samples: samples.map((sample) => warm.processor.encodeTraining(sample)),
-        features: warm.features.source,
+        samples,
+        features,
         training: job.training,
         seed: job.seed,
         signal: hooks.signal,
@@ -155,38 +171,56 @@ export class Jobs {
 
   private async evaluate(job: EvaluateJob, hooks: EngineHooks): Promise<EvaluateResult> {
     const started = Date.now();
+    const { samples, answers } = await this.answers(job, undefined, hooks);
+    const { score, instructionFollowing, predictions } = scoreAnswers(samples, answers, scorerNamed(job.metric));
+    const path = join(job.out, 'predictions.jsonl');
+    await writeFile(path, jsonLines(predictions));
+    const seconds = (Date.now() - started) / 1000;
+    return { score, instructionFollowing, count: predictions.length, predictions: path, seconds };
+  }
+
+  /** Answers to some batches of a test split, unscored. */
+  private async answer(job: AnswerJob, hooks: EngineHooks): Promise<AnswerResult> {
+    const started = Date.now();
+    const { answers } = await this.answers(job, job.batches, hooks);
+    const path = join(job.out, 'answers.jsonl');
+    await writeFile(path, jsonLines(answers));
+    return { count: answers.length, answers: path, seconds: (Date.now() - started) / 1000 };
+  }
+
+  private async answers(
+    job: TestJob,
+    batches: BatchRange | undefined,
+    hooks: EngineHooks,
+  ): Promise<{ samples: Sample[]; answers: Answer[] }> {
     const warm = await this.model(job.model);
-    const samples = await this.split(warm, job.samples, hooks);
+    const { samples, images } = unpackSplit(await readFile(job.samples), job.samples);
     const bank = job.bank ? readBank(await readFile(job.bank), job.bank) : null;
     const adapter = bank && bindAdapter(bank, job.task);
     try {
-      const { score, instructionFollowing, predictions } = await evaluateTask({
+      const answers = await answerPrompts({
         model: warm.model,
         adapt: adapter?.adapt ?? noAdapter,
         samples: samples.map((sample) => warm.processor.encodePrompt(sample)),
         decode: (ids) => warm.processor.decode(ids),
-        features: warm.features.source,
-        scorer: scorerNamed(job.metric),
+        features: (digests) => warm.features.ofBatch(digests, images),
         maxNewTokens: job.evaluation.maxNewTokens,
         batchSize: job.evaluation.batchSize,
+        ...(batches && { batches }),
         signal: hooks.signal,
         onProgress: (step, steps) => hooks.onProgress({ step, steps, loss: null }),
       });
-      const path = join(job.out, 'predictions.jsonl');
-      await writeFile(path, predictions.map((prediction) => `${JSON.stringify(prediction)}\n`).join(''));
-      const seconds = (Date.now() - started) / 1000;
-      return { score, instructionFollowing, count: predictions.length, predictions: path, seconds };
+      return { samples, answers };
     } finally {
       adapter?.dispose();
     }
   }
 
   /** Answers one prompt with the base model or with a published adapter. */
-  private async predict(job: PredictJob, hooks: EngineHooks): Promise<PredictResult> {
+  private async predict(job: PredictJob): Promise<PredictResult> {
     const { model, processor, features } = await this.model(job.model);
     const pictures = await Promise.all(job.images.map((path) => readFile(path)));
     const images = pictures.map((bytes) => sha256(bytes));
-    await features.prepare(new Map(images.map((digest, i) => [digest, pictures[i]!])), () => {}, hooks.signal);
     const prompt = job.prompt.includes(IMAGE_MARKER)
       ? job.prompt
       : `${`${IMAGE_MARKER}\n`.repeat(images.length)}${job.prompt}`;
@@ -198,7 +232,8 @@ export class Jobs {
       );
     const asked = { id: 'prompt', turns: [{ role: 'user', text: prompt }], images, references: [] } as const;
     const inputIds = job.raw ? processor.encodeRaw(prompt) : processor.encodePrompt(asked).inputIds;
-    const vision = images.length > 0 ? features.source(images) : null;
+    const encoded = new Map(images.map((digest, i) => [digest, pictures[i]!]));
+    const vision = images.length > 0 ? await features.ofBatch(images, encoded) : null;
     const adapter = job.adapter === null ? null : await openAdapter(job.adapter);
     try {
       const batch = padBatch([{ ...asked, inputIds, labels: null }], model.padToken, { side: 'left' });

@@ -1,0 +1,46 @@
+import { readFile } from 'node:fs/promises';
+import { sha256 } from '../core/digest.ts';
+import { unpackSplit } from '../datasets/prepared.ts';
+import { type Answer, jsonLines, scoreAnswers } from '../learning/evaluation/evaluate.ts';
+import { scorerNamed } from '../learning/evaluation/scorers.ts';
+import { createOrSame } from '../store/object-store.ts';
+import type { FileRef } from '../workflows/contract.ts';
+import { beat, type DataContext, localFile } from './context.ts';
+import { EVALUATIONS, type Evaluated, type EvaluateTaskInput, evaluationKey, PREDICTIONS } from './evaluate-task.ts';
+import { readLines } from './json-lines.ts';
+import { known, once } from './results.ts';
+
+export interface MergeShardsInput extends EvaluateTaskInput {
+  /** What `answerShard` gave, for every shard. */
+  readonly answers: readonly FileRef[];
+}
+
+/** An evaluation that was computed before, in shards or as a whole. */
+export async function findEvaluation(context: DataContext, input: EvaluateTaskInput): Promise<Evaluated | null> {
+  const found = await known<Omit<Evaluated, 'task' | 'reused'>>(
+    context,
+    EVALUATIONS,
+    await evaluationKey(context, input),
+  );
+  return found && { task: input.task, ...found };
+}
+
+/**
+ * Scores a test split that several workers answered, as a whole: the result and its place are those of `evaluateTask`,
+ * which computes all of it at once.
+ */
+export async function mergeShards(context: DataContext, input: MergeShardsInput): Promise<Evaluated> {
+  const { task, test, metric } = input;
+  const result = await once(context, EVALUATIONS, await evaluationKey(context, input), async () => {
+    const shards = await Promise.all(input.answers.map((ref) => readLines<Answer>(context, ref)));
+    beat({ shards: shards.length });
+    const { samples } = unpackSplit(await readFile(await localFile(context, test)), test.key);
+    const { score, instructionFollowing, predictions } = scoreAnswers(samples, shards.flat(), scorerNamed(metric));
+    const bytes = Buffer.from(jsonLines(predictions));
+    const digest = sha256(bytes);
+    const file = { key: `${PREDICTIONS}/${digest}.jsonl`, size: bytes.length, sha256: digest };
+    await createOrSame(context.store, file.key, bytes);
+    return { score, instructionFollowing, count: predictions.length, predictions: file };
+  });
+  return { task, ...result };
+}

@@ -1,0 +1,59 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { canonicalJson, parseJson } from '../core/json.ts';
+import { streamKeys } from '../store/generations.ts';
+import type { ObjectStore } from '../store/object-store.ts';
+import { openStore } from '../store/open.ts';
+import { reference } from '../test/reference.ts';
+import { QUEUES, type ResolvedStream } from '../workflows/contract.ts';
+import type { DataContext } from './context.ts';
+import { openStream } from './open-stream.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'lilora-open-'));
+const model = `${reference('llava-mha').folder}/model`;
+let store: ObjectStore;
+let context: DataContext;
+
+beforeAll(async () => {
+  store = openStore(folder);
+  context = { store, openPlace: async (uri) => openStore(uri), cache: join(folder, 'cache'), codeVersion: '1' };
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const stored = async (name: string) => {
+  const key = streamKeys(name).definition;
+  return parseJson((await store.get(key)).bytes, key) as ResolvedStream;
+};
+
+it('fills in who shares workers with whom, and where evaluations run', async () => {
+  await openStream(context, { definition: { name: 'plain', model } });
+  expect(await stored('plain')).toMatchObject({
+    gpuQueue: QUEUES.gpu,
+    evaluationQueue: QUEUES.gpu,
+    fairness: { key: 'plain', weight: 1 },
+  });
+  const definition = { name: 'tenant', model, gpuQueue: 'h100', fairness: { key: 'acme', weight: 2 } };
+  const { definition: resolved } = await openStream(context, { definition });
+  expect(resolved).toMatchObject({ evaluationQueue: 'h100', fairness: { key: 'acme', weight: 2 } });
+});
+
+it('goes on with a stream of an older version, which did not know some settings', async () => {
+  const definition = { name: 'older', model, evaluation: { batchSize: 7 } };
+  await openStream(context, { definition });
+  const { evaluation, fairness: _, evaluationQueue: __, ...rest } = await stored('older');
+  const { shardSamples: ___, ...known } = evaluation;
+  const older = canonicalJson({ ...rest, evaluation: known });
+  const key = streamKeys('older').definition;
+  await store.delete(key);
+  await store.create(key, Buffer.from(older));
+
+  const { definition: opened } = await openStream(context, { definition });
+  expect(opened.evaluation).toEqual({ ...known, shardSamples: 500 });
+  expect(canonicalJson(await stored('older'))).toBe(older);
+  const other = { ...definition, evaluation: { batchSize: 7, shardSamples: 100 } };
+  await expect(openStream(context, { definition: other })).rejects.toThrow(
+    /another definition \(different: evaluation\)/,
+  );
+});

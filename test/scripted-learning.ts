@@ -1,0 +1,157 @@
+import type { DataActivities } from '../activities/data.ts';
+import type { GpuActivities } from '../activities/gpu.ts';
+import { LiloraError } from '../core/errors.ts';
+import { type FileRef, QUEUES, type ResolvedStream, SCHEMA, type StreamState } from '../workflows/contract.ts';
+
+/** A reference to an object that is not there. */
+export const file = (name: string): FileRef => ({ key: name, size: 1, sha256: name });
+
+/** How activities answer that only pretend to learn. */
+export interface Script {
+  /** Score of a task on a bank; banks are named trained, regularized-<strength>, safe. */
+  score: (bank: string | null, task: string) => number;
+  bad?: string[];
+  /** Tasks whose evaluation was computed before. */
+  known?: string[];
+  consolidates?: boolean;
+  hasSafeMode?: boolean;
+  /** Samples of the test split of a task; not told when absent, as in histories of older versions. */
+  samples?: (task: string) => number;
+  /** Called when training starts; training ends when it resolves. */
+  training?: (attempt: number) => Promise<void>;
+}
+
+/** A definition of which nothing matters but its name, its queues and what is changed. */
+export function scriptedDefinition(name: string, changes: Partial<ResolvedStream> = {}): ResolvedStream {
+  return {
+    schema: SCHEMA,
+    name,
+    model: { uri: 's3://models/m', digest: 'm' },
+    method: { name: 'lilora', options: {} },
+    targets: 'paper',
+    training: {
+      learningRate: 1,
+      batchSize: 1,
+      microBatchSize: 1,
+      epochs: 1,
+      warmupRatio: 0,
+      weightDecay: 0,
+      clipNorm: 0,
+      dropout: 0,
+    },
+    evaluation: { maxNewTokens: 1, batchSize: 1 },
+    gate: { forgettingBudget: 5, minimumGain: 0, consolidations: [0.5, 1], whenOver: 'safe' },
+    limits: { trainHours: 1, heartbeatSeconds: 60, checkpointSeconds: 60 },
+    seed: 0,
+    gpuQueue: `${QUEUES.gpu}-${name}`,
+    ...changes,
+  };
+}
+
+/** A stream that has learned nothing yet. */
+export const emptyState = (definition: ResolvedStream, script: Partial<Script> = {}): StreamState => ({
+  definition,
+  abilities: { consolidates: script.consolidates ?? true, hasSafeMode: script.hasSafeMode ?? true },
+  head: null,
+  bank: null,
+  learned: [],
+  matrix: { tasks: [], zeroShot: [], rows: [] },
+  nextGeneration: 1,
+});
+
+/** Activities that answer from a script, and what was called. */
+export function scriptedActivities(definition: ResolvedStream, script: Script) {
+  const calls: string[] = [];
+  let published: StreamState | null = null;
+  let trainings = 0;
+  const evaluated = ({ bank, task }: { bank: FileRef | null; task: string }) => ({
+    task,
+    score: script.score(bank?.key ?? null, task),
+    instructionFollowing: 100,
+    count: script.samples?.(task) ?? 1,
+    predictions: file('p'),
+    reused: false,
+  });
+  const data: DataActivities = {
+    openStream: async () => published ?? emptyState(definition, script),
+    inspectDataset: async ({ dataset }) => {
+      if (script.bad?.includes(`manifest:${dataset}`))
+        throw new LiloraError('BadDataset', `${dataset}/dataset.json is not JSON.`);
+      return { name: dataset.split('/').at(-1)!, digest: `digest-of-${dataset}`, uri: dataset };
+    },
+    fetchDataset: async ({ task }) => {
+      calls.push(`fetch ${task}`);
+      if (script.bad?.includes(task)) throw new LiloraError('BadDataset', `train.json, sample 7: no assistant turn.`);
+      const counts: Record<string, number> = script.samples ? { test: script.samples(task) } : {};
+      return { metric: 'exact', train: file(`${task}-train`), test: file(`${task}-test`), counts, reused: false };
+    },
+    publishGeneration: async ({ state, task, dataset, test, bank, zeroShot, evaluations }) => {
+      calls.push(`publish ${task} ${bank.key}`);
+      const generation = state.nextGeneration;
+      published = {
+        ...state,
+        head: { generation, manifestDigest: String(generation), epoch: (state.head?.epoch ?? 0) + 1 },
+        bank,
+        learned: [
+          ...state.learned,
+          {
+            task,
+            dataset,
+            metric: 'exact',
+            test,
+            generation,
+            ...(script.samples && { samples: script.samples(task) }),
+          },
+        ],
+        matrix: {
+          tasks: [...state.matrix.tasks, task],
+          zeroShot: [...state.matrix.zeroShot, zeroShot.score],
+          rows: [...state.matrix.rows, evaluations.map(({ score }) => score)],
+        },
+        nextGeneration: generation + 1,
+      };
+      return published;
+    },
+    findEvaluation: async (input) =>
+      script.known?.includes(input.task) ? { ...evaluated(input), reused: true } : null,
+    mergeShards: async (input) => {
+      calls.push(`merge ${input.answers.map(({ key }) => key).join(' ')}`);
+      return evaluated(input);
+    },
+    rollbackStream: async ({ state, generation }) => {
+      calls.push(`rollback ${generation}`);
+      return {
+        ...state,
+        head: { generation, manifestDigest: '', epoch: state.head!.epoch + 1 },
+        learned: state.learned.slice(0, generation),
+      };
+    },
+  };
+  const gpu: GpuActivities = {
+    trainTask: async ({ safe, task }) => {
+      calls.push(`train ${task}${safe ? ' safe' : ''}`);
+      await script.training?.(++trainings);
+      return {
+        bank: file(safe ? 'safe' : 'trained'),
+        metrics: file('m'),
+        steps: 1,
+        seconds: 1,
+        engine: { backend: '', device: '', version: '' },
+        reused: false,
+      };
+    },
+    regularizeShared: async ({ strength }) => {
+      calls.push(`regularize ${strength}`);
+      return { bank: file(`regularized-${strength}`), drift: [], reused: false };
+    },
+    evaluateTask: async (input) => {
+      if (script.samples) calls.push(`evaluate ${input.task}`);
+      return evaluated(input);
+    },
+    answerShard: async ({ task, batches }) => {
+      calls.push(`answer ${task} ${batches.from}-${batches.to}`);
+      return { answers: file(`${task}-${batches.from}-${batches.to}`), count: 1, reused: false };
+    },
+  };
+  return { calls, data, gpu };
+}

@@ -1,0 +1,63 @@
+import type * as tf from '@tensorflow/tfjs';
+import sharp from 'sharp';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { sha256 } from '../../core/digest.ts';
+import { openProcessor, type Processor } from '../../datasets/processor/processor.ts';
+import type { BaseModel } from '../../learning/model/model.ts';
+import { loadModel } from '../../learning/model/registry.ts';
+import { startTensors } from '../../learning/tensors/backend.ts';
+import { Random } from '../../learning/training/random.ts';
+import { reference } from '../../test/reference.ts';
+import { Features } from './features.ts';
+
+let model: BaseModel;
+let processor: Processor;
+const images = new Map<string, Uint8Array>();
+let names: string[];
+
+beforeAll(async () => {
+  await startTensors();
+  const folder = `${reference('llava-mha').folder}/model`;
+  [model, processor] = await Promise.all([loadModel(folder), openProcessor(folder)]);
+  const random = new Random(1);
+  for (let i = 0; i < 40; i++) {
+    const pixels = new Uint8Array(28 * 28 * 3).map(() => random.below(256));
+    const bytes = await sharp(pixels, { raw: { width: 28, height: 28, channels: 3 } })
+      .png()
+      .toBuffer();
+    images.set(sha256(bytes), bytes);
+  }
+  names = [...images.keys()];
+});
+afterAll(() => model.dispose());
+
+const values = (features: tf.Tensor3D) => {
+  const read = features.dataSync().slice();
+  features.dispose();
+  return read;
+};
+
+it('gives features whose bits do not depend on what was computed before', async () => {
+  const batch = [names[3]!, names[39]!, names[3]!, names[20]!];
+  const fresh = values(await new Features(model, processor).ofBatch(batch, images));
+  const warm = new Features(model, processor);
+  const signal = new AbortController().signal;
+  let groups = 0;
+  const split = await warm.ofSplit(images, () => groups++, signal);
+  expect(groups).toBe(2);
+  await warm.ofBatch([names[20]!], images);
+  expect(values(await warm.ofBatch(batch, images))).toEqual(fresh);
+  const again = await new Features(model, processor).ofSplit(images, () => {}, signal);
+  expect(values(split(batch))).toEqual(values(again(batch)));
+  // Whatever shares the pass, it is the same picture.
+  for (const [i, value] of values(split(batch)).entries()) expect(value).toBeCloseTo(fresh[i]!, 4);
+});
+
+it('puts the same image twice where it is asked for twice, and refuses one that is not there', async () => {
+  const features = new Features(model, processor);
+  const found = await features.ofBatch([names[1]!, names[1]!], images);
+  expect(found.shape.slice(0, 2)).toEqual([2, model.tokensPerImage]);
+  const read = values(found);
+  expect(read.slice(0, read.length / 2)).toEqual(read.slice(read.length / 2));
+  await expect(features.ofBatch(['missing'], images)).rejects.toMatchObject({ name: 'IntegrityError' });
+});
