@@ -3,12 +3,14 @@ import { z } from 'zod';
 import type { HostTensor } from '../core/host-tensor.ts';
 import type { EncodedSample } from '../core/sample.ts';
 import type { Active, Bank, Method, TrainableTensor } from '../learning/methods/method.ts';
-import { batchTargets } from '../learning/model/batch.ts';
+import { batchTargets, type Targets } from '../learning/model/batch.ts';
 import type { Adapt, AdaptedLayer, BaseModel, TokenBatch } from '../learning/model/model.ts';
-import { crossEntropy } from '../learning/tensors/ops.ts';
+import { crossEntropy, gatherRows } from '../learning/tensors/ops.ts';
 import { Random } from '../learning/training/random.ts';
 
 const [VOCABULARY, WIDTH, RANK] = [12, 6, 3];
+
+type LossInputs = { ids: tf.Tensor1D; targets: Targets };
 
 /** A language model of one linear layer: small enough to see what training does, and it runs on every engine. */
 export class ToyModel implements BaseModel {
@@ -48,21 +50,27 @@ export class ToyModel implements BaseModel {
   }
 
   logits(batch: TokenBatch, _features: tf.Tensor3D | null, adapt: Adapt, positions?: Int32Array): tf.Tensor2D {
-    return tf.tidy(() => {
-      const ids = positions ? Int32Array.from(positions, (i) => batch.inputIds[i]!) : batch.inputIds;
-      const linear = (layer: 'body' | 'head', x: tf.Tensor2D) =>
-        adapt(layer, x, tf.matMul(x, this.weights[layer]) as tf.Tensor2D);
-      const x = tf.gather(this.weights.embed, tf.tensor1d(ids, 'int32')) as tf.Tensor2D;
-      return linear('head', tf.tanh(linear('body', x)) as tf.Tensor2D);
-    });
+    const ids = positions ? Int32Array.from(positions, (i) => batch.inputIds[i]!) : batch.inputIds;
+    return tf.tidy(() => this.logitsOf(tf.tensor1d(ids, 'int32'), adapt));
   }
 
-  loss(batch: TokenBatch, features: tf.Tensor3D | null, adapt: Adapt): tf.Scalar {
-    return tf.tidy(() => {
-      const { at, labels } = batchTargets(batch);
-      const logits = this.logits(batch, features, adapt, at.dataSync() as Int32Array);
-      return tf.mean(crossEntropy(logits, labels)) as tf.Scalar;
-    });
+  private logitsOf(ids: tf.Tensor1D, adapt: Adapt): tf.Tensor2D {
+    const linear = (layer: 'body' | 'head', x: tf.Tensor2D) =>
+      adapt(layer, x, tf.matMul(x, this.weights[layer]) as tf.Tensor2D);
+    return linear('head', tf.tanh(linear('body', gatherRows(this.weights.embed, ids))) as tf.Tensor2D);
+  }
+
+  lossInputs(batch: TokenBatch): LossInputs {
+    return { ids: tf.tensor1d(batch.inputIds, 'int32'), targets: batchTargets(batch) };
+  }
+
+  lossOf({ ids, targets }: LossInputs, adapt: Adapt): tf.Scalar {
+    const logits = gatherRows(this.logitsOf(ids, adapt), targets.at);
+    return tf.sum(tf.mul(crossEntropy(logits, targets.labels), targets.weights));
+  }
+
+  loss(batch: TokenBatch, _features: tf.Tensor3D | null, adapt: Adapt): tf.Scalar {
+    return tf.tidy(() => this.lossOf(this.lossInputs(batch), adapt));
   }
 
   dispose(): void {

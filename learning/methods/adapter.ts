@@ -62,6 +62,11 @@ export function bindTrainable(
     adapt: adaptWith(method, options, active),
     active,
     variables,
+    /** The same with other tensors in place of the variables: for functions that take what they train as an input. */
+    at: (trained: ReadonlyMap<string, tf.Tensor>) => {
+      const active = activeOf(layers, new Map([...tensors, ...trained]), constants);
+      return { active, adapt: adaptWith(method, options, active) };
+    },
     /** Whether a tensor is shared by all tasks. */
     group: (key: string) => trainable.tensors.get(key)!.place,
     /** The trained tensors as they are now. */

@@ -6,7 +6,7 @@ import type { TokenBatch } from './model.ts';
  * Everything of a batch that the computation reads, as tensors: the rest of a forward pass depends on nothing but these
  * and the weights. N = rows * length, M = image tokens.
  */
-export interface BatchTensors {
+export type BatchTensors = {
   readonly rows: number;
   readonly length: number;
   /** [N] int32; 0 at image tokens, whose embedding is not used. */
@@ -17,13 +17,17 @@ export interface BatchTensors {
   readonly keys: tf.Tensor4D;
   /** Null in a batch without images. `at` [M] int32: flat positions; `text` [N, 1]: 0 there and 1 elsewhere. */
   readonly images: { readonly at: tf.Tensor1D; readonly text: tf.Tensor2D } | null;
-}
+};
 
-/** Where loss is taken: flat positions [T] of the states that predict, and the tokens [T] they should predict. */
-export interface Targets {
+/**
+ * Where loss is taken: flat positions [T] of the states that predict, the tokens [T] they should predict, and what each
+ * counts [T]: all the same and 1 in sum, but for entries that only fill up to a common size, which count nothing.
+ */
+export type Targets = {
   readonly at: tf.Tensor1D;
   readonly labels: tf.Tensor1D;
-}
+  readonly weights: tf.Tensor1D;
+};
 
 /** What a batch may hold for a given model. */
 export interface BatchLimits {
@@ -85,7 +89,10 @@ export function batchTensors(batch: TokenBatch, images: number, limits: BatchLim
   };
 }
 
-/** The targets of a batch: position i of a row predicts token i + 1 unless its label is −100. */
+/**
+ * The targets of a batch: position i of a row predicts token i + 1 unless its label is −100. Their number is rounded up,
+ * so that batches share shapes and with them compiled steps.
+ */
 export function batchTargets(batch: TokenBatch): Targets {
   const { rows, length, labels } = batch;
   if (labels?.length !== rows * length) {
@@ -96,8 +103,25 @@ export function batchTargets(batch: TokenBatch): Targets {
   if (at.length === 0) {
     throw new LiloraError('BadConfig', 'No token of this batch carries loss. Drop samples without an answer.');
   }
-  const wanted = Int32Array.from(at, (i) => labels[i + 1]!);
-  return { at: tf.tensor1d(at, 'int32'), labels: tf.tensor1d(wanted, 'int32') };
+  const size = roundUp(at.length, 2);
+  const filled = <T extends Int32Array | Float32Array>(values: T, value: (i: number) => number): T => {
+    for (const [k, i] of at.entries()) values[k] = value(i);
+    return values;
+  };
+  return {
+    at: tf.tensor1d(filled(new Int32Array(size), (i) => i)),
+    labels: tf.tensor1d(filled(new Int32Array(size), (i) => labels[i + 1]!)),
+    weights: tf.tensor1d(filled(new Float32Array(size), () => 1 / at.length)),
+  };
+}
+
+/**
+ * The next size on a ladder with so many steps between a number and its double: few different shapes, little padding
+ * (at most 1 / steps of the size).
+ */
+export function roundUp(size: number, steps: number): number {
+  const step = Math.max(1, 2 ** Math.floor(Math.log2(size)) / steps);
+  return Math.ceil(size / step) * step;
 }
 
 /** The same rows with all padding on the left, without columns that are padding in every row. */

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import { attention, linear, rmsNorm, rotary, swiglu, takeRows } from '../tensors/ops.ts';
+import { attention, gatherRows, linear, rmsNorm, rotary, swiglu } from '../tensors/ops.ts';
 import type { Adapt, AdaptedLayer } from './model.ts';
 import type { Weights } from './weights.ts';
 
@@ -67,7 +67,7 @@ export function decoderShapes(c: DecoderConfig): [string, number[]][] {
 
 /** Token embeddings: ids [n] int32 → [n, width]. */
 export function embedTokens(ids: tf.Tensor1D, weights: Weights): tf.Tensor2D {
-  return tf.gather(weights(`${DECODER}.embed_tokens.weight`), ids) as tf.Tensor2D;
+  return gatherRows(weights(`${DECODER}.embed_tokens.weight`) as tf.Tensor2D, ids);
 }
 
 /** Cosines and signed sines of every position up to the context length, each [contextLength, headSize]. */
@@ -122,7 +122,7 @@ export function decode(x: tf.Tensor2D, c: DecoderConfig, weights: Weights, adapt
     state = decoderLayer(state, i, c, weights, adapt, pass);
     pass.onState?.(`layer_${i}`, state);
   }
-  if (c.layers === 0 && pass.wanted) state = takeRows(state, pass.wanted);
+  if (c.layers === 0 && pass.wanted) state = gatherRows(state, pass.wanted);
   return rmsNorm(state, weights(`${DECODER}.norm.weight`), c.eps);
 }
 
@@ -162,8 +162,8 @@ function decoderLayer(
   let residual = x;
   if (pass.wanted && index === c.layers - 1) {
     // Later computation is row by row: only the rows that are asked for need it.
-    seen = takeRows(seen, pass.wanted);
-    residual = takeRows(residual, pass.wanted);
+    seen = gatherRows(seen, pass.wanted);
+    residual = gatherRows(residual, pass.wanted);
   }
   const y = tf.add(residual, dense('self_attn.o_proj', seen, c.attentionBias)) as tf.Tensor2D;
   const h2 = rmsNorm(y, weights(`${path}.post_attention_layernorm.weight`), c.eps);

@@ -1,4 +1,5 @@
 import type * as tf from '@tensorflow/tfjs';
+import type { Tree } from '../tensors/compile.ts';
 
 /** One linear layer that an adapter may attach to, by its Hugging Face module path (no `.weight`). */
 export interface AdaptedLayer {
@@ -76,6 +77,10 @@ export interface BaseModel {
   logits(batch: TokenBatch, features: tf.Tensor3D | null, adapt: Adapt, positions?: Int32Array): tf.Tensor2D;
   /** Mean cross-entropy over all tokens of the batch that carry loss (labels shifted by one). Scalar. */
   loss(batch: TokenBatch, features: tf.Tensor3D | null, adapt: Adapt): tf.Scalar;
+  /** Checks a batch with labels and puts it into the engine: all that its loss reads. The caller disposes of the tensors. */
+  lossInputs(batch: TokenBatch, features: tf.Tensor3D | null): Tree;
+  /** `loss` of such inputs: a pure function of tensors, fit for `Compiled`. */
+  lossOf(inputs: Tree, adapt: Adapt): tf.Scalar;
   /** Greedy decoding with a key-value cache, one result per row; stops each row at an end token or `maxNewTokens`. */
   generate(batch: TokenBatch, features: tf.Tensor3D | null, adapt: Adapt, maxNewTokens: number): Generated[];
   /** Frees every weight. */

@@ -7,13 +7,13 @@ import {
   attention,
   attentionBias,
   crossEntropy,
+  gatherRows,
   layerNorm,
   linear,
   putRows,
   rmsNorm,
   rotary,
   swiglu,
-  takeRows,
 } from './ops.ts';
 
 /*
@@ -201,7 +201,7 @@ describe.each(['cpu', 'tensorflow'] as const)('on the %s engine', (name) => {
     const at = tf.tensor1d([3, 1], 'int32');
     const keep = tf.tensor2d([1, 0, 1, 0], [4, 1]);
     const taken = (x: number[]) => [...x.slice(6, 8), ...x.slice(2, 4)];
-    check({ inputs: [normal([4, 2])], op: (x) => takeRows(x as tf.Tensor2D, at), formula: taken }, [[4, 2]]);
+    check({ inputs: [normal([4, 2])], op: (x) => gatherRows(x as tf.Tensor2D, at), formula: taken }, [[4, 2]]);
     const shapes = [
       [4, 2],
       [2, 2],

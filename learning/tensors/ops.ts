@@ -142,14 +142,54 @@ export function attention(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, bias: 
   });
 }
 
-/** Rows of a matrix by number, each at most once (the gradient relies on it): x [n, width], at [m] → [m, width]. */
-export function takeRows(x: tf.Tensor2D, at: tf.Tensor1D): tf.Tensor2D {
+/**
+ * Rows of a matrix by number: x [n, width], at [m] → [m, width]. Numbers are not checked, which `tf.gather` does by
+ * reading them: that stops a GPU, and a recording.
+ */
+export function gatherRows(x: tf.Tensor2D, at: tf.Tensor1D): tf.Tensor2D {
   const shape = x.shape;
   return withGradient([x], (x) => ({
-    value: tf.gather(x, at) as tf.Tensor2D,
+    value: tf.getBackend() === 'tensorflow' ? nativeGather(x, at) : (tf.gather(x, at) as tf.Tensor2D),
     save: [at],
+    // Where a row is taken twice, its gradients add up.
     gradient: (dy, [at]) => [tf.scatterND(tf.expandDims(at!, 1), dy, shape)],
   }));
+}
+
+function nativeGather(x: tf.Tensor, at: tf.Tensor1D): tf.Tensor2D {
+  const backend = tf.backend() as unknown as NativeBackend;
+  const { TF_ATTR_TYPE: type, TF_ATTR_INT, TF_FLOAT, TF_INT32 } = backend.binding;
+  const attributes = [
+    { name: 'batch_dims', type: TF_ATTR_INT, value: 0 },
+    { name: 'Tparams', type, value: TF_FLOAT },
+    { name: 'Tindices', type, value: TF_INT32 },
+    { name: 'Taxis', type, value: TF_INT32 },
+  ];
+  const inputs = [x, at, tf.scalar(0, 'int32')];
+  return backend.executeMultipleOutputs('GatherV2', attributes, inputs, 1)[0] as tf.Tensor2D;
+}
+
+/**
+ * Dropout (Srivastava et al. 2014): each number becomes 0 with probability `rate`, the others grow by 1 / (1 − rate).
+ * The mask depends on `seed` alone, two whole numbers [2] int32: TensorFlow draws it by its stateless generator (Philox),
+ * so that it can be recorded; elsewhere it comes from JavaScript, and is another one.
+ */
+export function dropout(x: tf.Tensor2D, rate: number, seed: tf.Tensor1D): tf.Tensor2D {
+  if (tf.getBackend() !== 'tensorflow') {
+    const [a, b] = seed.dataSync();
+    return tf.dropout(x, rate, undefined, `${a} ${b}`) as tf.Tensor2D;
+  }
+  const backend = tf.backend() as unknown as NativeBackend;
+  const { TF_ATTR_TYPE: type, TF_FLOAT, TF_INT32 } = backend.binding;
+  const attributes = [
+    { name: 'dtype', type, value: TF_FLOAT },
+    { name: 'T', type, value: TF_INT32 },
+    { name: 'Tseed', type, value: TF_INT32 },
+  ];
+  const shape = tf.tensor1d(x.shape, 'int32');
+  const [uniform] = backend.executeMultipleOutputs('StatelessRandomUniform', attributes, [shape, seed], 1);
+  const kept = tf.cast(tf.greaterEqual(uniform!, rate), 'float32');
+  return tf.mul(x, tf.mul(kept, 1 / (1 - rate)));
 }
 
 /**
@@ -160,7 +200,7 @@ export function putRows(x: tf.Tensor2D, rows: tf.Tensor2D, at: tf.Tensor1D, keep
   const placed = withGradient([rows], (rows) => ({
     value: tf.scatterND(tf.expandDims(at, 1), rows, x.shape) as tf.Tensor2D,
     save: [at],
-    gradient: (dy, [at]) => [tf.gather(dy, at!)],
+    gradient: (dy, [at]) => [gatherRows(dy as tf.Tensor2D, at as tf.Tensor1D)],
   }));
   return tf.add(tf.mul(x, keep), placed) as tf.Tensor2D;
 }
@@ -184,7 +224,7 @@ function portable(z: tf.Tensor, labels: tf.Tensor1D): { loss: tf.Tensor1D; slope
 }
 
 interface NativeBackend {
-  readonly binding: { TF_ATTR_TYPE: number; TF_FLOAT: number; TF_INT32: number };
+  readonly binding: { TF_ATTR_TYPE: number; TF_ATTR_INT: number; TF_FLOAT: number; TF_INT32: number };
   executeMultipleOutputs(name: string, attributes: unknown[], inputs: tf.Tensor[], outputs: number): tf.Tensor[];
 }
 

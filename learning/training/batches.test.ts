@@ -23,8 +23,8 @@ test('right padding for training', () => {
   });
 });
 
-test('left padding, no labels for generation, and a multiple of four', () => {
-  const batch = padBatch([long, sample([8], null)], 9, { side: 'left', multipleOf: 4 });
+test('left padding, no labels for generation, and a length of choice', () => {
+  const batch = padBatch([long, sample([8], null)], 9, { side: 'left', length: (longest) => longest + 1 });
   expect(batch).toEqual({
     rows: 2,
     length: 4,

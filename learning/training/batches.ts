@@ -5,17 +5,17 @@ import type { TokenBatch } from '../model/model.ts';
 export interface PadOptions {
   /** Where padding stands. Right for training, left for generation. Default `right`. */
   readonly side?: 'left' | 'right';
-  /** Rows become a multiple of it long, so that fewer different shapes occur. Default 1. */
-  readonly multipleOf?: number;
+  /** Length of the rows, given that of the longest: so that fewer different shapes occur. Default: the same. */
+  readonly length?: (longest: number) => number;
 }
 
 /** Rows of different length as one rectangle. Labels are there when every sample has them; −100 on padding. */
 export function padBatch(samples: readonly EncodedSample[], padToken: number, options: PadOptions = {}): TokenBatch {
-  const { side = 'right', multipleOf = 1 } = options;
+  const { side = 'right' } = options;
   if (samples.length === 0) throw new LiloraError('BadConfig', 'A batch of no samples. Leave it out.');
   const rows = samples.length;
   const longest = Math.max(...samples.map(({ inputIds }) => inputIds.length));
-  const length = Math.ceil(longest / multipleOf) * multipleOf;
+  const length = options.length?.(longest) ?? longest;
   const inputIds = new Int32Array(rows * length).fill(padToken);
   const attentionMask = new Int32Array(rows * length);
   const labels = samples.every((sample) => sample.labels) ? new Int32Array(rows * length).fill(-100) : undefined;

@@ -10,8 +10,8 @@ import type { Bank, Method } from '../methods/method.ts';
 import type { BaseModel } from '../model/model.ts';
 import { loadModel } from '../model/registry.ts';
 import { startTensors } from '../tensors/backend.ts';
-import { clipScale } from './loop.ts';
 import type { StepProgress, TrainingOptions } from './options.ts';
+import { clipScale } from './step.ts';
 import { refit, type TrainTask, trainTask } from './train.ts';
 
 const TRAINING: TrainingOptions = {
@@ -293,9 +293,10 @@ describe('refusals', () => {
 });
 
 test('clipping scales down to the limit and never up', () => {
-  expect(clipScale(4, 1)).toBeCloseTo(0.25, 6);
-  expect(clipScale(0.5, 1)).toBe(1);
-  expect(clipScale(1000, 0)).toBe(1);
+  const scale = (norm: number, limit: number) => tf.tidy(() => clipScale(tf.scalar(norm), limit).dataSync()[0]);
+  expect(scale(4, 1)).toBeCloseTo(0.25, 6);
+  expect(scale(0.5, 1)).toBe(1);
+  expect(scale(1000, 10)).toBeCloseTo(0.01, 6);
 });
 
 describe.each([

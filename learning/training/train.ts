@@ -43,16 +43,16 @@ export interface TrainTask {
  * with one number of threads, also when the run was cut and resumed. Errors: `BadConfig` for options or a checkpoint
  * that do not fit, `IntegrityError` for a damaged checkpoint, `NonFiniteLoss`, and `Cancelled` after a last checkpoint.
  */
-export async function trainTask(run: TrainTask): Promise<{ bank: Bank; steps: number }> {
+export async function trainTask(run: TrainTask): Promise<{ bank: Bank; steps: number; whyEager: string | null }> {
   const { method, options, layers, task, seed, identity } = run;
   const random = new Random(seed);
   const bank = run.bank ?? method.start(layers, options, random.split('start'));
   const trainable = method.begin(bank, task, options, random.split(`begin ${task}`));
   if (![...trainable.tensors.values()].some(({ trained }) => trained)) {
-    return { bank: method.finish(bank, trainable, new Map()), steps: 0 };
+    return { bank: method.finish(bank, trainable, new Map()), steps: 0, whyEager: null };
   }
   let saved = performance.now();
-  const { trained, steps } = await trainingLoop({
+  const { trained, ...how } = await trainingLoop({
     ...run,
     trainable,
     random: random.split(`train ${task}`),
@@ -65,7 +65,7 @@ export async function trainTask(run: TrainTask): Promise<{ bank: Bank; steps: nu
       saved = performance.now();
     },
   });
-  return { bank: method.finish(bank, trainable, trained), steps };
+  return { bank: method.finish(bank, trainable, trained), ...how };
 }
 
 function resumeState(bytes: Uint8Array, { seed, identity }: TrainTask, steps: number): AdamWState {

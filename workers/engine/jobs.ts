@@ -111,7 +111,7 @@ export class Jobs {
     const { samples, features } = await this.split(warm, job.samples, hooks);
     const method = methodNamed(job.method.name);
     const lines: string[] = [];
-    const { bank, steps } = await trainTask({
+    const { bank, steps, whyEager } = await trainTask({
       model: warm.model,
       method,
       options: method.options.parse(job.method.options),
@@ -136,6 +136,7 @@ export class Jobs {
         await hooks.onCheckpoint?.(path, step);
       },
     });
+    if (whyEager) process.stderr.write(`training ran operation by operation: ${whyEager}\n`);
     const [path, metrics] = [join(job.out, 'bank.safetensors'), join(job.out, 'metrics.jsonl')];
     await writeFile(path, writeBank(bank));
     await writeFile(metrics, `${lines.join('\n')}\n`);

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { LiloraError } from '../../../core/errors.ts';
 import { ACTIVATIONS } from '../../tensors/activations.ts';
-import { attentionBias, crossEntropy, linear, putRows } from '../../tensors/ops.ts';
+import { attentionBias, crossEntropy, gatherRows, linear, putRows } from '../../tensors/ops.ts';
 import { type BatchTensors, batchTargets, batchTensors, padLeft, type Targets } from '../batch.ts';
 import {
   decode,
@@ -45,6 +45,9 @@ function llavaShapes(c: LlavaConfig): Shapes {
     ...decoderShapes(c.decoder),
   ]);
 }
+
+/** What the loss reads. A type, not an interface, so that it is a `Tree`. */
+type LossInputs = { batch: BatchTensors; targets: Targets; features: tf.Tensor3D | null };
 
 /** The LLaVA-1.5 family as a `BaseModel`. It does not own its weights. */
 export class LlavaModel implements BaseModel {
@@ -134,10 +137,16 @@ export class LlavaModel implements BaseModel {
     return decode(x, decoder, this.weights, adapt, pass);
   }
 
-  /** Loss of a batch that is in the engine already. */
-  lossOf(inputs: BatchTensors, targets: Targets, features: tf.Tensor3D | null, adapt: Adapt): tf.Scalar {
-    const states = this.states(inputs, features, adapt, { wanted: targets.at });
-    return tf.mean(crossEntropy(head(states, this.config.decoder, this.weights), targets.labels));
+  lossInputs(batch: TokenBatch, features: tf.Tensor3D | null): LossInputs {
+    this.ropeOnce();
+    return { batch: this.inputs(batch, features), targets: batchTargets(batch), features };
+  }
+
+  lossOf(inputs: LossInputs, adapt: Adapt): tf.Scalar {
+    const { batch, targets, features } = inputs;
+    const states = this.states(batch, features, adapt, { wanted: targets.at });
+    const losses = crossEntropy(head(states, this.config.decoder, this.weights), targets.labels);
+    return tf.sum(tf.mul(losses, targets.weights));
   }
 
   logits(batch: TokenBatch, features: tf.Tensor3D | null, adapt: Adapt, positions?: Int32Array): tf.Tensor2D {
@@ -150,7 +159,7 @@ export class LlavaModel implements BaseModel {
   }
 
   loss(batch: TokenBatch, features: tf.Tensor3D | null, adapt: Adapt): tf.Scalar {
-    return tf.tidy(() => this.lossOf(this.inputs(batch, features), batchTargets(batch), features, adapt));
+    return tf.tidy(() => this.lossOf(this.lossInputs(batch, features), adapt));
   }
 
   generate(batch: TokenBatch, features: tf.Tensor3D | null, adapt: Adapt, maxNewTokens: number): Generated[] {
@@ -201,13 +210,18 @@ export class LlavaModel implements BaseModel {
 
   /** Cosines and sines for positions [rows * length], each [rows, 1, length, headSize]. */
   private turns(positions: tf.Tensor1D, rows: number, length: number): { cos: tf.Tensor; sin: tf.Tensor } {
+    const { cos, sin } = this.ropeOnce();
+    const shape = [rows, 1, length, this.config.decoder.headSize];
+    const at = (table: tf.Tensor2D) => tf.reshape(gatherRows(table, positions), shape);
+    return { cos: at(cos), sin: at(sin) };
+  }
+
+  private ropeOnce(): { cos: tf.Tensor2D; sin: tf.Tensor2D } {
     this.rope ??= tf.tidy(() => {
       const tables = ropeTables(this.config.decoder);
       return { cos: tf.keep(tables.cos), sin: tf.keep(tables.sin) };
     });
-    const shape = [rows, 1, length, this.config.decoder.headSize];
-    const at = (table: tf.Tensor) => tf.reshape(tf.gather(table, positions), shape);
-    return { cos: at(this.rope.cos), sin: at(this.rope.sin) };
+    return this.rope;
   }
 
   dispose(): void {

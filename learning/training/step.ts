@@ -1,0 +1,213 @@
+import * as tf from '@tensorflow/tfjs';
+import { LiloraError } from '../../core/errors.ts';
+import type { TensorMap } from '../../core/host-tensor.ts';
+import type { EncodedSample } from '../../core/sample.ts';
+import { bindTrainable } from '../methods/adapter.ts';
+import type { Method, Trainable } from '../methods/method.ts';
+import { roundUp } from '../model/batch.ts';
+import type { Adapt, AdaptedLayer, BaseModel } from '../model/model.ts';
+import { Compiled, type Tree, tensorsOf, tidied } from '../tensors/compile.ts';
+import { dropout } from '../tensors/ops.ts';
+import { AdamW, type Moments, type Rates } from './adamw.ts';
+import { lossTokens, padBatch } from './batches.ts';
+import type { TrainingOptions } from './options.ts';
+import type { Random } from './random.ts';
+
+/** What a step trains, and on what. */
+export interface StepOptions {
+  readonly model: BaseModel;
+  readonly method: Method;
+  readonly options: Record<string, unknown>;
+  readonly layers: readonly AdaptedLayer[];
+  readonly trainable: Trainable;
+  /** Vision features of images in this order, [images, tokens, width]; the step disposes. */
+  readonly features: (digests: readonly string[]) => tf.Tensor3D;
+  readonly training: TrainingOptions;
+  /** False: the task loss alone. */
+  readonly penalty: boolean;
+}
+
+/** What one step tells. */
+export interface StepNumbers {
+  /** Loss of the task alone. */
+  readonly loss: number;
+  /** The regulariser, already weighted. */
+  readonly penalty: number;
+  /** Global norm before clipping. */
+  readonly gradientNorm: number;
+  /** Real tokens of the batch. */
+  readonly tokens: number;
+}
+
+type GradientInputs = {
+  readonly batch: Tree;
+  readonly weights: tf.Tensor1D;
+  /** Share of this micro-batch in the tokens that carry loss. */
+  readonly share: tf.Scalar;
+  /** Of dropout, [2] int32; null without it. */
+  readonly seed: tf.Tensor1D | null;
+  readonly penalized: boolean;
+};
+/** `losses` [2]: task loss and penalty. They stay in the engine, so that one read serves the whole step. */
+type Gradient = { readonly gradient: tf.Tensor1D; readonly losses: tf.Tensor1D };
+type UpdateInputs = Gradient & { readonly moments: Moments; readonly rates: Rates };
+/** `numbers` [3]: task loss, penalty and norm of the gradient. */
+type Update = { readonly moments: Moments; readonly numbers: tf.Tensor1D };
+
+/**
+ * One optimizer step of one task: forward and backward per micro-batch, then the update, each a pure function of tensors
+ * that TensorFlow runs as one graph (`Compiled`). Weights and moments stay in the engine from step to step.
+ */
+export class TrainingStep {
+  readonly optimizer: AdamW;
+  private readonly run: StepOptions;
+  private readonly bound: ReturnType<typeof bindTrainable>;
+  private readonly gradient: Compiled<GradientInputs, Gradient>;
+  private readonly update: Compiled<UpdateInputs, Update>;
+
+  /** @param sharedRate factor on the learning rate of tensors that all tasks share */
+  constructor(run: StepOptions, sharedRate: number) {
+    this.run = run;
+    const { method, options, layers, trainable, training } = run;
+    this.bound = bindTrainable(method, options, layers, trainable);
+    this.optimizer = new AdamW(this.bound.variables, {
+      weightDecay: training.weightDecay,
+      multiplier: (key) => (this.bound.group(key) === 'shared' ? sharedRate : 1),
+    });
+    this.gradient = new Compiled((inputs) => this.gradientOf(inputs));
+    this.update = new Compiled((inputs) => this.updateOf(inputs));
+  }
+
+  /** Why steps run operation by operation; null when they are compiled. */
+  get whyEager(): string | null {
+    return this.gradient.whyEager ?? this.update.whyEager;
+  }
+
+  /**
+   * Takes one step on a batch, cut into micro-batches. Each counts by its share of the tokens that carry loss, so the
+   * gradient is that of the mean over the tokens of the whole batch, however it is cut. The penalty counts once.
+   * Numbers that are not finite come back as they are, and the weights stay as they were.
+   * @param random of dropout; split, never drawn from
+   */
+  take(samples: readonly EncodedSample[], learningRate: number, random: Random): StepNumbers {
+    const total = samples.reduce((sum, sample) => sum + lossTokens(sample), 0);
+    if (total === 0) {
+      const ids = samples.map(({ id }) => id).join(', ');
+      throw new LiloraError('BadDataset', `No token carries loss in samples ${ids}. Give them an assistant turn.`);
+    }
+    const rates = this.optimizer.rates(learningRate);
+    const sum = this.batchGradient(samples, total, random);
+    const { moments, numbers } = this.update.run({ ...sum, moments: this.optimizer.moments, rates });
+    const [loss, penalty, gradientNorm] = numbers.dataSync() as unknown as [number, number, number];
+    tf.dispose([...Object.values(sum), ...Object.values(rates), numbers]);
+    if ([loss, penalty, gradientNorm].every(Number.isFinite)) this.optimizer.accept(moments);
+    else tf.dispose(Object.values(moments));
+    const tokens = samples.reduce((count, { inputIds }) => count + inputIds.length, 0);
+    return { loss, penalty, gradientNorm, tokens };
+  }
+
+  /** The trained tensors as they are now. */
+  trained(): TensorMap {
+    return this.optimizer.flat.toHost(this.optimizer.moments.weights);
+  }
+
+  dispose(): void {
+    this.gradient.dispose();
+    this.update.dispose();
+    this.optimizer.dispose();
+    this.bound.dispose();
+  }
+
+  private batchGradient(samples: readonly EncodedSample[], total: number, random: Random): Gradient {
+    const { microBatchSize, dropout: rate = 0 } = this.run.training;
+    let sum: Gradient | null = null;
+    for (let start = 0; start < samples.length; start += microBatchSize) {
+      const micro = samples.slice(start, start + microBatchSize);
+      const tokens = micro.reduce((count, sample) => count + lossTokens(sample), 0);
+      if (tokens === 0) continue;
+      const draw = random.split(String(start / microBatchSize));
+      const inputs: GradientInputs = {
+        batch: this.inputs(micro),
+        weights: this.optimizer.moments.weights,
+        share: tf.scalar(tokens / total),
+        seed: rate > 0 ? tf.tensor1d([draw.uint32() | 0, draw.uint32() | 0], 'int32') : null,
+        penalized: sum === null,
+      };
+      const part = this.gradient.run(inputs);
+      const { weights: _, ...given } = inputs;
+      tf.dispose(tensorsOf(given));
+      sum = sum === null ? part : added(sum, part);
+    }
+    return sum!;
+  }
+
+  private inputs(samples: readonly EncodedSample[]): Tree {
+    const { model, features } = this.run;
+    const length = (longest: number) => Math.max(longest, Math.min(roundUp(longest, 8), model.contextLength));
+    const digests = samples.flatMap(({ images }) => images);
+    const batch = padBatch(samples, model.padToken, { length });
+    return tidied(() => model.lossInputs(batch, digests.length > 0 ? features(digests) : null));
+  }
+
+  private gradientOf({ batch, weights, share, seed, penalized }: GradientInputs): Gradient {
+    const { model, method, options, trainable, penalty } = this.run;
+    const parts: tf.Tensor[] = [];
+    const gradient = tf.grad((flat) => {
+      const { adapt, active } = this.bound.at(this.optimizer.flat.split(flat as tf.Tensor1D));
+      const task = tf.mul(model.lossOf(batch, this.dropped(adapt, seed)), share);
+      const pull = penalty && penalized && method.penalty ? method.penalty(active, options, trainable) : tf.scalar(0);
+      parts.push(tf.keep(task), tf.keep(pull));
+      return tf.add(task, pull);
+    })(weights) as tf.Tensor1D;
+    const losses = tf.stack(parts) as tf.Tensor1D;
+    tf.dispose(parts);
+    return { gradient, losses };
+  }
+
+  private updateOf({ gradient: raw, losses, moments, rates }: UpdateInputs): Update {
+    const { training } = this.run;
+    const gradient = this.adjusted(raw, moments);
+    const norm = tf.norm(gradient) as tf.Scalar;
+    const clipped = training.clipNorm > 0 ? tf.mul(gradient, clipScale(norm, training.clipNorm)) : gradient;
+    return {
+      moments: this.optimizer.next(moments, clipped as tf.Tensor1D, rates),
+      numbers: tf.concat1d([losses, tf.reshape(norm, [1])]),
+    };
+  }
+
+  /** What the method makes of the gradient. */
+  private adjusted(gradient: tf.Tensor1D, { weights }: Moments): tf.Tensor1D {
+    const { method, options } = this.run;
+    if (!method.adjust) return gradient;
+    const { flat } = this.optimizer;
+    const changed = method.adjust(flat.split(gradient), this.bound.at(flat.split(weights)).active, options);
+    return flat.join((key) => changed.get(key));
+  }
+
+  /** Dropout on the input of every adapted layer. Its mask depends on the seed and on the layer's place. */
+  private dropped(adapt: Adapt, seed: tf.Tensor1D | null): Adapt {
+    if (!seed) return adapt;
+    const places = new Map(this.run.layers.map(({ name }, i) => [name, i]));
+    return (layer, x, base) => {
+      const place = places.get(layer);
+      if (place === undefined) return base;
+      const own = tf.add(seed, tf.tensor1d([0, place], 'int32')) as tf.Tensor1D;
+      return adapt(layer, dropout(x, this.run.training.dropout!, own), base);
+    };
+  }
+}
+
+/** Both sums; disposes of the parts. */
+function added(a: Gradient, b: Gradient): Gradient {
+  const sum = {
+    gradient: tf.add(a.gradient, b.gradient) as tf.Tensor1D,
+    losses: tf.add(a.losses, b.losses) as tf.Tensor1D,
+  };
+  tf.dispose([...Object.values(a), ...Object.values(b)]);
+  return sum;
+}
+
+/** As `clip_grad_norm_` of PyTorch: the factor that brings a norm down to the limit, never above 1. */
+export function clipScale(norm: tf.Scalar, limit: number): tf.Scalar {
+  return tf.minimum(tf.div(limit, tf.add(norm, 1e-6)), 1) as tf.Scalar;
+}
