@@ -7,6 +7,7 @@ import { addCreate } from './verbs/create.ts';
 import { addDemo } from './verbs/demo.ts';
 import { addDev } from './verbs/dev.ts';
 import { addDoctor } from './verbs/doctor.ts';
+import { addListen } from './verbs/listen.ts';
 import { addPredict } from './verbs/predict.ts';
 import { addPull } from './verbs/pull.ts';
 import { addReport } from './verbs/report.ts';
@@ -62,6 +63,7 @@ First steps:
     addPull,
     addPredict,
     addWorker,
+    addListen,
     addDoctor,
   ])
     add(program);

@@ -103,6 +103,25 @@ export const DEFAULTS = {
     'a refused start (wrong key, no endpoint) waits for a person to mend it',
   ),
 
+  // triggers
+  'trigger.maxBodyKibibytes': entry(256, 'KiB', 'an event has 1 KiB per object; queues carried no more for years'),
+  'trigger.maxRecords': entry(1000, 'objects', 'in one message; stores send one'),
+  'trigger.streamUpdates': entry(4, '', 'side by side to one stream; Temporal allows 10 in flight, others want some'),
+  'trigger.answerSeconds': entry(20, 'seconds', 'then the sender is told to come back; common clients wait 30'),
+  'trigger.submitMinutes': entry(10, 'minutes', 'a submission is tried so long: some senders never come back'),
+  'trigger.pending': entry(10_000, 'submissions', 'waiting at once, below 1 KiB each; more are told to come back'),
+  'trigger.rememberMinutes': entry(10, 'minutes', 'an event that comes again by then is answered from memory'),
+  'listen.port': entry(8477, '', 'used by nothing well known'),
+  'listen.requestsPerSecond': entry(1000, 'requests', 'per source; a gateway sends one for each file of a dataset'),
+  'listen.burst': entry(5000, 'requests', 'per source, at once; a wrong secret counts as 100'),
+  'listen.maxConnections': entry(1000, 'connections', 'with a whole body each: 256 MiB at the most'),
+  'listen.headerSeconds': entry(10, 'seconds', 'a request whose headers take longer is dropped'),
+  'listen.requestSeconds': entry(30, 'seconds', 'the same for the whole request'),
+  'listen.stopSeconds': entry(8, 'seconds', 'time for what is under way when it is told to stop'),
+  'sqs.waitSeconds': entry(20, 'seconds', 'the longest poll that SQS allows: fewest empty answers'),
+  'sqs.visibilitySeconds': entry(120, 'seconds', 'a message is hidden so long; well above `trigger.answerSeconds`'),
+  'sqs.returnSeconds': entry(30, 'seconds', 'before a message that failed comes back; doubled each time, up to 15 min'),
+
   // cli
   'predict.maxNewTokens': entry(64, 'tokens', 'one sentence; answers end earlier by themselves'),
 } as const;

@@ -9,6 +9,8 @@ const RETRYABLE = {
   BadModel: false,
   /** An option, a workflow input or a command line has a wrong value. */
   BadConfig: false,
+  /** A message about an object has none of the shapes that are read, or breaks a limit. */
+  BadEvent: false,
   /** Bytes do not match the digest or length that was promised, or a file of ours is damaged. */
   IntegrityError: false,
   /** The object store lacks what publication needs (conditional writes). */

@@ -13,7 +13,8 @@ const ARROWS: Record<string, readonly string[]> = {
   report: ['core', 'learning/evaluation'],
   workflows: ['core/errors.ts'],
   activities: ['core', 'learning', 'datasets', 'store', 'report', 'workflows/contract.ts'],
-  workers: ['core', 'learning', 'datasets', 'store', 'report', 'activities', 'workflows/contract.ts'],
+  triggers: ['core', 'workflows/contract.ts'],
+  workers: ['core', 'learning', 'datasets', 'store', 'report', 'activities', 'triggers', 'workflows/contract.ts'],
   cli: [
     'core',
     'learning',
@@ -21,6 +22,7 @@ const ARROWS: Record<string, readonly string[]> = {
     'store',
     'report',
     'activities',
+    'triggers',
     'workers',
     'examples',
     'infra/setup',

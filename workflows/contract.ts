@@ -86,6 +86,20 @@ export interface FairnessSettings {
   readonly weight: number;
 }
 
+/** Fields of a definition that have a default. */
+export const DEFINITION_FIELDS = [
+  'method',
+  'options',
+  'targets',
+  'training',
+  'evaluation',
+  'gate',
+  'limits',
+  'seed',
+  'gpuQueue',
+  'evaluationQueue',
+] as const satisfies ReadonlyArray<keyof StreamDefinition>;
+
 export interface TrainingSettings {
   readonly learningRate: number;
   readonly batchSize: number;

@@ -12,6 +12,7 @@ import {
   defineUpdate,
   isCancellation,
   ParentClosePolicy,
+  patched,
   setCurrentDetails,
   setHandler,
   startChild,
@@ -122,6 +123,12 @@ export async function stream(input: StreamInput): Promise<void> {
           }),
           duplicate: true,
         };
+      // Written anew before its turn came: the task learns the newer version.
+      const waiting = line(task)?.status === 'queued' && line(task)?.dataset === found.uri;
+      if (waiting && patched('newer-version-of-a-queued-dataset')) {
+        set(task, { datasetDigest: found.digest });
+        return { ...answer(line(task)!), duplicate: false };
+      }
       const taken = tasks.some((t) => t.task === task && open(t)) || state!.learned.some((t) => t.task === task);
       if (taken)
         throw refuse(

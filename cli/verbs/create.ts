@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { type Command, InvalidArgumentError } from 'commander';
 import { LiloraError } from '../../core/errors.ts';
 import { parseJson } from '../../core/json.ts';
-import type { StreamDefinition } from '../../workflows/contract.ts';
+import { DEFINITION_FIELDS, type StreamDefinition } from '../../workflows/contract.ts';
 import { verbSettings, withClient } from '../connect.ts';
 import { LiveLine, result, resultJson } from '../output.ts';
 import { createStream } from '../streams.ts';
@@ -64,8 +64,6 @@ Examples:
     });
 }
 
-const FIELDS = ['method', 'options', 'targets', 'training', 'evaluation', 'gate', 'limits', 'seed', 'gpuQueue'];
-
 async function readDefinition(path: string): Promise<Partial<StreamDefinition>> {
   const bytes = await readFile(path).catch((error: Error) => {
     throw new LiloraError('BadConfig', `${path} cannot be read (${error.message}). Name a JSON file.`);
@@ -73,11 +71,11 @@ async function readDefinition(path: string): Promise<Partial<StreamDefinition>> 
   const value = parseJson(bytes, path, { errorName: 'BadConfig' });
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw new LiloraError('BadConfig', `${path}: not an object. See \`lilora create --help\`.`);
-  const unknown = Object.keys(value).filter((name) => !FIELDS.includes(name));
+  const unknown = Object.keys(value).filter((name) => !(DEFINITION_FIELDS as readonly string[]).includes(name));
   if (unknown.length > 0)
     throw new LiloraError(
       'BadConfig',
-      `${path}: unknown ${unknown.join(', ')}. A definition has ${FIELDS.join(', ')}.`,
+      `${path}: unknown ${unknown.join(', ')}. A definition has ${DEFINITION_FIELDS.join(', ')}.`,
     );
   return value as Partial<StreamDefinition>;
 }
