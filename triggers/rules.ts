@@ -27,7 +27,7 @@ const MAX_FILE_BYTES = 2 ** 20;
 
 const definition = z.looseObject({ model: z.string().min(1, 'name the base model') }).superRefine((value, context) => {
   for (const field of Object.keys(value))
-    if (field !== 'model' && !(DEFINITION_FIELDS as readonly string[]).includes(field))
+    if (field !== 'model' && !DEFINITION_FIELDS.includes(field))
       context.addIssue({
         code: 'custom',
         path: [field],

@@ -86,19 +86,20 @@ export interface FairnessSettings {
   readonly weight: number;
 }
 
-/** Fields of a definition that have a default. */
-export const DEFINITION_FIELDS = [
-  'method',
-  'options',
-  'targets',
-  'training',
-  'evaluation',
-  'gate',
-  'limits',
-  'seed',
-  'gpuQueue',
-  'evaluationQueue',
-] as const satisfies ReadonlyArray<keyof StreamDefinition>;
+/** Fields of a definition that may be left out: all but the name and the model. */
+export const DEFINITION_FIELDS: readonly string[] = Object.keys({
+  method: true,
+  options: true,
+  targets: true,
+  training: true,
+  evaluation: true,
+  gate: true,
+  limits: true,
+  seed: true,
+  gpuQueue: true,
+  evaluationQueue: true,
+  fairness: true,
+} satisfies Record<Exclude<keyof StreamDefinition, 'name' | 'model'>, true>);
 
 export interface TrainingSettings {
   readonly learningRate: number;

@@ -71,7 +71,7 @@ async function readDefinition(path: string): Promise<Partial<StreamDefinition>> 
   const value = parseJson(bytes, path, { errorName: 'BadConfig' });
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw new LiloraError('BadConfig', `${path}: not an object. See \`lilora create --help\`.`);
-  const unknown = Object.keys(value).filter((name) => !(DEFINITION_FIELDS as readonly string[]).includes(name));
+  const unknown = Object.keys(value).filter((name) => !DEFINITION_FIELDS.includes(name));
   if (unknown.length > 0)
     throw new LiloraError(
       'BadConfig',
