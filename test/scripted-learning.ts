@@ -11,8 +11,8 @@ export interface Script {
   /** Score of a task on a bank; banks are named trained, regularized-<strength>, safe. */
   score: (bank: string | null, task: string) => number;
   bad?: string[];
-  /** Tasks whose evaluation was computed before. */
-  known?: string[];
+  /** Evaluations that were computed before. */
+  known?: (bank: string | null, task: string) => boolean;
   consolidates?: boolean;
   hasSafeMode?: boolean;
   /** Samples of the test split of a task; not told when absent, as in histories of older versions. */
@@ -113,7 +113,7 @@ export function scriptedActivities(definition: ResolvedStream, script: Script) {
       return published;
     },
     findEvaluation: async (input) =>
-      script.known?.includes(input.task) ? { ...evaluated(input), reused: true } : null,
+      script.known?.(input.bank?.key ?? null, input.task) ? { ...evaluated(input), reused: true } : null,
     mergeShards: async (input) => {
       calls.push(`merge ${input.answers.map(({ key }) => key).join(' ')}`);
       return evaluated(input);

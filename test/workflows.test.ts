@@ -234,7 +234,7 @@ describe('evaluation', () => {
   });
 
   it('asks no GPU for what is known', async () => {
-    const script = { score: good, samples: () => 60, known: ['a'] };
+    const script = { score: good, samples: () => 60, known: () => true };
     await withStream('known', sharded, script, async ({ submit, until, calls }) => {
       await submit('s3://d/a');
       await until('a', 'published');

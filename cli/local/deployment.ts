@@ -12,6 +12,8 @@ import { freePort } from './ports.ts';
 /** Where servers listen when nothing else does. */
 const PORTS = { temporal: 7233, ui: 8233, s3: 7070 };
 const BUCKET = 'lilora';
+/** Our own server has it on; the `temporal` command must be told. */
+const FAIRNESS = ['--dynamic-config-value', 'matching.enableFairness=true'];
 
 export interface DeploymentOptions {
   /** Data of the servers, kept between runs. */
@@ -142,11 +144,12 @@ async function startTemporal(
   const database = join(folder, 'temporal.db');
   if (temporal.kind === 'cached' || temporal.kind === 'cli') {
     const flags = ['--ip', '127.0.0.1', '--port', String(port), '--ui-port', String(uiPort), '--db-filename', database];
+    if (temporal.kind === 'cli') flags.push(...FAIRNESS);
     keep('temporal', temporal.path, ['server', 'start-dev', ...flags, '--log-level', 'error'], process.env);
   } else {
     // The SDK downloads the `temporal` command at its first use.
     const { TestWorkflowEnvironment } = await import('@temporalio/testing');
-    const server = { ip: '127.0.0.1', port, ui: true, uiPort, dbFilename: database };
+    const server = { ip: '127.0.0.1', port, ui: true, uiPort, dbFilename: database, extraArgs: FAIRNESS };
     const environment = await TestWorkflowEnvironment.createLocal({ server });
     onStop(() => environment.teardown());
   }

@@ -155,10 +155,14 @@ func plainNumbers(value any) any {
 }
 
 // defaultDynamicConfig allows what the pipeline and its tests use: serverless workers by the subprocess provider (development only, see the
-// build tag computeprovider_subprocess), and search attributes that are visible as soon as they are registered.
+// build tag computeprovider_subprocess), search attributes that are visible as soon as they are registered, and turns by fairness key on
+// task queues. Turns are taken within a partition of a queue, and one node has no use for more than one.
 func defaultDynamicConfig() dynamicconfig.StaticClient {
 	return dynamicconfig.StaticClient{
 		dynamicconfig.ForceSearchAttributesCacheRefreshOnRead.Key():          true,
+		dynamicconfig.MatchingEnableFairness.Key():                           true,
+		dynamicconfig.MatchingNumTaskqueueReadPartitions.Key():               1,
+		dynamicconfig.MatchingNumTaskqueueWritePartitions.Key():              1,
 		dynamicconfig.MakeKey("workercontroller.enabled"):                    true,
 		dynamicconfig.MakeKey("workercontroller.compute_providers.enabled"):  []any{"subprocess"},
 		dynamicconfig.MakeKey("workercontroller.scaling_algorithms.enabled"): []any{"no-sync"},
