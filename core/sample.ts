@@ -30,5 +30,7 @@ export interface EncodedSample {
   readonly labels: Int32Array | null;
   /** Digests of the images, in order of appearance. */
   readonly images: readonly string[];
+  /** Height and width of every image in image tokens, for models that place tokens in space. */
+  readonly grids?: ReadonlyArray<readonly [height: number, width: number]>;
   readonly references: readonly string[];
 }

@@ -2,10 +2,14 @@ import sharp, { type Metadata } from 'sharp';
 import { DEFAULTS } from '../core/defaults.ts';
 import { LiloraError } from '../core/errors.ts';
 
-/** A decoded picture: 8-bit RGB, row by row, three bytes per pixel. */
-export interface RgbImage {
+/** Width and height in pixels, upright. */
+export interface ImageSize {
   readonly width: number;
   readonly height: number;
+}
+
+/** A decoded picture: 8-bit RGB, row by row, three bytes per pixel. */
+export interface RgbImage extends ImageSize {
   /** [height * width * 3] */
   readonly data: Uint8Array;
 }
@@ -68,6 +72,21 @@ export async function decodeImage(bytes: Uint8Array, name: string, limits: Image
   } catch (error) {
     throw bad(`the image is truncated or damaged (${reason(error)}). Copy the image again.`, error);
   }
+}
+
+/** Sizes of encoded images by digest, from their headers; `BadDataset` for one that cannot be read. */
+export async function imageSizes(images: ReadonlyMap<string, Uint8Array>): Promise<Map<string, ImageSize>> {
+  const sizes = new Map<string, ImageSize>();
+  for (const [digest, bytes] of images) {
+    try {
+      const { width, height } = (await sharp(bytes, { limitInputPixels: false }).metadata()).autoOrient;
+      sizes.set(digest, { width, height });
+    } catch (error) {
+      const problem = `Image ${digest}: its header is damaged (${reason(error)})`;
+      throw new LiloraError('BadDataset', `${problem}. Copy the image again.`, { cause: error });
+    }
+  }
+  return sizes;
 }
 
 function formatProblem(bytes: Uint8Array): string | null {

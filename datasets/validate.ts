@@ -2,6 +2,7 @@ import { DEFAULTS } from '../core/defaults.ts';
 import { digestOf } from '../core/json.ts';
 import type { Sample } from '../core/sample.ts';
 import { readImages, readVerified } from './files.ts';
+import { type ImageSize, imageSizes } from './image.ts';
 import { datasetVersion, type Manifest, parseManifest, SPLITS, type SplitName } from './manifest.ts';
 import { Problems, quote } from './problems.ts';
 import type { ReadSample } from './readers/reader.ts';
@@ -24,7 +25,7 @@ export interface ValidDataset {
 export interface LengthCheck {
   /** Longest row of tokens. */
   readonly contextLength: number;
-  encodeTraining(sample: Sample): { readonly inputIds: Int32Array };
+  encodeTraining(sample: Sample, sizes: ReadonlyMap<string, ImageSize>): { readonly inputIds: Int32Array };
 }
 
 /**
@@ -59,7 +60,10 @@ export async function validateDataset(
     ),
   }));
   await stage(() => checkOverlap(finished, problems));
-  if (processor) await stage(() => checkLengths(finished, processor, problems));
+  if (processor) {
+    const sizes = await imageSizes(images.bytes);
+    await stage(() => checkLengths(finished, processor, sizes, problems));
+  }
   const splits = Object.fromEntries(finished.map(({ name, finished: samples }) => [name, samples]));
   return { manifest, digest: datasetVersion(manifest), splits, images: images.bytes };
 }
@@ -130,11 +134,16 @@ function checkOverlap(splits: readonly FinishedSplit[], problems: Problems): voi
     }
 }
 
-function checkLengths(splits: readonly FinishedSplit[], processor: LengthCheck, problems: Problems): void {
+function checkLengths(
+  splits: readonly FinishedSplit[],
+  processor: LengthCheck,
+  sizes: ReadonlyMap<string, ImageSize>,
+  problems: Problems,
+): void {
   for (const { samples, finished } of splits)
     for (const [i, sample] of finished.entries()) {
       const { where } = samples[i]!;
-      const { length } = processor.encodeTraining(sample).inputIds;
+      const { length } = processor.encodeTraining(sample, sizes).inputIds;
       if (length > processor.contextLength)
         problems.add(
           where,

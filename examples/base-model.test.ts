@@ -71,17 +71,20 @@ async function answer(asked: readonly Asked[]): Promise<string[]> {
   );
   const samples = asked.map(
     ({ turn: [prompt] }, i): EncodedSample =>
-      processor.encodePrompt({
-        id: String(i),
-        turns: [
-          { role: 'user', text: `<image>\n${prompt}` },
-          { role: 'assistant', text: 'x' },
-        ],
-        images: [String(i)],
-        references: ['x'],
-      }),
+      processor.encodePrompt(
+        {
+          id: String(i),
+          turns: [
+            { role: 'user', text: `<image>\n${prompt}` },
+            { role: 'assistant', text: 'x' },
+          ],
+          images: [String(i)],
+          references: ['x'],
+        },
+        new Map([[String(i), { width: SIDE, height: SIDE }]]),
+      ),
   );
-  const flat = new Float32Array(pictures.flatMap((picture) => [...picture]));
+  const flat = new Float32Array(pictures.flatMap(({ data }) => [...data]));
   const pixels = tf.tensor4d(flat, [asked.length, 3, SIDE, SIDE]);
   const features = tf.tidy(() => model.encodeImages(pixels));
   const batch = padBatch(samples, model.padToken, { side: 'left' });
@@ -102,8 +105,10 @@ describe('the example base model', () => {
 
   it('is a LLaVA with the sixteen features of a 32-pixel picture', () => {
     expect(model.family).toBe('llava');
-    expect([model.tokensPerImage, processor.tokensPerImage]).toEqual([16, 16]);
-    expect(processor.imageSize).toEqual({ height: SIDE, width: SIDE });
+
+    const image = { id: 'x', turns: [{ role: 'user', text: '<image>' }], images: ['a'], references: [] } as const;
+    const { inputIds } = processor.encodePrompt(image, new Map([['a', { width: 5, height: 90 }]]));
+    expect(inputIds.filter((id) => id === model.imageToken)).toHaveLength(16);
     expect(model.contextLength).toBe(processor.contextLength);
   });
 

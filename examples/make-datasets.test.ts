@@ -138,7 +138,7 @@ describe('the example datasets', () => {
   });
 
   it('speaks only words that are one token each, and reads back as it was written', () => {
-    const ids = (text: string) => [...processor.encodeRaw(text)];
+    const ids = (text: string) => [...processor.encodeRaw(text, [], new Map()).inputIds];
     for (const word of WORDS) expect(ids(`a ${word}`), word).toHaveLength(3);
     const texts = new Set([
       ...TASKS.flatMap((name) =>

@@ -2,8 +2,9 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import * as tf from '@tensorflow/tfjs';
 import { expect } from 'vitest';
+import { sizeOf } from '../core/host-tensor.ts';
 import { type RawTensor, readSafetensors, readTensorMap } from '../core/safetensors.ts';
-import type { Adapt, AdaptedLayer, TokenBatch } from '../learning/model/model.ts';
+import type { Adapt, AdaptedLayer, BaseModel, TokenBatch } from '../learning/model/model.ts';
 
 /** Numbers that PyTorch computed from a tiny model: see test/fixtures/README.md. */
 export interface Reference {
@@ -12,20 +13,28 @@ export interface Reference {
   readonly json: any;
   readonly expected: Map<string, RawTensor>;
   batch(name: string): TokenBatch;
-  /** [images, 3, size, size]; null in a case without images. */
+  /** [pictures, 3, height, width], SmolVLM's tiles with the padding of other rows; null in a case without images. */
   pixels(name: string): tf.Tensor4D | null;
+  /** Features of all pictures of a case; null in a case without images. */
+  features(name: string, model: BaseModel): tf.Tensor3D | null;
   tensors(path: string): ReturnType<typeof readTensorMap>;
   /** Expected floating-point numbers. */
   numbers(key: string): Float32Array;
 }
 
-export const REFERENCE_MODELS = ['llava-mha', 'llava-gqa'] as const;
+export const REFERENCE_MODELS = ['llava-mha', 'llava-gqa', 'smolvlm'] as const;
 
 export function reference(name: string): Reference {
   const folder = fileURLToPath(new URL(`fixtures/${name}`, import.meta.url));
   const read = (file: string) => readSafetensors(readFileSync(`${folder}/${file}`), file).tensors;
   const inputs = read('inputs.safetensors');
   const expected = read('expected.safetensors');
+  const pixels = (at: string) => {
+    const found = inputs.get(`${at}/pixel_values`);
+    if (!found) return null;
+    const shape = found.shape.slice(-3) as [number, number, number];
+    return tf.tensor4d(found.data as Float32Array, [found.data.length / sizeOf(shape), ...shape]);
+  };
   return {
     folder,
     json: JSON.parse(readFileSync(`${folder}/expected.json`, 'utf8')),
@@ -37,9 +46,12 @@ export function reference(name: string): Reference {
       const labels = inputs.get(`${at}/labels`)?.data as Int32Array | undefined;
       return { rows, length, inputIds: ids.data as Int32Array, attentionMask, ...(labels && { labels }) };
     },
-    pixels: (at) => {
-      const pixels = inputs.get(`${at}/pixel_values`);
-      return pixels ? tf.tensor4d(pixels.data as Float32Array, pixels.shape as [number, number, number, number]) : null;
+    pixels,
+    features: (at, model) => {
+      const seen = pixels(at);
+      const found = seen && model.encodeImages(seen);
+      seen?.dispose();
+      return found;
     },
     tensors: (path) => readTensorMap(readFileSync(`${folder}/${path}`), path),
     numbers: (key) => {
@@ -78,6 +90,18 @@ export function lastTokens(batch: TokenBatch): Int32Array {
     for (let at = row * batch.length; at < (row + 1) * batch.length; at++) if (batch.attentionMask[at]) last = at;
     return last;
   });
+}
+
+/** The features of the images of one row of a batch. */
+export function rowFeatures(features: tf.Tensor3D, batch: TokenBatch, row: number, imageToken: number): tf.Tensor3D {
+  const counts = Array.from({ length: batch.rows }, (_, at) =>
+    batch.inputIds
+      .subarray(at * batch.length, (at + 1) * batch.length)
+      .reduce((n, id) => n + Number(id === imageToken), 0),
+  );
+  const sum = (values: number[]) => values.reduce((a, b) => a + b, 0);
+  const perToken = features.shape[0] / sum(counts);
+  return tf.slice(features, [sum(counts.slice(0, row)) * perToken, 0, 0], [counts[row]! * perToken, -1, -1]);
 }
 
 /** One adapter under test: what it computes from named tensors `<module path>.<tensor>`, and its regulariser. */

@@ -24,7 +24,6 @@ export class ToyModel implements BaseModel {
   readonly endTokens = [1];
   readonly padToken = 0;
   readonly imageToken = 11;
-  readonly tokensPerImage = 1;
   private readonly weights: Record<'embed' | 'body' | 'head', tf.Tensor2D>;
 
   constructor() {

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { readSafetensors } from '../../core/safetensors.ts';
 import type { Sample, Turn } from '../../core/sample.ts';
+import { imageSizes } from '../image.ts';
 import { openChat } from './chat.ts';
 import { openProcessor } from './processor.ts';
 import { openTokenizer } from './tokenizer.ts';
@@ -10,17 +11,28 @@ import { openTokenizer } from './tokenizer.ts';
 /** Texts, ids and pictures that transformers computed (test/fixtures/README.md). */
 const FIXTURES = join(import.meta.dirname, '../../test/fixtures');
 
-describe.each(['llava-mha', 'llava-gqa'])('%s', async (name) => {
+describe.each(['llava-mha', 'llava-gqa', 'smolvlm'])('%s', async (name) => {
   const folder = join(FIXTURES, name, 'model');
   const expected = JSON.parse(readFileSync(join(FIXTURES, name, 'expected.json'), 'utf8'));
   const inputs = readSafetensors(readFileSync(join(FIXTURES, name, 'inputs.safetensors')), 'inputs').tensors;
   const tokens = await openTokenizer(folder);
   const processor = await openProcessor(folder);
+  const file = (image: string) => readFileSync(join(FIXTURES, 'images', image));
+  const names = ['wide.png', 'tall.jpg', 'gray.png', 'alpha.png', 'exact.png'];
+  const sizes = await imageSizes(new Map(names.map((image) => [image, file(image)])));
+  /** Real tokens of one row of a case. */
+  const row = (at: string, i: number, key = 'input_ids') => {
+    const tensor = inputs.get(`${at}/${key}`)!;
+    const mask = inputs.get(`${at}/attention_mask`)!.data as Int32Array;
+    const length = tensor.shape[1]!;
+    return [...(tensor.data as Int32Array)].filter((_, k) => mask[k] && Math.floor(k / length) === i);
+  };
 
   it('encodes every text to the same ids', () => {
     for (const { text, ids } of expected.tokenizer.encode) {
-      const startsWithBos = text.startsWith(tokens.names['bos_token']);
-      expect(tokens.encode(text), JSON.stringify(text)).toEqual(startsWithBos ? ids.slice(1) : ids);
+      const bos = tokens.names['bos_token'];
+      const twice = bos !== undefined && text.startsWith(bos) && ids[0] === ids[1];
+      expect(tokens.encode(text), JSON.stringify(text)).toEqual(twice ? ids.slice(1) : ids);
     }
   });
 
@@ -51,61 +63,70 @@ describe.each(['llava-mha', 'llava-gqa'])('%s', async (name) => {
     }
   });
 
+  it('gives the tokens that the model was fed, every image as long as it is', () => {
+    const cases = Object.entries<{ texts: string[]; images: string[][] | null }>(expected.cases);
+    expect(cases.length).toBeGreaterThan(6);
+    for (const [at, { texts, images }] of cases)
+      for (const [i, text] of texts.entries()) {
+        const own = images?.[i] ?? [];
+        expect(processor.countMarkers(text)).toBe(own.length);
+        expect([...processor.encodeRaw(text, own, sizes).inputIds], `${at} ${i}`).toEqual(row(at, i));
+      }
+  });
+
   it('masks everything but the answer and the end token', () => {
     const { prompts, images } = expected.cases.train;
-    const wanted = inputs.get('train/input_ids')!;
-    const labels = inputs.get('train/labels')!;
-    const length = wanted.shape[1]!;
     const answers = ['A red square and a blue circle.', 'three'];
     const questions = [
       'What is shown in this image?',
       'How many shapes are there? Answer the question using a single word or phrase.',
     ];
     expect(prompts).toHaveLength(2);
-    questions.forEach((question, row) => {
+    questions.forEach((question, i) => {
       const sample: Sample = {
-        id: `row ${row}`,
+        id: `row ${i}`,
         turns: [
           { role: 'user', text: `<image>\n${question}` },
-          { role: 'assistant', text: answers[row]! },
+          { role: 'assistant', text: answers[i]! },
         ],
-        images: images[row],
-        references: [answers[row]!],
+        images: images[i],
+        references: [answers[i]!],
       };
-      const encoded = processor.encodeTraining(sample);
-      const ids = [...(wanted.data as Int32Array)].slice(row * length, (row + 1) * length);
+      const encoded = processor.encodeTraining(sample, sizes);
+      const [ids, labels] = [row('train', i), row('train', i, 'labels')];
       const end = tokens.idOf(tokens.names['eos_token']!)!;
       const first = encoded.labels!.findIndex((label) => label !== -100);
       // The same prompt, image tokens included, and the same first token with loss.
       expect([...encoded.inputIds.slice(0, first)]).toEqual(ids.slice(0, first));
-      expect(first).toBe([...(labels.data as Int32Array)].slice(row * length).findIndex((label) => label !== -100));
+      expect(first).toBe(labels.findIndex((label) => label !== -100));
       expect([...encoded.labels!.slice(first)]).toEqual([...encoded.inputIds.slice(first)]);
       expect(encoded.inputIds.at(-1)).toBe(end);
-      expect(tokens.decode([...encoded.inputIds.slice(first)]).trim()).toBe(answers[row]);
-      const prompt = processor.encodePrompt(sample);
+      expect(tokens.decode([...encoded.inputIds.slice(first)]).trim()).toBe(answers[i]);
+      const prompt = processor.encodePrompt(sample, sizes);
       expect([...prompt.inputIds]).toEqual([...encoded.inputIds.slice(0, first)]);
     });
   });
 
   it('gives the pixels that the model was fed', async () => {
-    const file = expected.cases.one.images[0][0];
-    const pixels = await processor.pixels(readFileSync(join(FIXTURES, 'images', file)));
+    const { data } = await processor.pixels(file(expected.cases.one.images[0][0]));
     const wanted = inputs.get('one/pixel_values')!.data as Float32Array;
-    expect(pixels).toHaveLength(wanted.length);
-    expect(Math.max(...pixels.map((value, i) => Math.abs(value - wanted[i]!)))).toBeLessThan(1e-6);
+    expect(data).toHaveLength(wanted.length);
+    expect(data.reduce((worst, value, i) => Math.max(worst, Math.abs(value - wanted[i]!)), 0)).toBeLessThan(1e-6);
   });
 
   it('refuses special tokens in people’s text', () => {
     const sample: Sample = {
       id: 'x7',
       turns: [
-        { role: 'user', text: 'Ignore this </s> and more' },
+        { role: 'user', text: `Ignore this ${tokens.names['eos_token']} and more` },
         { role: 'assistant', text: 'no' },
       ],
       images: [],
       references: ['no'],
     };
-    expect(() => processor.encodeTraining(sample)).toThrow(/Sample x7: its text holds the special token <\/s>/);
+    expect(() => processor.encodeTraining(sample, sizes)).toThrow(
+      `Sample x7: its text holds the special token ${tokens.names['eos_token']}`,
+    );
   });
 
   it('takes several answers in one conversation', () => {
@@ -115,7 +136,7 @@ describe.each(['llava-mha', 'llava-gqa'])('%s', async (name) => {
       { role: 'user', text: 'second?' },
       { role: 'assistant', text: 'two' },
     ];
-    const { inputIds, labels } = processor.encodeTraining({ id: 'two', turns, images: [], references: ['two'] });
+    const { inputIds, labels } = processor.encodeTraining({ id: 'two', turns, images: [], references: ['two'] }, sizes);
     const told = tokens.decode([...inputIds].filter((_, i) => labels![i] !== -100));
     expect(told.replaceAll(/\s+/g, ' ').trim()).toMatch(/^one ?two$/);
   });

@@ -4,68 +4,88 @@ import { z } from 'zod';
 import { LiloraError } from '../../core/errors.ts';
 import { parseJson } from '../../core/json.ts';
 import { type EncodedSample, IMAGE_MARKER, type Sample } from '../../core/sample.ts';
-import { decodeImage } from '../image.ts';
+import { decodeImage, type ImageSize } from '../image.ts';
 import { openChat } from './chat.ts';
-import { outputSize, parseImageSettings, toPixels } from './image-processor.ts';
-import { openTokenizer } from './tokenizer.ts';
+import type { FamilyFiles } from './family.ts';
+import type { Picture } from './picture.ts';
+import { openFamily } from './registry.ts';
+import { check } from './settings.ts';
+import { openTokenizer, type Tokens } from './tokenizer.ts';
+
+/** Sizes of images by digest: how many tokens an image becomes may depend on its size. */
+export type ImageSizes = ReadonlyMap<string, ImageSize>;
 
 /** Everything between a sample and the numbers that a model is fed; made from the model's own folder. */
 export interface Processor {
-  /** What the tower sees. */
-  readonly imageSize: { readonly height: number; readonly width: number };
-  readonly tokensPerImage: number;
   /** Longest row of tokens, image tokens included. */
   readonly contextLength: number;
   /** The conversation up to the last answer, ready for generation. */
-  encodePrompt(sample: Sample): EncodedSample;
+  encodePrompt(sample: Sample, sizes: ImageSizes): EncodedSample;
   /** The whole conversation; loss on every answer and on the end token after the last. */
-  encodeTraining(sample: Sample): EncodedSample;
+  encodeTraining(sample: Sample, sizes: ImageSizes): EncodedSample;
   /** A prompt as it is, without the chat template; its markers become image tokens. */
-  encodeRaw(prompt: string): Int32Array;
+  encodeRaw(prompt: string, images: readonly string[], sizes: ImageSizes): EncodedSample;
+  /** Markers of images in a prompt without the chat template: ours, or the model's own. */
+  countMarkers(prompt: string): number;
   /** Text of new tokens, without special tokens. */
   decode(ids: readonly number[]): string;
-  /** An encoded image file as the tower wants it: [3, height, width], float32. */
-  pixels(encoded: Uint8Array): Promise<Float32Array>;
+  /** An encoded image file as the tower wants it. */
+  pixels(encoded: Uint8Array): Promise<Picture>;
 }
 
+const tokenId = z.int().min(0);
+const tokenIds = z.union([tokenId, z.array(tokenId)]).nullish();
+
 const configSchema = z.looseObject({
-  image_token_index: z.int().optional(),
-  image_token_id: z.int().optional(),
-  vision_feature_select_strategy: z.enum(['default', 'full']).default('default'),
-  vision_config: z.looseObject({ image_size: z.int().positive(), patch_size: z.int().positive() }),
-  text_config: z.looseObject({
-    max_position_embeddings: z.int().positive().default(2048),
-    eos_token_id: z.unknown().optional(),
-  }),
+  image_token_index: tokenId.optional(),
+  image_token_id: tokenId.optional(),
+  max_position_embeddings: z.int().positive().optional(),
+  text_config: z.looseObject({ max_position_embeddings: z.int().positive().optional() }).optional(),
 });
 
-/** Opens the processor of a LLaVA model folder; `BadModel` when files are missing or say what is not supported. */
+/** Opens the processor of a model folder; `BadModel` when files are missing or say what is not supported. */
 export async function openProcessor(folder: string): Promise<Processor> {
-  const config = configSchema.safeParse(await readJson(folder, 'config.json'));
-  if (!config.success) throw new LiloraError('BadModel', `config.json: ${z.prettifyError(config.error)}`);
-  const { vision_config: vision, text_config: text, vision_feature_select_strategy: strategy } = config.data;
-  const imageToken = config.data.image_token_index ?? config.data.image_token_id;
+  const json = (await readJson(folder, 'config.json'))!;
+  const config = check(configSchema, json);
+  const imageToken = config.image_token_index ?? config.image_token_id;
   if (imageToken === undefined)
     throw new LiloraError('BadModel', 'config.json names no image_token_index. Correct the file.');
-  const tokensPerImage = Math.floor(vision.image_size / vision.patch_size) ** 2 + (strategy === 'full' ? 1 : 0);
-
   const tokenizer = await openTokenizer(folder);
+  const imageText = tokenizer.textOf(imageToken);
+  if (imageText === undefined)
+    throw new LiloraError('BadModel', `config.json: the tokenizer has no token ${imageToken}, the image token.`);
   const chat = await openChat(folder, tokenizer.names);
-  const eos = tokenizer.names['eos_token'];
-  const endToken = eos === undefined ? undefined : tokenizer.idOf(eos);
-  if (eos === undefined || endToken === undefined)
-    throw new LiloraError(
-      'BadModel',
-      'tokenizer_config.json names no eos_token that the tokenizer knows. Correct the file.',
-    );
-  const settings = await imageSettings(folder);
-  const imageSize = outputSize(settings);
-  if (!imageSize)
-    throw new LiloraError('BadModel', 'The image processor gives pictures of no fixed size. Set crop_size.');
+  const ends = await endTexts(folder, tokenizer);
+  const family = openFamily(await familyFiles(folder, json, imageText, tokenizer));
 
-  /** Text with markers as ids, each marker as many image tokens as the tower gives features. */
-  const expand = (ids: readonly number[]) =>
-    Int32Array.from(ids.flatMap((id) => (id === imageToken ? Array<number>(tokensPerImage).fill(id) : [id])));
+  /** Text as ids, every marker as what its image becomes. `at` is the sample's id for messages. */
+  const encode = (text: string, images: readonly string[], sizes: ImageSizes, at: string) => {
+    const pieces = text.split(family.marker);
+    if (pieces.length - 1 !== images.length)
+      throw new LiloraError(
+        'BadDataset',
+        `Sample ${at}: ${pieces.length - 1} image markers for ${images.length} images after the template.`,
+      );
+    const expansions = images.map((digest) => {
+      const size = sizes.get(digest);
+      if (!size) throw new LiloraError('IntegrityError', `The size of image ${digest} is not known.`);
+      return family.expand(size);
+    });
+    const ids = tokenizer.encode(pieces.map((piece, i) => piece + (expansions[i]?.text ?? '')).join(''));
+    const lengths = expansions.flatMap(({ text, tokens }) =>
+      Array<number>(text.split(imageText).length - 1).fill(tokens),
+    );
+    const grids = expansions.flatMap(({ grid }) => (grid ? [grid] : []));
+    return { ids: repeatImages(ids, lengths), ...(grids.length > 0 && { grids }) };
+  };
+
+  /** Each image token as often as its run is long. */
+  const repeatImages = (ids: readonly number[], lengths: readonly number[]): number[] => {
+    let run = 0;
+    const all = ids.flatMap((id) => (id === imageToken ? Array<number>(lengths[run++] ?? 0).fill(id) : [id]));
+    if (run !== lengths.length) throw new LiloraError('BadModel', 'The tokenizer changes image tokens. Correct it.');
+    return all;
+  };
 
   /** Special tokens in people's text would change the structure of the conversation. */
   const refuseSpecial = ({ id, turns }: Sample) => {
@@ -78,62 +98,59 @@ export async function openProcessor(folder: string): Promise<Processor> {
           );
   };
 
-  const checked = (sample: Sample, ids: Int32Array) => {
-    const images = ids.reduce((count, token) => count + Number(token === imageToken), 0) / tokensPerImage;
-    if (images !== sample.images.length)
-      throw new LiloraError(
-        'BadDataset',
-        `Sample ${sample.id}: ${images} image markers for ${sample.images.length} images after the template.`,
-      );
-    return ids;
-  };
-
   return {
-    imageSize,
-    tokensPerImage,
-    contextLength: text.max_position_embeddings,
+    contextLength:
+      config.text_config?.max_position_embeddings ?? config.max_position_embeddings ?? family.defaultContext,
 
-    encodePrompt(sample) {
+    encodePrompt(sample, sizes) {
       refuseSpecial(sample);
       const last = sample.turns.findLastIndex(({ role }) => role === 'assistant');
       const turns = last < 0 ? sample.turns : sample.turns.slice(0, last);
-      const inputIds = checked(sample, expand(tokenizer.encode(chat(turns, true))));
-      return { id: sample.id, inputIds, labels: null, images: sample.images, references: sample.references };
+      const { ids, ...rest } = encode(chat(turns, true), sample.images, sizes, sample.id);
+      const { id, images, references } = sample;
+      return { id, inputIds: Int32Array.from(ids), labels: null, images, references, ...rest };
     },
 
-    encodeTraining(sample) {
+    encodeTraining(sample, sizes) {
       refuseSpecial(sample);
-      const whole = endOf(chat(sample.turns, false), eos);
-      const ids = tokenizer.encode(whole);
-      const answered = new Array<boolean>(ids.length).fill(false);
-      sample.turns.forEach(({ role }, k) => {
+      const { id, turns, images, references } = sample;
+      const whole = endOf(chat(turns, false), ends);
+      const { ids, ...rest } = encode(whole, images, sizes, id);
+      const labels = new Int32Array(ids.length).fill(-100);
+      turns.forEach(({ role }, k) => {
         if (role !== 'assistant') return;
         // Where the answer stands is the template's business: it lies between the prompt for it and the text with it.
-        const start = prefixLength(sample, ids, chat(sample.turns.slice(0, k), true));
-        const isLast = k === sample.turns.length - 1;
+        const start = prefixLength(sample, sizes, ids, chat(turns.slice(0, k), true));
+        const isLast = k === turns.length - 1;
         const end = isLast
           ? ids.length
-          : prefixLength(sample, ids, chat(sample.turns.slice(0, k + 1), false).trimEnd());
+          : prefixLength(sample, sizes, ids, chat(turns.slice(0, k + 1), false).trimEnd());
         if (end <= start)
           throw new LiloraError(
             'BadDataset',
-            `Sample ${sample.id}: no token of answer ${k + 1} carries loss. Write an answer.`,
+            `Sample ${id}: no token of answer ${k + 1} carries loss. Write an answer.`,
           );
-        answered.fill(true, start, end);
+        for (let i = start; i < end; i++) if (ids[i] !== imageToken) labels[i] = ids[i]!;
       });
-      const inputIds = checked(sample, expand(ids));
-      const labels = expandLabels(ids, answered);
-      return { id: sample.id, inputIds, labels, images: sample.images, references: sample.references };
+      return { id, inputIds: Int32Array.from(ids), labels, images, references, ...rest };
     },
 
-    encodeRaw: (prompt) => expand(tokenizer.encode(prompt)),
+    encodeRaw(prompt, images, sizes) {
+      const marked = prompt.replaceAll(IMAGE_MARKER, family.raw ?? family.marker);
+      const { ids, ...rest } = encode(marked, images, sizes, 'prompt');
+      return { id: 'prompt', inputIds: Int32Array.from(ids), labels: null, images, references: [], ...rest };
+    },
+
+    countMarkers: (prompt) =>
+      [...new Set([IMAGE_MARKER, family.marker])].reduce((count, marker) => count + prompt.split(marker).length - 1, 0),
     decode: tokenizer.decode,
-    pixels: async (encoded) => toPixels(await decodeImage(encoded, 'image'), settings).data,
+    pixels: async (encoded) => family.pixels(await decodeImage(encoded, 'image')),
   };
 
   /** Tokens of the text that ends there; it must be a prefix of the whole conversation's tokens. */
-  function prefixLength(sample: Sample, ids: readonly number[], prefix: string): number {
-    const head = tokenizer.encode(prefix);
+  function prefixLength(sample: Sample, sizes: ImageSizes, ids: readonly number[], prefix: string): number {
+    const seen = prefix.split(family.marker).length - 1;
+    const { ids: head } = encode(prefix, sample.images.slice(0, seen), sizes, sample.id);
     const same = head.every((id, i) => id === ids[i]);
     if (same) return head.length;
     throw new LiloraError(
@@ -141,37 +158,49 @@ export async function openProcessor(folder: string): Promise<Processor> {
       `Sample ${sample.id}: the chat template or the tokenizer changes the prompt when an answer follows, so that its tokens cannot be told apart.`,
     );
   }
-
-  function expandLabels(ids: readonly number[], answered: readonly boolean[]): Int32Array {
-    return Int32Array.from(
-      ids.flatMap((id, i) =>
-        id === imageToken ? Array<number>(tokensPerImage).fill(-100) : [answered[i] ? id : -100],
-      ),
-    );
-  }
 }
 
-/** Generation must learn to stop: where the template does not end an answer, the end token follows its last word. */
-function endOf(rendered: string, eos: string): string {
+/** Generation must learn to stop: where the template does not end an answer, the first end token follows its last word. */
+function endOf(rendered: string, ends: readonly string[]): string {
   const text = rendered.trimEnd();
-  return text.endsWith(eos) ? text : `${text}${eos}`;
+  return ends.some((end) => text.endsWith(end)) ? text : `${text}${ends[0]}`;
 }
 
-async function readJson(folder: string, name: string): Promise<unknown> {
+/** Texts of the tokens that end generation: the tokenizer's own, then those that the model's files name. */
+async function endTexts(folder: string, tokenizer: Tokens): Promise<string[]> {
+  const schema = z.looseObject({ eos_token_id: tokenIds });
+  const file = 'generation_config.json';
+  const generation = check(schema, (await readJson(folder, file, true)) ?? {}, file);
+  const named = [generation.eos_token_id ?? []].flat().flatMap((id) => tokenizer.textOf(id) ?? []);
+  const own = tokenizer.names['eos_token'];
+  const ends = [...(own !== undefined && tokenizer.idOf(own) !== undefined ? [own] : []), ...named];
+  if (ends.length > 0) return ends;
+  throw new LiloraError(
+    'BadModel',
+    'tokenizer_config.json names no eos_token that the tokenizer knows. Correct the file.',
+  );
+}
+
+async function familyFiles(
+  folder: string,
+  config: unknown,
+  imageText: string,
+  tokenizer: Tokens,
+): Promise<FamilyFiles> {
+  const file = 'processor_config.json';
+  const processor = ((await readJson(folder, file, true)) ?? {}) as { image_processor?: unknown };
+  const own = await readJson(folder, 'preprocessor_config.json', true);
+  if (own === undefined && processor.image_processor === undefined)
+    throw new LiloraError('BadModel', `${folder} has neither preprocessor_config.json nor ${file}. Add what it lacks.`);
+  // Settings of the image processor have a file of their own, or stand within the processor's.
+  const settings =
+    own === undefined ? { value: processor.image_processor, file } : { value: own, file: 'preprocessor_config.json' };
+  return { config, processor, settings, imageText, tokenNamed: (name) => tokenizer.names[name] };
+}
+
+async function readJson(folder: string, name: string, optional = false): Promise<unknown> {
   const bytes = await readFile(join(folder, name)).catch(() => null);
-  if (!bytes)
-    throw new LiloraError('BadModel', `${join(folder, name)} does not exist. Name a Hugging Face model folder.`);
-  return parseJson(bytes, name, { errorName: 'BadModel' });
-}
-
-/** Settings of the image processor, in a file of its own or within the processor's. */
-async function imageSettings(folder: string) {
-  const own = await readFile(join(folder, 'preprocessor_config.json')).catch(() => null);
-  if (own)
-    return parseImageSettings(
-      parseJson(own, 'preprocessor_config.json', { errorName: 'BadModel' }),
-      'preprocessor_config.json',
-    );
-  const common = (await readJson(folder, 'processor_config.json')) as { image_processor?: unknown };
-  return parseImageSettings(common.image_processor ?? {}, 'processor_config.json');
+  if (bytes) return parseJson(bytes, name, { errorName: 'BadModel' });
+  if (optional) return undefined;
+  throw new LiloraError('BadModel', `${join(folder, name)} does not exist. Name a Hugging Face model folder.`);
 }

@@ -14,6 +14,7 @@ export interface Tokens {
   /** Text with special tokens. */
   decodeAll(ids: readonly number[]): string;
   idOf(token: string): number | undefined;
+  textOf(id: number): string | undefined;
   /** Every special token's text. */
   readonly special: readonly string[];
   /** `bos_token`, `eos_token` and so on, as templates name them. */
@@ -52,9 +53,11 @@ export async function openTokenizer(folder: string): Promise<Tokens> {
   correctByteFallback(tokenizer.decoder);
 
   const names: Record<string, string> = {};
-  for (const [name, value] of Object.entries(config)) {
+  // transformers 5 keeps a model's own names apart, as `model_specific_special_tokens` or `extra_special_tokens`.
+  const groups = [config['extra_special_tokens'], config['model_specific_special_tokens'], config];
+  for (const [name, value] of groups.flatMap((group) => (isRecord(group) ? Object.entries(group) : []))) {
     const content = typeof value === 'object' && value !== null ? (value as { content?: unknown }).content : value;
-    if (/^[a-z]+_token$/.test(name) && typeof content === 'string') names[name] = content;
+    if (/^[a-z_]+_token$/.test(name) && typeof content === 'string') names[name] = content;
   }
   const special = added_tokens.filter((token) => token.special).map(({ content }) => content);
   const bos = names['bos_token'];
@@ -65,10 +68,14 @@ export async function openTokenizer(folder: string): Promise<Tokens> {
     decode: (ids) => decode(ids, true),
     decodeAll: (ids) => decode(ids, false),
     idOf: (token) => tokenizer.token_to_id(token),
+    textOf: (id) => tokenizer.id_to_token(id),
     special,
     names,
   };
 }
+
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 interface DecoderStep {
   readonly type?: string;

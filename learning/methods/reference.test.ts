@@ -106,7 +106,7 @@ describe.each(REFERENCE_MODELS)('%s', (name) => {
 
   beforeAll(async () => {
     model = await loadModel(join(ref.folder, 'model'));
-    features = tf.tidy(() => model.encodeImages(ref.pixels('train')!));
+    features = ref.features('train', model)!;
     layers = selectLayers(model.layers, 'paper');
     expect(layers.map((layer) => layer.name).sort()).toEqual([...ref.json.lora.modules].sort());
   });
@@ -152,7 +152,7 @@ describe.each(REFERENCE_MODELS)('%s', (name) => {
   function expectLogits(prefix: string, adapt: Adapt): void {
     for (const at of ['one', 'pair-right']) {
       tf.tidy(() => {
-        const seen = model.encodeImages(ref.pixels(at)!);
+        const seen = ref.features(at, model)!;
         const logits = model.logits(ref.batch(at), seen, adapt, lastTokens(ref.batch(at)));
         expectNear(logits.dataSync(), ref.numbers(`${prefix}/${at}/logits_last`), NEAR.logits, `${prefix} ${at}`);
       });

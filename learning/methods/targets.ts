@@ -1,13 +1,24 @@
 import { LiloraError } from '../../core/errors.ts';
 import type { AdaptedLayer } from '../model/model.ts';
 
+const MLP = ['gate_proj', 'up_proj', 'down_proj'];
+
+/** The projectors of the families: LLaVA, SmolVLM, Qwen2-VL. */
+const PROJECTORS = [
+  'multi_modal_projector.linear_1',
+  'multi_modal_projector.linear_2',
+  'connector.modality_projection.proj',
+  'visual.merger.mlp.0',
+  'visual.merger.mlp.2',
+];
+
 /** Choices of layers by name: endings of module paths. */
 const PRESETS: Readonly<Record<string, readonly string[]>> = {
   /** As in the paper: the decoder's MLP and the projector. */
-  paper: ['gate_proj', 'up_proj', 'down_proj', 'multi_modal_projector.linear_1', 'multi_modal_projector.linear_2'],
+  paper: [...MLP, ...PROJECTORS],
   /** Loads in servers that adapt the language model only. */
-  'language-only': ['gate_proj', 'up_proj', 'down_proj'],
-  'attention+mlp': ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'],
+  'language-only': MLP,
+  'attention+mlp': ['q_proj', 'k_proj', 'v_proj', 'o_proj', ...MLP],
 };
 
 const presetNamed = (name: string) => (Object.hasOwn(PRESETS, name) ? PRESETS[name] : undefined);

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { LiloraError } from '../../core/errors.ts';
 import type { TokenBatch } from './model.ts';
+import type { Positions } from './positions.ts';
 
 /**
  * Everything of a batch that the computation reads, as tensors: the rest of a forward pass depends on nothing but these
@@ -11,8 +12,8 @@ export type BatchTensors = {
   readonly length: number;
   /** [N] int32; 0 at image tokens, whose embedding is not used. */
   readonly ids: tf.Tensor1D;
-  /** [N] int32: number of real tokens before this one in its row. */
-  readonly positions: tf.Tensor1D;
+  /** Position of every token, [N] int32 per axis: one axis, or time, height and width. 0 on padding. */
+  readonly positions: readonly tf.Tensor1D[];
   /** [rows, 1, 1, length]: 1 for real tokens. */
   readonly keys: tf.Tensor4D;
   /** Null in a batch without images. `at` [M] int32: flat positions; `text` [N, 1]: 0 there and 1 elsewhere. */
@@ -32,7 +33,6 @@ export type Targets = {
 /** What a batch may hold for a given model. */
 export interface BatchLimits {
   readonly imageToken: number;
-  readonly tokensPerImage: number;
   readonly vocabulary: number;
   readonly contextLength: number;
 }
@@ -40,8 +40,15 @@ export interface BatchLimits {
 /**
  * Checks a batch and puts it into the engine. `BadConfig` when its sizes do not fit together, a token is unknown, a row
  * is too long, or the image tokens do not match the images.
+ * @param imageTokens how many image tokens the features of its images make
+ * @param positions of its tokens; asked for when all else fits
  */
-export function batchTensors(batch: TokenBatch, images: number, limits: BatchLimits): BatchTensors {
+export function batchTensors(
+  batch: TokenBatch,
+  imageTokens: number,
+  limits: BatchLimits,
+  positions: () => Positions,
+): BatchTensors {
   const { rows, length, inputIds, attentionMask } = batch;
   const bad = (problem: string, next: string): never => {
     throw new LiloraError('BadConfig', `Batch of ${rows} × ${length} tokens: ${problem}. ${next}.`);
@@ -51,7 +58,6 @@ export function batchTensors(batch: TokenBatch, images: number, limits: BatchLim
     bad(`${inputIds.length} ids and ${attentionMask.length} mask entries`, 'Both must be rows * length');
   }
   const ids = inputIds.slice();
-  const positions = new Int32Array(size);
   const imageAt: number[] = [];
   const text = new Float32Array(size).fill(1);
   for (let row = 0; row < rows; row++) {
@@ -67,23 +73,22 @@ export function batchTensors(batch: TokenBatch, images: number, limits: BatchLim
       if (attentionMask[at] !== 0 && attentionMask[at] !== 1) {
         bad(`mask entry ${attentionMask[at]} in row ${row}`, 'Use 1 for real tokens and 0 for padding');
       }
-      // transformers: cumulative sum of the mask minus one; padding never counts.
-      if (attentionMask[at]) positions[at] = seen++;
+      if (attentionMask[at]) seen++;
     }
     if (seen === 0) bad(`row ${row} is all padding`, 'Leave the row out');
     if (seen > limits.contextLength) {
       bad(`row ${row} has ${seen} tokens and the model takes ${limits.contextLength}`, 'Shorten or drop the sample');
     }
   }
-  if (imageAt.length !== images * limits.tokensPerImage) {
-    const wanted = `${images} images need ${images * limits.tokensPerImage}`;
-    bad(`${imageAt.length} image tokens, but ${wanted}`, 'Expand every image marker to the features of one image');
+  if (imageAt.length !== imageTokens) {
+    const problem = `${imageAt.length} image tokens, but its images make ${imageTokens}`;
+    bad(problem, 'Expand every image marker to the features of its image');
   }
   return {
     rows,
     length,
     ids: tf.tensor1d(ids, 'int32'),
-    positions: tf.tensor1d(positions, 'int32'),
+    positions: positions().axes.map((axis) => tf.tensor1d(axis, 'int32')),
     keys: tf.tensor4d(Float32Array.from(attentionMask), [rows, 1, 1, length]),
     images: imageAt.length > 0 ? { at: tf.tensor1d(imageAt, 'int32'), text: tf.tensor2d(text, [size, 1]) } : null,
   };
@@ -125,7 +130,7 @@ export function roundUp(size: number, steps: number): number {
 }
 
 /** The same rows with all padding on the left, without columns that are padding in every row. */
-export function padLeft(batch: TokenBatch, padToken: number): TokenBatch {
+export function padLeft({ labels: _, ...batch }: TokenBatch, padToken: number): TokenBatch {
   const { rows, length, inputIds, attentionMask } = batch;
   const real = Array.from({ length: rows }, (_, row) => {
     const at = Array.from({ length }, (_, i) => row * length + i);
@@ -138,5 +143,5 @@ export function padLeft(batch: TokenBatch, padToken: number): TokenBatch {
     ids.set(tokens, (row + 1) * longest - tokens.length);
     mask.fill(1, (row + 1) * longest - tokens.length, (row + 1) * longest);
   }
-  return { rows, length: longest, inputIds: ids, attentionMask: mask };
+  return { ...batch, length: longest, inputIds: ids, attentionMask: mask };
 }

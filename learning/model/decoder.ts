@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { attention, gatherRows, linear, rmsNorm, rotary, swiglu } from '../tensors/ops.ts';
 import type { Adapt, AdaptedLayer } from './model.ts';
+import type { Rope } from './rope.ts';
 import type { Weights } from './weights.ts';
 
 /** A decoder of the LLaMA shape (Touvron et al. 2023): pre-norm, rotary positions, grouped-query attention, SwiGLU. */
@@ -14,26 +15,31 @@ export interface DecoderConfig {
   readonly vocabulary: number;
   readonly contextLength: number;
   readonly eps: number;
-  /** Biases on q, k, v and o. */
-  readonly attentionBias: boolean;
+  /** Module path of the decoder, which differs between families. */
+  readonly path: string;
+  /** Biases on q, k and v. */
+  readonly qkvBias: boolean;
+  /** Bias on o. */
+  readonly outBias: boolean;
   readonly mlpBias: boolean;
   /** The output matrix is the embedding matrix. */
   readonly tied: boolean;
-  /** Angle of pair i at position p: p / factor · theta^(−2i / headSize). */
-  readonly rope: { readonly theta: number; readonly factor: number };
+  readonly rope: Rope;
+  /** Pairs of dimensions that turn by time, height and width; absent where positions have one axis. */
+  readonly ropeSections?: readonly number[];
+  /** Per layer how many tokens back a token looks, itself included; null: all. Absent: all, in every layer. */
+  readonly windows?: ReadonlyArray<number | null>;
 }
-
-const DECODER = 'model.language_model';
 
 /** The linear layers of one decoder layer in the order of computation: name, outputs, inputs, bias. */
 function linears(c: DecoderConfig): [string, number, number, boolean][] {
   const queries = c.heads * c.headSize;
   const keys = c.kvHeads * c.headSize;
   return [
-    ['self_attn.q_proj', queries, c.width, c.attentionBias],
-    ['self_attn.k_proj', keys, c.width, c.attentionBias],
-    ['self_attn.v_proj', keys, c.width, c.attentionBias],
-    ['self_attn.o_proj', c.width, queries, c.attentionBias],
+    ['self_attn.q_proj', queries, c.width, c.qkvBias],
+    ['self_attn.k_proj', keys, c.width, c.qkvBias],
+    ['self_attn.v_proj', keys, c.width, c.qkvBias],
+    ['self_attn.o_proj', c.width, queries, c.outBias],
     ['mlp.gate_proj', c.inner, c.width, c.mlpBias],
     ['mlp.up_proj', c.inner, c.width, c.mlpBias],
     ['mlp.down_proj', c.width, c.inner, c.mlpBias],
@@ -43,51 +49,31 @@ function linears(c: DecoderConfig): [string, number, number, boolean][] {
 /** The linear layers that adapters may attach to. */
 export function decoderLayers(c: DecoderConfig): AdaptedLayer[] {
   return Array.from({ length: c.layers }, (_, i) =>
-    linears(c).map(([name, out, input]) => ({ name: `${DECODER}.layers.${i}.${name}`, in: input, out })),
+    linears(c).map(([name, out, input]) => ({ name: `${c.path}.layers.${i}.${name}`, in: input, out })),
   ).flat();
 }
 
 /** Every tensor of the decoder and its head, with its shape. */
 export function decoderShapes(c: DecoderConfig): [string, number[]][] {
   const layer = (i: number): [string, number[]][] => [
-    [`${DECODER}.layers.${i}.input_layernorm.weight`, [c.width]],
-    [`${DECODER}.layers.${i}.post_attention_layernorm.weight`, [c.width]],
+    [`${c.path}.layers.${i}.input_layernorm.weight`, [c.width]],
+    [`${c.path}.layers.${i}.post_attention_layernorm.weight`, [c.width]],
     ...linears(c).flatMap(([name, out, input, bias]): [string, number[]][] => [
-      [`${DECODER}.layers.${i}.${name}.weight`, [out, input]],
-      ...(bias ? ([[`${DECODER}.layers.${i}.${name}.bias`, [out]]] as [string, number[]][]) : []),
+      [`${c.path}.layers.${i}.${name}.weight`, [out, input]],
+      ...(bias ? ([[`${c.path}.layers.${i}.${name}.bias`, [out]]] as [string, number[]][]) : []),
     ]),
   ];
   return [
-    [`${DECODER}.embed_tokens.weight`, [c.vocabulary, c.width]],
+    [`${c.path}.embed_tokens.weight`, [c.vocabulary, c.width]],
     ...Array.from({ length: c.layers }, (_, i) => layer(i)).flat(),
-    [`${DECODER}.norm.weight`, [c.width]],
+    [`${c.path}.norm.weight`, [c.width]],
     ...(c.tied ? [] : ([['lm_head.weight', [c.vocabulary, c.width]]] as [string, number[]][])),
   ];
 }
 
 /** Token embeddings: ids [n] int32 → [n, width]. */
-export function embedTokens(ids: tf.Tensor1D, weights: Weights): tf.Tensor2D {
-  return gatherRows(weights(`${DECODER}.embed_tokens.weight`) as tf.Tensor2D, ids);
-}
-
-/** Cosines and signed sines of every position up to the context length, each [contextLength, headSize]. */
-export function ropeTables(c: DecoderConfig): { cos: tf.Tensor2D; sin: tf.Tensor2D } {
-  const half = c.headSize / 2;
-  const cos = new Float32Array(c.contextLength * c.headSize);
-  const sin = new Float32Array(cos.length);
-  for (let i = 0; i < half; i++) {
-    // Rounded to float32 where the reference rounds, so that late positions turn by the same angle.
-    const frequency = Math.fround(1 / c.rope.theta ** ((2 * i) / c.headSize) / c.rope.factor);
-    for (let p = 0; p < c.contextLength; p++) {
-      const angle = Math.fround(p * frequency);
-      const at = p * c.headSize + i;
-      cos[at] = cos[at + half] = Math.cos(angle);
-      sin[at + half] = Math.sin(angle);
-      sin[at] = -sin[at + half]!;
-    }
-  }
-  const shape: [number, number] = [c.contextLength, c.headSize];
-  return { cos: tf.tensor2d(cos, shape), sin: tf.tensor2d(sin, shape) };
+export function embedTokens(ids: tf.Tensor1D, c: DecoderConfig, weights: Weights): tf.Tensor2D {
+  return gatherRows(weights(`${c.path}.embed_tokens.weight`) as tf.Tensor2D, ids);
 }
 
 /** Keys and values of earlier tokens in one layer, each [rows, kvHeads, tokens, headSize]. */
@@ -104,7 +90,8 @@ export interface Pass {
   /** [rows, 1, length, headSize]. */
   readonly cos: tf.Tensor;
   readonly sin: tf.Tensor;
-  readonly bias: tf.Tensor4D;
+  /** What is added to attention scores, by how many tokens back a layer looks (null: all); see `attentionBias`. */
+  readonly bias: (window: number | null) => tf.Tensor4D;
   /** Flat positions whose final state is wanted, each once; all when absent. The last layer computes only these. */
   readonly wanted?: tf.Tensor1D;
   /** Earlier tokens, one entry per layer. */
@@ -123,12 +110,12 @@ export function decode(x: tf.Tensor2D, c: DecoderConfig, weights: Weights, adapt
     pass.onState?.(`layer_${i}`, state);
   }
   if (c.layers === 0 && pass.wanted) state = gatherRows(state, pass.wanted);
-  return rmsNorm(state, weights(`${DECODER}.norm.weight`), c.eps);
+  return rmsNorm(state, weights(`${c.path}.norm.weight`), c.eps);
 }
 
 /** Logits of final states: [n, width] → [n, vocabulary]. */
 export function head(states: tf.Tensor2D, c: DecoderConfig, weights: Weights): tf.Tensor2D {
-  return linear(states, weights(c.tied ? `${DECODER}.embed_tokens.weight` : 'lm_head.weight'));
+  return linear(states, weights(c.tied ? `${c.path}.embed_tokens.weight` : 'lm_head.weight'));
 }
 
 function decoderLayer(
@@ -139,7 +126,7 @@ function decoderLayer(
   adapt: Adapt,
   pass: Pass,
 ): tf.Tensor2D {
-  const path = `${DECODER}.layers.${index}`;
+  const path = `${c.path}.layers.${index}`;
   const dense = (name: string, input: tf.Tensor2D, bias: boolean) => {
     const layer = `${path}.${name}`;
     return adapt(layer, input, linear(input, weights(`${layer}.weight`), bias ? weights(`${layer}.bias`) : undefined));
@@ -148,16 +135,16 @@ function decoderLayer(
     tf.transpose(tf.reshape(t, [pass.rows, pass.length, heads, c.headSize]), [0, 2, 1, 3]) as tf.Tensor4D;
 
   const h = rmsNorm(x, weights(`${path}.input_layernorm.weight`), c.eps);
-  const q = rotary(split(dense('self_attn.q_proj', h, c.attentionBias), c.heads), pass.cos, pass.sin);
-  let k = rotary(split(dense('self_attn.k_proj', h, c.attentionBias), c.kvHeads), pass.cos, pass.sin);
-  let v = split(dense('self_attn.v_proj', h, c.attentionBias), c.kvHeads);
+  const q = rotary(split(dense('self_attn.q_proj', h, c.qkvBias), c.heads), pass.cos, pass.sin);
+  let k = rotary(split(dense('self_attn.k_proj', h, c.qkvBias), c.kvHeads), pass.cos, pass.sin);
+  let v = split(dense('self_attn.v_proj', h, c.qkvBias), c.kvHeads);
   const past = pass.past?.[index];
   if (past) {
     k = tf.concat([past.k, k], 2);
     v = tf.concat([past.v, v], 2);
   }
   pass.onCache?.(index, { k, v });
-  const mixed = tf.transpose(attention(q, k, v, pass.bias), [0, 2, 1, 3]);
+  const mixed = tf.transpose(attention(q, k, v, pass.bias(c.windows?.[index] ?? null)), [0, 2, 1, 3]);
   let seen = tf.reshape(mixed, [pass.rows * pass.length, c.heads * c.headSize]) as tf.Tensor2D;
   let residual = x;
   if (pass.wanted && index === c.layers - 1) {
@@ -165,7 +152,7 @@ function decoderLayer(
     seen = gatherRows(seen, pass.wanted);
     residual = gatherRows(residual, pass.wanted);
   }
-  const y = tf.add(residual, dense('self_attn.o_proj', seen, c.attentionBias)) as tf.Tensor2D;
+  const y = tf.add(residual, dense('self_attn.o_proj', seen, c.outBias)) as tf.Tensor2D;
   const h2 = rmsNorm(y, weights(`${path}.post_attention_layernorm.weight`), c.eps);
   const inner = swiglu(dense('mlp.gate_proj', h2, c.mlpBias), dense('mlp.up_proj', h2, c.mlpBias));
   return tf.add(y, dense('mlp.down_proj', inner, c.mlpBias)) as tf.Tensor2D;

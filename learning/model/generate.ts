@@ -19,8 +19,8 @@ export interface GreedyOptions {
   readonly contextLength: number;
   /** The prompt: logits at the last token of every row. */
   prefill(): Step;
-  /** One more token per live row: ids, positions and row numbers in the prompt, in the order of the cache. */
-  next(ids: number[], positions: number[], rows: number[], cache: readonly LayerCache[], step: number): Step;
+  /** One more token per live row: ids and row numbers in the prompt, in the order of the cache; the first step is 1. */
+  next(ids: number[], rows: number[], cache: readonly LayerCache[], step: number): Step;
 }
 
 /**
@@ -58,13 +58,7 @@ export function greedy(options: GreedyOptions): Generated[] {
       step = tidyStep(() => {
         const cache = kept.length < live.length ? keepRows(previous.cache, kept) : previous.cache;
         const ids = kept.map((i) => chosen.ids[i]!);
-        return options.next(
-          ids,
-          rows.map((row) => options.lengths[row]! + count - 1),
-          rows,
-          cache,
-          count,
-        );
+        return options.next(ids, rows, cache, count);
       });
       tf.dispose(previous as unknown as tf.TensorContainer);
       live = rows;

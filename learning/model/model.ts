@@ -35,6 +35,8 @@ export interface TokenBatch {
   readonly attentionMask: Int32Array;
   /** [rows * length]; −100 where a token carries no loss. Absent for generation. */
   readonly labels?: Int32Array;
+  /** Height and width of every image in image tokens, in order of appearance; for models that place tokens in space. */
+  readonly grids?: ReadonlyArray<readonly [height: number, width: number]>;
 }
 
 /** Greedy generation of one row. */
@@ -63,14 +65,16 @@ export interface BaseModel {
   readonly padToken: number;
   /** The token that stands for one image feature. */
   readonly imageToken: number;
-  /** Image features per image (fixed for LLaVA-1.5). */
-  readonly tokensPerImage: number;
 
-  /** The frozen tower: pixels [n, 3, height, width] → features [n, tokens, vision width]. */
+  /**
+   * The frozen tower: pixels [n, 3, height, width] → features [rows, tokens, vision width], n pictures one after another.
+   * LLaVA gives one row per picture, SmolVLM one per tile, Qwen2-VL one per image token. Features of several pictures are
+   * put together along the rows.
+   */
   encodeImages(pixels: tf.Tensor4D): tf.Tensor3D;
   /**
    * Logits at chosen positions.
-   * @param features of all images of the batch in order of appearance, [images, tokens, vision width]; null without images
+   * @param features of all images of the batch in order of appearance, [rows, tokens, vision width]; null without images
    * @param positions flat row-major indices into [rows * length]; all when absent
    * @returns [positions, vocabulary]
    */

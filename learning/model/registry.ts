@@ -5,6 +5,7 @@ import { parseJson } from '../../core/json.ts';
 import { modelDigest } from './digest.ts';
 import { llava } from './llava/index.ts';
 import type { BaseModel } from './model.ts';
+import { smolvlmFamily } from './smolvlm/index.ts';
 import { readWeights, type Shapes, type Weights } from './weights.ts';
 
 /** One family of base models: how its configuration is read, which weights it has, how it computes. */
@@ -13,6 +14,8 @@ export interface Family<Config> {
   readonly name: string;
   /** Checks and completes the configuration; `BadModel` for what the family does not compute. */
   config(json: unknown, generation: unknown, file: string): Config;
+  /** The canonical name of a tensor in a file, whichever of the known layouts it has. */
+  canonicalName(name: string): string;
   /** Every weight a folder must hold. */
   shapes(config: Config): Shapes;
   /** Weights of `shapes` that no computation reads. */
@@ -27,7 +30,7 @@ export interface Family<Config> {
 type AnyFamily = Family<any>;
 
 /** One line per family. */
-const FAMILIES: readonly AnyFamily[] = [llava];
+const FAMILIES: readonly AnyFamily[] = [llava, smolvlmFamily('smolvlm'), smolvlmFamily('idefics3')];
 
 /** A checked configuration together with its family. */
 export interface ModelDefinition {
@@ -75,6 +78,7 @@ export async function loadModel(folder: string): Promise<BaseModel> {
   const weights = await readWeights(
     folder,
     shapes,
+    family.canonicalName,
     (name) => family.unused(name, config),
     (name) => family.allowed(name, config),
   );

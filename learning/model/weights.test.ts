@@ -10,9 +10,9 @@ import { readTensorMap, writeSafetensors } from '../../core/safetensors.ts';
 import { expectNear, reference } from '../../test/reference.ts';
 import { startTensors } from '../tensors/backend.ts';
 import { modelDigest } from './digest.ts';
+import { canonicalName, hubName, toHubNames } from './llava/names.ts';
 import { noAdapter, type TokenBatch } from './model.ts';
 import { loadModel } from './registry.ts';
-import { canonicalName, hubName, toHubNames } from './weights.ts';
 
 const ref = reference('llava-mha');
 const weights: TensorMap = readTensorMap(
@@ -133,7 +133,7 @@ describe('batches that do not fit are refused', () => {
     ['mask of twos', change(text, 'attentionMask', 3, 2), /mask entry 2 in row 0/],
     ['short mask', { ...text, attentionMask: new Int32Array(3) }, /29 ids and 3 mask entries/],
     ['all padding', { ...text, attentionMask: new Int32Array(29) }, /row 0 is all padding/],
-    ['image without pixels', one, /16 image tokens, but 0 images need 0/],
+    ['image without pixels', one, /16 image tokens, but its images make 0/],
     [
       'too long',
       { rows: 1, length: 513, inputIds: new Int32Array(513).fill(5), attentionMask: new Int32Array(513).fill(1) },

@@ -1,6 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
 import { LiloraError } from '../../core/errors.ts';
-import type { TensorMap } from '../../core/host-tensor.ts';
 import { openModelTensors } from '../../core/model-tensors.ts';
 
 /** Weights by canonical name: the parameter path that transformers 5 has in memory, such as `lm_head.weight`. */
@@ -11,33 +10,6 @@ export type Shapes = ReadonlyMap<string, readonly number[]>;
 
 /** Buffers that old checkpoints carry along; they are computed, not read. */
 const BUFFERS = /(\.rotary_emb\.inv_freq|\.embeddings\.position_ids)$/;
-
-/**
- * The canonical name of a tensor in a file. Known layouts: hub checkpoints and transformers 4
- * (`language_model.model.…`, `language_model.lm_head.…`, `vision_tower.vision_model.…`), the same without
- * `vision_model` (as transformers 5 saves), and the names in memory.
- */
-export function canonicalName(name: string): string {
-  if (name.startsWith('language_model.lm_head.')) return name.slice('language_model.'.length);
-  const full = /^(vision_tower|multi_modal_projector|language_model)\./.test(name) ? `model.${name}` : name;
-  return full
-    .replace(/^model\.language_model\.model\./, 'model.language_model.')
-    .replace(/^model\.vision_tower\.vision_model\./, 'model.vision_tower.');
-}
-
-/** The name in hub checkpoints of a canonical name: what every version of transformers reads. */
-export function hubName(name: string): string {
-  if (name.startsWith('lm_head.')) return `language_model.${name}`;
-  return name
-    .replace(/^model\.language_model\./, 'language_model.model.')
-    .replace(/^model\.vision_tower\./, 'vision_tower.vision_model.')
-    .replace(/^model\.multi_modal_projector\./, 'multi_modal_projector.');
-}
-
-/** All weights under their names in hub checkpoints, ready for `writeSafetensors` to `model.safetensors`. */
-export function toHubNames(tensors: TensorMap): TensorMap {
-  return new Map([...tensors].map(([name, tensor]) => [hubName(name), tensor]));
-}
 
 /** Weights on the engine under a common owner. */
 export class WeightSet {
@@ -63,12 +35,14 @@ export class WeightSet {
  * Reads the weights of a model folder into the engine, tensor by tensor. Missing, unknown and wrongly shaped tensors
  * are one `BadModel` that names them.
  * @param shapes every tensor the folder must hold
+ * @param canonicalName the canonical name of a tensor in a file
  * @param unused tensors of `shapes` that no computation reads; they are checked but not loaded
  * @param allowed further canonical names that may be there and are not read
  */
 export async function readWeights(
   folder: string,
   shapes: Shapes,
+  canonicalName: (name: string) => string,
   unused: (name: string) => boolean,
   allowed: (name: string) => boolean,
 ): Promise<WeightSet> {

@@ -111,7 +111,7 @@ describe.each(REFERENCE_MODELS)('%s', (name) => {
   test('ten steps on LoRA end where PyTorch ends', async () => {
     await startTensors('tensorflow');
     const model = await loadModel(join(ref.folder, 'model'));
-    const features = tf.tidy(() => model.encodeImages(ref.pixels('train')!));
+    const features = ref.features('train', model)!;
     const layers = new Set<string>(ref.json.lora.modules);
     const variables = new Map<string, tf.Variable>();
     for (const [key, { shape, data }] of ref.tensors('adapter/adapter_model.safetensors')) {

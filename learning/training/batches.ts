@@ -25,7 +25,8 @@ export function padBatch(samples: readonly EncodedSample[], padToken: number, op
     attentionMask.fill(1, at, at + sample.inputIds.length);
     labels?.set(sample.labels!, at);
   }
-  return { rows, length, inputIds, attentionMask, ...(labels && { labels }) };
+  const grids = samples.flatMap((sample) => sample.grids ?? []);
+  return { rows, length, inputIds, attentionMask, ...(labels && { labels }), ...(grids.length > 0 && { grids }) };
 }
 
 /** Tokens that carry loss. The first label of a row never does: nothing predicts it. */

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { EncodedSample } from '../../core/sample.ts';
-import { expectNear, REFERENCE_MODELS, reference } from '../../test/reference.ts';
+import { expectNear, REFERENCE_MODELS, reference, rowFeatures } from '../../test/reference.ts';
 import { methodNamed } from '../methods/registry.ts';
 import type { BaseModel } from '../model/model.ts';
 import { loadModel } from '../model/registry.ts';
@@ -26,7 +26,7 @@ describe.each(REFERENCE_MODELS)('%s', (name) => {
   beforeAll(async () => {
     await startTensors('tensorflow');
     model = await loadModel(join(ref.folder, 'model'));
-    features = tf.tidy(() => model.encodeImages(ref.pixels('train')!));
+    features = ref.features('train', model)!;
   });
   afterAll(() => {
     features.dispose();
@@ -34,24 +34,23 @@ describe.each(REFERENCE_MODELS)('%s', (name) => {
     delete process.env['LILORA_EAGER'];
   });
 
-  /** The rows of the reference batch as samples, each several times: many steps on little data. */
-  function samples(): { samples: EncodedSample[]; order: string[] } {
-    const { rows, length, inputIds, attentionMask, labels } = ref.batch('train');
-    const made = Array.from({ length: rows * 10 }, (_, i): EncodedSample => {
+  const batch = ref.batch('train');
+
+  /** The rows of the reference batch, with one image each, as samples, each several times: many steps on little data. */
+  function samples(): EncodedSample[] {
+    const { rows, length, inputIds, attentionMask, labels, grids } = batch;
+    return Array.from({ length: rows * 10 }, (_, i): EncodedSample => {
       const row = i % rows;
       const real = (values: Int32Array) =>
         values.slice(row * length, (row + 1) * length).filter((_, k) => attentionMask[row * length + k]);
-      const ids = real(inputIds);
-      const count = ids.filter((id) => id === model.imageToken).length / model.tokensPerImage;
-      const images = Array.from({ length: count }, (_, k) => `${row}/${k}`);
-      return { id: `${i}`, inputIds: ids, labels: real(labels!), images, references: [] };
+      const own = { inputIds: real(inputIds), labels: real(labels!), images: [String(row)], references: [] };
+      return { id: `${i}`, ...own, ...(grids && { grids: [grids[row]!] }) };
     });
-    return { samples: made, order: made.slice(0, rows).flatMap(({ images }) => images) };
   }
 
   async function learn(eager: boolean, method: string, options: Record<string, unknown>, dropout: number) {
     process.env['LILORA_EAGER'] = eager ? '1' : '0';
-    const { samples: all, order } = samples();
+    const all = samples();
     const found = methodNamed(method);
     const losses: number[] = [];
     const reasons: Array<string | null> = [];
@@ -66,13 +65,7 @@ describe.each(REFERENCE_MODELS)('%s', (name) => {
         task,
         samples: task === 'one' ? all : all.slice().reverse(),
         features: (digests) =>
-          tf.gather(
-            features,
-            tf.tensor1d(
-              digests.map((d) => order.indexOf(d)),
-              'int32',
-            ),
-          ) as tf.Tensor3D,
+          tf.concat(digests.map((row) => rowFeatures(features, batch, Number(row), model.imageToken))),
         training: {
           learningRate: 1e-3,
           batchSize: 2,

@@ -314,7 +314,7 @@ describe.each([
       const real = (values: Int32Array) =>
         values.slice(from, from + batch.length).filter((_, i) => batch.attentionMask[from + i]);
       const inputIds = real(batch.inputIds);
-      const images = inputIds.filter((id) => id === model.imageToken).length / model.tokensPerImage;
+      const images = inputIds.filter((id) => id === model.imageToken).length / features.shape[1];
       const digests = Array.from({ length: images }, (_, i) => `${row}/${i}`);
       return { id: `row-${row}`, inputIds, labels: real(batch.labels!), images: digests, references: [] };
     });

@@ -13,11 +13,13 @@ import { pullAdapter } from '../../cli/verbs/pull.ts';
 import { sha256 } from '../../core/digest.ts';
 import type { HostTensor } from '../../core/host-tensor.ts';
 import { writeSafetensors } from '../../core/safetensors.ts';
+import { imageSizes } from '../../datasets/image.ts';
 import { openProcessor } from '../../datasets/processor/processor.ts';
 import { bindAdapter } from '../../learning/methods/adapter.ts';
 import { readBank } from '../../learning/methods/bank.ts';
 import { loadModel } from '../../learning/model/registry.ts';
 import { startTensors } from '../../learning/tensors/backend.ts';
+import { padBatch } from '../../learning/training/batches.ts';
 import { openStore } from '../../store/open.ts';
 import { connectClient, temporalSettings } from '../../workers/config.ts';
 import { Features } from '../../workers/engine/features.ts';
@@ -89,15 +91,11 @@ async function compute(adapters: Record<string, string>): Promise<void> {
       const bytes = readFileSync(join(folder, image));
       const digest = sha256(bytes);
       const text = conversations[0]!.value;
-      const { inputIds } = processor.encodePrompt({
-        id,
-        turns: [{ role: 'user', text }],
-        images: [digest],
-        references: [],
-      });
-      const length = inputIds.length;
-      const batch = { rows: 1, length, inputIds, attentionMask: new Int32Array(length).fill(1) };
-      const seen = await features.ofBatch([digest], new Map([[digest, bytes]]));
+      const turns = [{ role: 'user', text }] as const;
+      const images = new Map([[digest, bytes]]);
+      const encoded = processor.encodePrompt({ id, turns, images: [digest], references: [] }, await imageSizes(images));
+      const batch = padBatch([encoded], net.padToken);
+      const seen = await features.ofBatch([digest], images);
       const found = net.logits(batch, seen, adapter.adapt);
       const [answer] = net.generate(batch, seen, adapter.adapt, MAX_NEW_TOKENS);
       logits.set(`${task}/${id}`, { shape: [...found.shape], data: found.dataSync() as Float32Array });
@@ -105,7 +103,7 @@ async function compute(adapters: Record<string, string>): Promise<void> {
         id,
         image: join(folder, image),
         text: text.replace(/^<image>\n?/, ''),
-        inputIds: [...inputIds],
+        inputIds: [...encoded.inputIds],
         answer: answer!.ids,
         maxNewTokens: MAX_NEW_TOKENS,
       });

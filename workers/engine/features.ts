@@ -1,14 +1,21 @@
 import * as tf from '@tensorflow/tfjs';
 import { sha256 } from '../../core/digest.ts';
 import { LiloraError } from '../../core/errors.ts';
+import type { Picture } from '../../datasets/processor/picture.ts';
 import type { Processor } from '../../datasets/processor/processor.ts';
 import type { BaseModel } from '../../learning/model/model.ts';
 
-/** Images per pass through the tower. */
+/** Images that are looked at together, and pictures (tiles) of one pass through the tower. */
 const GROUP = 32;
 
 /** Encoded image files by digest. */
 type Encoded = ReadonlyMap<string, Uint8Array>;
+
+/** Features of one image. */
+interface Seen {
+  readonly shape: readonly [rows: number, tokens: number, width: number];
+  readonly values: Float32Array;
+}
 
 /**
  * Vision features. The tower is frozen, so what went through it once is kept while its model is warm. It is kept by
@@ -18,8 +25,7 @@ type Encoded = ReadonlyMap<string, Uint8Array>;
 export class Features {
   private readonly model: BaseModel;
   private readonly processor: Processor;
-  private readonly known = new Map<string, Float32Array[]>();
-  private shape: [tokens: number, width: number] = [0, 0];
+  private readonly known = new Map<string, Seen[]>();
 
   constructor(model: BaseModel, processor: Processor) {
     this.model = model;
@@ -32,50 +38,92 @@ export class Features {
     onProgress: () => void,
     signal: AbortSignal,
   ): Promise<(digests: readonly string[]) => tf.Tensor3D> {
-    const found = new Map<string, Float32Array>();
+    const found = new Map<string, Seen>();
     for (const group of groups([...images.keys()])) {
       signal.throwIfAborted();
       await this.add(found, group, images);
       onProgress();
     }
-    return (digests) => this.tensor(found, digests);
+    return (digests) => tensorOf(found, digests);
   }
 
-  /** Features of the images of one batch, [images, tokens, width] in this order; the caller disposes. */
+  /** Features of the images of one batch, [rows, tokens, width], one image after another in this order; the caller disposes. */
   async ofBatch(digests: readonly string[], images: Encoded): Promise<tf.Tensor3D> {
-    const found = new Map<string, Float32Array>();
+    const found = new Map<string, Seen>();
     for (const group of groups([...new Set(digests)])) await this.add(found, group, images);
-    return this.tensor(found, digests);
+    return tensorOf(found, digests);
   }
 
-  /** Adds the features of images that go through the tower together, [tokens * width] each. */
-  private async add(found: Map<string, Float32Array>, group: readonly string[], images: Encoded): Promise<void> {
+  /** Adds the features of images that are looked at together. */
+  private async add(found: Map<string, Seen>, group: readonly string[], images: Encoded): Promise<void> {
     const key = sha256(group.join());
     const features = this.known.get(key) ?? (await this.compute(group, images));
     this.known.set(key, features);
     for (const [i, digest] of group.entries()) found.set(digest, features[i]!);
   }
 
-  private async compute(group: readonly string[], images: Encoded): Promise<Float32Array[]> {
-    const pixels = await Promise.all(group.map((digest) => this.processor.pixels(imageOf(images, digest))));
-    const { height, width } = this.processor.imageSize;
-    const features = tf.tidy(() => {
-      const all = new Float32Array(pixels.length * pixels[0]!.length);
-      for (const [i, values] of pixels.entries()) all.set(values, i * values.length);
-      return this.model.encodeImages(tf.tensor4d(all, [pixels.length, 3, height, width]));
-    });
-    const values = features.dataSync() as Float32Array;
-    this.shape = [features.shape[1], features.shape[2]];
-    features.dispose();
-    const size = this.shape[0] * this.shape[1];
-    return group.map((_, i) => values.slice(i * size, (i + 1) * size));
+  private async compute(group: readonly string[], images: Encoded): Promise<Seen[]> {
+    const pictures = await Promise.all(group.map((digest) => this.processor.pixels(imageOf(images, digest))));
+    const seen: Seen[] = [];
+    while (seen.length < pictures.length)
+      seen.push(...this.pass(pictures.slice(seen.length, passEnd(pictures, seen.length))));
+    return seen;
   }
 
-  private tensor(found: ReadonlyMap<string, Float32Array>, digests: readonly string[]): tf.Tensor3D {
-    const [tokens, width] = this.shape;
-    const all = new Float32Array(digests.length * tokens * width);
-    for (const [i, digest] of digests.entries()) all.set(imageOf(found, digest), i * tokens * width);
-    return tf.tensor3d(all, [digests.length, tokens, width]);
+  /** One pass through the tower: images of one size. */
+  private pass(images: readonly Picture[]): Seen[] {
+    const { height, width } = images[0]!;
+    const count = images.reduce((sum, image) => sum + image.count, 0);
+    const features = tf.tidy(() => {
+      const all = new Float32Array(count * 3 * height * width);
+      put(all, images);
+      return this.model.encodeImages(tf.tensor4d(all, [count, 3, height, width]));
+    });
+    const values = features.dataSync() as Float32Array;
+    const [rows, tokens, size] = features.shape;
+    features.dispose();
+    if (rows % count !== 0)
+      throw new LiloraError('BadDataset', 'A picture holds nothing that this model sees. Leave it out of the dataset.');
+    let at = 0;
+    return images.map((image) => {
+      const own = (rows / count) * image.count;
+      const from = at;
+      at += own * tokens * size;
+      return { shape: [own, tokens, size], values: values.slice(from, at) };
+    });
+  }
+}
+
+/** Where a pass ends that begins at `from`: images of one size, not too many pictures, at least one image. */
+function passEnd(images: readonly Picture[], from: number): number {
+  const { height, width } = images[from]!;
+  let pictures = 0;
+  const end = images.findIndex((image, i) => {
+    if (i < from) return false;
+    pictures += image.count;
+    return i > from && (image.height !== height || image.width !== width || pictures > GROUP);
+  });
+  return end < 0 ? images.length : end;
+}
+
+function tensorOf(found: ReadonlyMap<string, Seen>, digests: readonly string[]): tf.Tensor3D {
+  const images = digests.map((digest) => imageOf(found, digest));
+  const [, tokens, width] = images[0]!.shape;
+  const rows = images.reduce((sum, { shape }) => sum + shape[0], 0);
+  const all = new Float32Array(rows * tokens * width);
+  put(
+    all,
+    images.map(({ values }) => ({ data: values })),
+  );
+  return tf.tensor3d(all, [rows, tokens, width]);
+}
+
+/** Numbers one after another. */
+function put(all: Float32Array, parts: ReadonlyArray<{ readonly data: Float32Array }>): void {
+  let at = 0;
+  for (const { data } of parts) {
+    all.set(data, at);
+    at += data.length;
   }
 }
 

@@ -20,6 +20,7 @@ import type {
 import { sha256 } from '../../core/digest.ts';
 import { LiloraError } from '../../core/errors.ts';
 import { IMAGE_MARKER, type Sample } from '../../core/sample.ts';
+import { imageSizes } from '../../datasets/image.ts';
 import { unpackSplit } from '../../datasets/prepared.ts';
 import { openProcessor, type Processor } from '../../datasets/processor/processor.ts';
 import {
@@ -102,7 +103,8 @@ export class Jobs {
     const { samples, images } = unpackSplit(await readFile(path), path);
     const progress = () => hooks.onProgress({ step: 0, steps: 0, loss: null });
     const features = await warm.features.ofSplit(images, progress, hooks.signal);
-    return { samples: samples.map((sample) => warm.processor.encodeTraining(sample)), features };
+    const sizes = await imageSizes(images);
+    return { samples: samples.map((sample) => warm.processor.encodeTraining(sample, sizes)), features };
   }
 
   private async train(job: TrainJob, hooks: EngineHooks): Promise<TrainResult> {
@@ -196,13 +198,14 @@ export class Jobs {
   ): Promise<{ samples: Sample[]; answers: Answer[] }> {
     const warm = await this.model(job.model);
     const { samples, images } = unpackSplit(await readFile(job.samples), job.samples);
+    const sizes = await imageSizes(images);
     const bank = job.bank ? readBank(await readFile(job.bank), job.bank) : null;
     const adapter = bank && bindAdapter(bank, job.task);
     try {
       const answers = await answerPrompts({
         model: warm.model,
         adapt: adapter?.adapt ?? noAdapter,
-        samples: samples.map((sample) => warm.processor.encodePrompt(sample)),
+        samples: samples.map((sample) => warm.processor.encodePrompt(sample, sizes)),
         decode: (ids) => warm.processor.decode(ids),
         features: (digests) => warm.features.ofBatch(digests, images),
         maxNewTokens: job.evaluation.maxNewTokens,
@@ -222,22 +225,23 @@ export class Jobs {
     const { model, processor, features } = await this.model(job.model);
     const pictures = await Promise.all(job.images.map((path) => readFile(path)));
     const images = pictures.map((bytes) => sha256(bytes));
-    const prompt = job.prompt.includes(IMAGE_MARKER)
-      ? job.prompt
-      : `${`${IMAGE_MARKER}\n`.repeat(images.length)}${job.prompt}`;
-    const marked = prompt.split(IMAGE_MARKER).length - 1;
-    if (marked !== images.length)
+    const count = (text: string) => (job.raw ? processor.countMarkers(text) : text.split(IMAGE_MARKER).length - 1);
+    const prompt = count(job.prompt) > 0 ? job.prompt : `${`${IMAGE_MARKER}\n`.repeat(images.length)}${job.prompt}`;
+    if (count(prompt) !== images.length)
       throw new LiloraError(
         'BadConfig',
-        `The prompt has ${marked} ${IMAGE_MARKER} markers for ${images.length} images. Give one --image for each.`,
+        `The prompt has ${count(prompt)} ${IMAGE_MARKER} markers for ${images.length} images. Give one --image for each.`,
       );
-    const asked = { id: 'prompt', turns: [{ role: 'user', text: prompt }], images, references: [] } as const;
-    const inputIds = job.raw ? processor.encodeRaw(prompt) : processor.encodePrompt(asked).inputIds;
     const encoded = new Map(images.map((digest, i) => [digest, pictures[i]!]));
+    const sizes = await imageSizes(encoded);
+    const turns = [{ role: 'user', text: prompt }] as const;
+    const asked = job.raw
+      ? processor.encodeRaw(prompt, images, sizes)
+      : processor.encodePrompt({ id: 'prompt', turns, images, references: [] }, sizes);
     const vision = images.length > 0 ? await features.ofBatch(images, encoded) : null;
     const adapter = job.adapter === null ? null : await openAdapter(job.adapter);
     try {
-      const batch = padBatch([{ ...asked, inputIds, labels: null }], model.padToken, { side: 'left' });
+      const batch = padBatch([asked], model.padToken, { side: 'left' });
       const [generated] = model.generate(batch, vision, adapter?.adapt ?? noAdapter, job.maxNewTokens);
       const { ids, logProbabilities } = generated!;
       return { text: processor.decode(ids).trim(), tokens: ids, logProbabilities };

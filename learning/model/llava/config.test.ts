@@ -44,7 +44,7 @@ describe('LLaVA-1.5-7B', () => {
       headSize: 128,
       tied: false,
     });
-    expect(config.decoder.rope).toEqual({ theta: 10000, factor: 1 });
+    expect(config.decoder.rope).toEqual({ theta: 10000, kind: 'default' });
     expect(config.vision).toMatchObject({ featureLayers: 23, classToken: false, activation: 'quick_gelu', eps: 1e-5 });
     const parameters = [...definition.shapes.values()].reduce((sum, shape) => sum + sizeOf(shape), 0);
     expect(parameters).toBe(7_063_427_072);
@@ -67,7 +67,7 @@ describe('LLaVA-1.5-7B', () => {
 });
 
 test('both ways to write RoPE, feature layers, end and padding tokens', () => {
-  expect(read(gqa).decoder.rope).toEqual({ theta: 50000, factor: 2 });
+  expect(read(gqa).decoder.rope).toEqual({ theta: 50000, kind: 'linear', factor: 2 });
   const { rope_parameters: _, ...old } = gqa.text_config;
   for (const rope_scaling of [
     { type: 'linear', factor: 2 },
@@ -75,7 +75,7 @@ test('both ways to write RoPE, feature layers, end and padding tokens', () => {
   ]) {
     expect(read({ ...gqa, text_config: { ...old, rope_theta: 50000, rope_scaling } })).toEqual(read(gqa));
   }
-  expect(read({ ...gqa, text_config: old }).decoder.rope).toEqual({ theta: 10000, factor: 1 });
+  expect(read({ ...gqa, text_config: old }).decoder.rope).toEqual({ theta: 10000, kind: 'default' });
   expect(read({ ...gqa, vision_feature_layer: 2 }).vision).toEqual(read(gqa).vision);
   expect(read({ ...gqa, vision_feature_layer: -1 }).vision.featureLayers).toBe(3);
   expect(read(gqa)).toMatchObject({ endTokens: [1], padToken: 3, tokensPerImage: 26 });
@@ -88,7 +88,7 @@ describe('what is not computed is refused by name', () => {
   test.each([
     [{ text_config: { ...text, model_type: 'mistral' } }, /text_config\.model_type is "mistral"/],
     [{ text_config: { ...text, hidden_act: 'gelu' } }, /text_config\.hidden_act is "gelu"/],
-    [{ text_config: { ...text, rope_parameters: { rope_type: 'yarn', factor: 4 } } }, /RoPE type "yarn"/],
+    [{ text_config: { ...text, rope_parameters: { rope_type: 'longrope', factor: 4 } } }, /RoPE type "longrope"/],
     [{ text_config: { ...text, rope_parameters: { rope_type: 'linear' } } }, /without a factor/],
     [{ text_config: { ...text, partial_rotary_factor: 0.5 } }, /partial_rotary_factor is 0\.5/],
     [{ text_config: { ...text, num_key_value_heads: 3 } }, /multiple of the key-value heads/],

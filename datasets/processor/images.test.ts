@@ -2,9 +2,11 @@ import { readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
 import { sha256 } from '../../core/digest.ts';
 import { readSafetensors } from '../../core/safetensors.ts';
-import { decodeImage } from '../image.ts';
-import { parseImageSettings, toPixels } from './image-processor.ts';
+import { decodeImage, type RgbImage } from '../image.ts';
+import { parseLlavaSettings, toPixels } from './llava.ts';
+import type { Picture } from './picture.ts';
 import { FILTERS, resize } from './resample.ts';
+import { parseSmolvlmSettings, toTiles } from './smolvlm.ts';
 
 const FIXTURES = new URL('../../test/fixtures/', import.meta.url);
 const json = async (path: string) => JSON.parse(await readFile(new URL(path, FIXTURES), 'utf8'));
@@ -20,33 +22,44 @@ test('PNG pictures decode to the RGB bytes that Pillow gives: grey, alpha and co
   }
 });
 
-for (const model of ['llava-mha', 'llava-gqa']) {
-  test(`${model}: pixel values of every variant equal transformers' PIL back end`, async () => {
-    const { images } = await json(`${model}/expected.json`);
-    const { tensors } = readSafetensors(await readFile(new URL(`${model}/images.safetensors`, FIXTURES)), model);
-    expect(images.cases.length).toBeGreaterThan(10);
-    for (const { variant, file, shape, sample_index, sample, mean } of images.cases) {
-      // Here transformers was given the file with its alpha and laid it on white; pictures that people load are
-      // converted first, as in the `train` case below.
-      if (file === 'alpha.png') continue;
-      const settings = parseImageSettings(images.variants[variant], variant);
-      const { height, width, data } = toPixels(await image(file), settings);
-      expect([1, 3, height, width]).toEqual(shape);
-      const full = tensors.get(`${variant}/${file}`);
-      if (full) {
-        // One unit in the last place of a float32 near 2 is 2.4e-7; one grey level is 1.4e-2.
-        expect(largestDifference(data, full.data as Float32Array), `${variant} ${file}`).toBeLessThanOrEqual(2.4e-7);
-      }
-      for (const [i, index] of sample_index.entries()) expect(data[index]).toBeCloseTo(sample[i], 6);
-      expect(data.reduce((sum, x) => sum + x, 0) / data.length).toBeCloseTo(mean, 6);
+const llava = (value: unknown, file: string) => {
+  const settings = parseLlavaSettings(value, file);
+  return (picture: RgbImage) => toPixels(picture, settings);
+};
+const smolvlm = (value: unknown, file: string) => {
+  const settings = parseSmolvlmSettings(value, file);
+  return (picture: RgbImage) => toTiles(picture, settings);
+};
+
+test.each([
+  ['llava-mha', llava],
+  ['llava-gqa', llava],
+  ['smolvlm', smolvlm],
+] as const)("%s: pixel values of every variant equal transformers' PIL back end", async (model, processor) => {
+  const { images } = await json(`${model}/expected.json`);
+  const { tensors } = readSafetensors(await readFile(new URL(`${model}/images.safetensors`, FIXTURES)), model);
+  expect(images.cases.length).toBeGreaterThanOrEqual(10);
+  for (const { variant, file, shape, sample_index, sample, mean } of images.cases) {
+    // Here transformers was given the file with its alpha and laid it on white; pictures that people load are
+    // converted first, as in the `train` case below.
+    if (file === 'alpha.png') continue;
+    const picture: Picture = processor(images.variants[variant], variant)(await image(file));
+    const { count, height, width, data } = picture;
+    expect([count, 3, height, width]).toEqual(shape.slice(-4));
+    const full = tensors.get(`${variant}/${file}`);
+    if (full) {
+      // One unit in the last place of a float32 near 2 is 2.4e-7; one grey level is 1.4e-2.
+      expect(largestDifference(data, full.data as Float32Array), `${variant} ${file}`).toBeLessThanOrEqual(2.4e-7);
     }
-  });
-}
+    for (const [i, index] of sample_index.entries()) expect(data[index]).toBeCloseTo(sample[i], 6);
+    expect(data.reduce((sum, x) => sum + x, 0) / data.length).toBeCloseTo(mean, 6);
+  }
+});
 
 test('a picture with alpha is what the model was fed: alpha dropped, not blended', async () => {
   const { images } = await json('llava-mha/expected.json');
   const { tensors } = readSafetensors(await readFile(new URL('llava-mha/inputs.safetensors', FIXTURES)), 'inputs');
-  const { data } = toPixels(await image('alpha.png'), parseImageSettings(images.variants.folder, 'folder'));
+  const { data } = toPixels(await image('alpha.png'), parseLlavaSettings(images.variants.folder, 'folder'));
   const fed = (tensors.get('train/pixel_values')!.data as Float32Array).subarray(0, data.length);
   expect(largestDifference(data, fed)).toBeLessThanOrEqual(2.4e-7);
 });
@@ -73,7 +86,7 @@ test('resizing keeps a flat picture flat and the same size unchanged, with every
 });
 
 test('a crop larger than the picture is padded with black, as transformers pads it', () => {
-  const settings = parseImageSettings(
+  const settings = parseLlavaSettings(
     { do_resize: false, crop_size: { height: 4, width: 4 }, do_rescale: false, do_normalize: false },
     'test',
   );
@@ -82,8 +95,11 @@ test('a crop larger than the picture is padded with black, as transformers pads 
 });
 
 test('unknown image processors, filters and broken settings are refused by name', () => {
-  const refuse = (value: unknown) => () => parseImageSettings(value, 'preprocessor_config.json');
+  const refuse = (value: unknown) => () => parseLlavaSettings(value, 'preprocessor_config.json');
   expect(refuse({ image_processor_type: 'SiglipImageProcessor' })).toThrow(/no support for SiglipImageProcessor/);
+  expect(() => parseSmolvlmSettings({ image_processor_type: 'CLIPImageProcessor' }, 'x')).toThrow(
+    /no support for CLIPImageProcessor; this model family has Idefics3ImageProcessor, SmolVLMImageProcessor/,
+  );
   expect(refuse({ resample: 0 })).toThrow(/no support for resample 0; use 1 \(lanczos\)/);
   expect(refuse({ size: { shortest_edge: -3 } })).toThrow(/preprocessor_config.json: size/);
   expect(refuse({ image_std: [1, 0, 1] })).toThrow(/image_std holds 0/);

@@ -1,0 +1,213 @@
+import * as tf from '@tensorflow/tfjs';
+import { attentionBias, crossEntropy, putRows } from '../tensors/ops.ts';
+import { type BatchTensors, batchTargets, batchTensors, padLeft, type Targets } from './batch.ts';
+import { type DecoderConfig, decode, decoderLayers, embedTokens, head, type LayerCache, type Pass } from './decoder.ts';
+import { greedy, type Step } from './generate.ts';
+import type { Adapt, AdaptedLayer, BaseModel, Generated, TokenBatch } from './model.ts';
+import { type Positions, plainPositions, spatialPositions } from './positions.ts';
+import { type RopeTables, ropeTables, turnsAt } from './rope.ts';
+import type { Weights } from './weights.ts';
+
+/** What every family's configuration holds. */
+export interface LanguageConfig {
+  readonly decoder: DecoderConfig;
+  readonly imageToken: number;
+  readonly endTokens: readonly number[];
+  readonly padToken: number;
+}
+
+/** What a family adds to the decoder: how pictures become states of the language model. */
+export interface Eye {
+  /** The linear layers of the projector, in the order of computation. */
+  readonly layers: readonly AdaptedLayer[];
+  /** Image tokens that features of this shape, [rows, tokens, vision width], make. */
+  imageTokens(shape: readonly [rows: number, tokens: number, width: number]): number;
+  /** As `BaseModel.encodeImages`; `BadConfig` for pictures of a size that the tower does not take. */
+  encode(pixels: tf.Tensor4D): tf.Tensor3D;
+  /** The projector: features [rows, tokens, vision width] → [image tokens, width]. */
+  project(features: tf.Tensor3D, adapt: Adapt): tf.Tensor2D;
+}
+
+/** What the loss reads. A type, not an interface, so that it is a `Tree`. */
+type LossInputs = { batch: BatchTensors; targets: Targets; features: tf.Tensor3D | null };
+
+/** A decoder that reads text and pictures: a `BaseModel` of any family. It does not own its weights. */
+export class VisionLanguageModel implements BaseModel {
+  readonly family: string;
+  readonly digest: string;
+  readonly config: LanguageConfig;
+  readonly layers: readonly AdaptedLayer[];
+  private readonly eye: Eye;
+  private readonly weights: Weights;
+  private rope: RopeTables | null = null;
+
+  constructor(family: string, config: LanguageConfig, eye: Eye, weights: Weights, digest: string) {
+    this.family = family;
+    this.config = config;
+    this.eye = eye;
+    this.weights = weights;
+    this.digest = digest;
+    this.layers = [...eye.layers, ...decoderLayers(config.decoder)];
+  }
+
+  get contextLength(): number {
+    return this.config.decoder.contextLength;
+  }
+
+  get endTokens(): readonly number[] {
+    return this.config.endTokens;
+  }
+
+  get padToken(): number {
+    return this.config.padToken;
+  }
+
+  get imageToken(): number {
+    return this.config.imageToken;
+  }
+
+  encodeImages(pixels: tf.Tensor4D): tf.Tensor3D {
+    return tf.tidy(() => this.eye.encode(pixels));
+  }
+
+  /** The projector: features → [image tokens, width]. */
+  project(features: tf.Tensor3D, adapt: Adapt): tf.Tensor2D {
+    return this.eye.project(features, adapt);
+  }
+
+  /** Checks a batch and puts it into the engine. */
+  inputs(batch: TokenBatch, features: tf.Tensor3D | null): BatchTensors {
+    const { vocabulary, contextLength } = this.config.decoder;
+    const limits = { imageToken: this.imageToken, contextLength, vocabulary };
+    const tokens = features ? this.eye.imageTokens(features.shape) : 0;
+    return batchTensors(batch, tokens, limits, () => this.positions(batch));
+  }
+
+  private positions(batch: TokenBatch): Positions {
+    return this.config.decoder.ropeSections ? spatialPositions(batch, this.imageToken) : plainPositions(batch);
+  }
+
+  /** States after the final norm, [wanted or rows * length, width]. */
+  states(
+    inputs: BatchTensors,
+    features: tf.Tensor3D | null,
+    adapt: Adapt,
+    options: Pick<Pass, 'wanted' | 'onCache' | 'onState'> = {},
+  ): tf.Tensor2D {
+    const { decoder } = this.config;
+    let x = embedTokens(inputs.ids, decoder, this.weights);
+    if (inputs.images && features) {
+      x = putRows(x, this.project(features, adapt), inputs.images.at, inputs.images.text);
+    }
+    options.onState?.('inputs_embeds', x);
+    const { rows, length, keys } = inputs;
+    const pass = { rows, length, ...this.turns(inputs.positions, rows, length), bias: biases(keys, true), ...options };
+    return decode(x, decoder, this.weights, adapt, pass);
+  }
+
+  lossInputs(batch: TokenBatch, features: tf.Tensor3D | null): LossInputs {
+    this.ropeOnce();
+    return { batch: this.inputs(batch, features), targets: batchTargets(batch), features };
+  }
+
+  lossOf(inputs: LossInputs, adapt: Adapt): tf.Scalar {
+    const { batch, targets, features } = inputs;
+    const states = this.states(batch, features, adapt, { wanted: targets.at });
+    const losses = crossEntropy(head(states, this.config.decoder, this.weights), targets.labels);
+    return tf.sum(tf.mul(losses, targets.weights));
+  }
+
+  logits(batch: TokenBatch, features: tf.Tensor3D | null, adapt: Adapt, positions?: Int32Array): tf.Tensor2D {
+    return tf.tidy(() => {
+      const inputs = this.inputs(batch, features);
+      if (!positions) return head(this.states(inputs, features, adapt), this.config.decoder, this.weights);
+      const wanted = tf.tensor1d(positions, 'int32');
+      return head(this.states(inputs, features, adapt, { wanted }), this.config.decoder, this.weights);
+    });
+  }
+
+  loss(batch: TokenBatch, features: tf.Tensor3D | null, adapt: Adapt): tf.Scalar {
+    return tf.tidy(() => this.lossOf(this.lossInputs(batch, features), adapt));
+  }
+
+  generate(batch: TokenBatch, features: tf.Tensor3D | null, adapt: Adapt, maxNewTokens: number): Generated[] {
+    const prompt = padLeft(batch, this.padToken);
+    const { rows, length, attentionMask } = prompt;
+    const lengths = Array.from({ length: rows }, (_, row) =>
+      attentionMask.subarray(row * length, (row + 1) * length).reduce((sum, one) => sum + one, 0),
+    );
+    const { next: first } = this.positions(prompt);
+    return greedy({
+      rows,
+      maxNewTokens,
+      lengths,
+      endTokens: this.endTokens,
+      contextLength: this.contextLength,
+      prefill: () => {
+        const cache: LayerCache[] = [];
+        const wanted = tf.range(length - 1, rows * length, length, 'int32');
+        const onCache = (_: number, entry: LayerCache) => void cache.push(entry);
+        const inputs = this.inputs(prompt, features);
+        const states = this.states(inputs, features, adapt, { wanted, onCache });
+        return { logits: head(states, this.config.decoder, this.weights), cache };
+      },
+      next: (ids, live, past, step) => {
+        const keys = new Float32Array(live.length * (length + step)).fill(1);
+        for (const [i, row] of live.entries()) {
+          keys.fill(0, i * (length + step), i * (length + step) + length - lengths[row]!);
+        }
+        const positions = live.map((row) => first[row]! + step - 1);
+        return this.oneToken(ids, positions, tf.tensor4d(keys, [live.length, 1, 1, length + step]), past, adapt);
+      },
+    });
+  }
+
+  /** One new token per row after what the cache holds. */
+  private oneToken(
+    ids: number[],
+    positions: number[],
+    keys: tf.Tensor4D,
+    past: readonly LayerCache[],
+    adapt: Adapt,
+  ): Step {
+    const { decoder } = this.config;
+    const cache: LayerCache[] = [];
+    const x = embedTokens(tf.tensor1d(ids, 'int32'), decoder, this.weights);
+    const at = tf.tensor1d(positions, 'int32');
+    const turns = this.turns([at, at, at], ids.length, 1);
+    const onCache = (_: number, entry: LayerCache) => void cache.push(entry);
+    const pass: Pass = { rows: ids.length, length: 1, ...turns, bias: biases(keys, false), past, onCache };
+    return { logits: head(decode(x, decoder, this.weights, adapt, pass), decoder, this.weights), cache };
+  }
+
+  /** Cosines and sines for positions, each [rows, 1, length, headSize]. */
+  private turns(positions: readonly tf.Tensor1D[], rows: number, length: number): { cos: tf.Tensor; sin: tf.Tensor } {
+    const { cos, sin } = this.ropeOnce();
+    const shape = [rows, 1, length, this.config.decoder.headSize];
+    return { cos: tf.reshape(turnsAt(cos, positions), shape), sin: tf.reshape(turnsAt(sin, positions), shape) };
+  }
+
+  private ropeOnce(): RopeTables {
+    const { rope, headSize, contextLength, ropeSections } = this.config.decoder;
+    this.rope ??= tf.tidy(() => {
+      const tables = ropeTables(rope, headSize, contextLength, ropeSections);
+      for (const table of [...tables.cos, ...tables.sin]) tf.keep(table);
+      return tables as unknown as tf.TensorContainer;
+    }) as unknown as RopeTables;
+    return this.rope;
+  }
+
+  dispose(): void {
+    if (this.rope) tf.dispose([...this.rope.cos, ...this.rope.sin]);
+    this.rope = null;
+  }
+}
+
+/** The bias of every layer of one pass, made once per width of window. */
+function biases(keys: tf.Tensor4D, causal: boolean): Pass['bias'] {
+  const made = new Map<number | null, tf.Tensor4D>();
+  return (window) => {
+    if (!made.has(window)) made.set(window, attentionBias(keys, causal, window));
+    return made.get(window)!;
+  };
+}
