@@ -56,6 +56,7 @@ describe('misuse has exit code 2 and says so on stderr', () => {
     [['listen', 'rules.json', '--port', '70000'], /must be a port/],
     [['status', '--nope'], /unknown option '--nope'/],
     [['demo', '--tasks', 'digit,digit'], /different names/],
+    [['dev', '--gpu-workers', '0'], /at least 1/],
     [['predict', 'prompt without anything'], /--model DIR/],
     [['predict', 'pets', 'x', '--adapter', 'a'], /--adapter goes with --model/],
   ])('%j', async (args, message) => {

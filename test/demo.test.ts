@@ -77,7 +77,7 @@ describe('lilora demo', () => {
 describe('lilora dev on what the demo left', () => {
   let dev: ReturnType<typeof start>;
   beforeAll(async () => {
-    dev = start('dev', '--data', join(folder, 'home/demo'));
+    dev = start('dev', '--data', join(folder, 'home/demo'), '--gpu-workers', '2');
     await retry(async () => {
       if (!dev.said.stdout.includes('Ctrl-C ends it')) throw new Error(dev.said.stderr);
     }, 90);
@@ -152,6 +152,11 @@ describe('lilora dev on what the demo left', () => {
       code: 1,
       stderr: expect.stringMatching(/runs `lilora dev` or `lilora demo` already/),
     });
+  });
+
+  it('runs as many gpu workers as it was told', () => {
+    for (const n of [1, 2])
+      expect(readFileSync(join(folder, `home/demo/logs/gpu-worker-${n}.log`), 'utf8')).toMatch(/gpu worker ready/);
   });
 
   it('says that all is well, and ends at Ctrl-C with all that it started', async () => {

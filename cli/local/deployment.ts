@@ -20,9 +20,11 @@ export interface DeploymentOptions {
   readonly folder: string;
   /** Told what happens, in one line each. */
   readonly report: (line: string) => void;
+  /** How many gpu workers; each has an engine process of its own. One when absent. */
+  readonly gpuWorkers?: number;
 }
 
-/** Everything on this machine: Temporal, an object store, one orchestrator and one gpu worker. */
+/** Everything on this machine: Temporal, an object store, one orchestrator and the gpu workers. */
 export interface Deployment {
   /** Variables with which the other verbs find it. */
   readonly env: Readonly<Record<string, string>>;
@@ -35,7 +37,7 @@ export interface Deployment {
 }
 
 /** Starts all of it and waits until it is ready. Fails, with everything ended again, when a part does not come up. */
-export async function startDeployment({ folder, report }: DeploymentOptions): Promise<Deployment> {
+export async function startDeployment({ folder, report, gpuWorkers = 1 }: DeploymentOptions): Promise<Deployment> {
   const home = homeFolder();
   const running = findRunning(home);
   if (running)
@@ -67,7 +69,7 @@ export async function startDeployment({ folder, report }: DeploymentOptions): Pr
     const store = await startStore(chosen, folder, home, keeper(servers));
     const temporal = await startTemporal(chosen, folder, keeper(servers), (end) => ends.push(end));
     const env = { ...temporal.env, ...store.env, LILORA_STORE: store.store };
-    await startWorkers({ ...process.env, ...env }, keeper(workers));
+    await startWorkers({ ...process.env, ...env }, gpuWorkers, keeper(workers));
     const found: Running = { pid: process.pid, birth: birthOf(process.pid), folder, ui: temporal.ui, env };
     writeFileSync(runningFile(home), JSON.stringify(found), { mode: 0o600 });
     return { env, temporal: temporal.address, ui: temporal.ui, store: store.store, logs, stop };
@@ -77,11 +79,16 @@ export async function startDeployment({ folder, report }: DeploymentOptions): Pr
   }
 }
 
-async function startWorkers(env: NodeJS.ProcessEnv, keep: Keep): Promise<void> {
+async function startWorkers(env: NodeJS.ProcessEnv, gpuWorkers: number, keep: Keep): Promise<void> {
   const lilora = [join(ROOT, 'cli/lilora.mjs'), 'worker'];
   const orchestrator = keep('orchestrator', process.execPath, [...lilora, 'orchestrator'], env);
-  const gpu = keep('gpu worker', process.execPath, [...lilora, 'gpu'], env);
-  await Promise.all([orchestrator.logged('orchestrator ready', 60), gpu.logged('gpu worker ready', 60)]);
+  const gpus = Array.from({ length: gpuWorkers }, (_, i) =>
+    keep(gpuWorkers === 1 ? 'gpu worker' : `gpu worker ${i + 1}`, process.execPath, [...lilora, 'gpu'], env),
+  );
+  await Promise.all([
+    orchestrator.logged('orchestrator ready', 60),
+    ...gpus.map((gpu) => gpu.logged('gpu worker ready', 60)),
+  ]);
 }
 
 type Keep = (name: string, command: string, args: readonly string[], env: NodeJS.ProcessEnv) => Child;

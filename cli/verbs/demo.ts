@@ -12,13 +12,14 @@ import { note, result, resultJson } from '../output.ts';
 import { findRunning, homeFolder } from '../place.ts';
 import { runSteps } from '../steps.ts';
 import { wholeNumber } from './create.ts';
-import { untilInterrupted } from './dev.ts';
+import { count, untilInterrupted } from './dev.ts';
 
 interface Options {
   readonly tasks: readonly string[];
   readonly trainSamples?: number;
   readonly testSamples?: number;
   readonly model?: string;
+  readonly gpuWorkers: number;
   readonly keep?: boolean;
   readonly json?: boolean;
 }
@@ -36,6 +37,7 @@ export function addDemo(program: Command): void {
     .option('--train-samples <n>', 'training samples of each, to be quicker', wholeNumber)
     .option('--test-samples <n>', 'test samples of each', wholeNumber)
     .option('--model <folder>', 'another base model in the LLaVA layout than the one that comes with the examples')
+    .option('--gpu-workers <n>', 'how many gpu workers, each with an engine of its own', count, 1)
     .option('--keep', 'keep the servers running until Ctrl-C')
     .option('--json', 'end with one JSON object on stdout')
     .addHelpText(
@@ -75,7 +77,7 @@ async function demo(options: Options): Promise<void> {
         title: 'Starting Temporal, the S3 server and the workers',
         run: run.timed('servers', async (say) => {
           if (!findRunning()) await rm(folder, { recursive: true, force: true });
-          starting = startDeployment({ folder, report: say });
+          starting = startDeployment({ folder, report: say, gpuWorkers: options.gpuWorkers });
           deployment = await starting;
           Object.assign(process.env, deployment.env);
           client = await config.connectClient(config.temporalSettings());

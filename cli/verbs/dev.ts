@@ -1,7 +1,8 @@
 import { join, resolve } from 'node:path';
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import { note, result } from '../output.ts';
 import { homeFolder } from '../place.ts';
+import { wholeNumber } from './create.ts';
 
 export function addDev(program: Command): void {
   program
@@ -10,20 +11,22 @@ export function addDev(program: Command): void {
       'Starts Temporal, an S3 server and the workers on this machine. Ctrl-C ends all of it; the data stays.',
     )
     .option('--data <folder>', 'where the data is kept (default: .lilora/dev)')
+    .option('--gpu-workers <n>', 'how many gpu workers, each with an engine of its own', count, 1)
     .addHelpText(
       'after',
       `
 Examples:
   $ lilora dev
+  $ lilora dev --gpu-workers 2
   $ lilora dev --data .lilora/demo     (look again at what a demo left)
 TEMPORAL_ADDRESS, AWS_ENDPOINT_URL or LILORA_STORE in the environment: that server is used instead of a local one.`,
     )
-    .action(async ({ data }: { data?: string }) => {
+    .action(async ({ data, gpuWorkers }: { data?: string; gpuWorkers: number }) => {
       const { startDeployment } = await import('../local/deployment.ts');
       note('starting …');
       const stopped = untilInterrupted();
       const folder = data ? resolve(data) : join(homeFolder(), 'dev');
-      const deployment = await startDeployment({ folder, report: note });
+      const deployment = await startDeployment({ folder, report: note, gpuWorkers });
       result(
         [
           `Temporal   ${deployment.temporal}`,
@@ -50,4 +53,11 @@ export function untilInterrupted(): Promise<void> {
         stopped();
       });
   });
+}
+
+/** For options that take a number of processes. */
+export function count(text: string): number {
+  const value = wholeNumber(text);
+  if (value === 0) throw new InvalidArgumentError('It must be at least 1.');
+  return value;
 }
