@@ -1,6 +1,7 @@
 import { mkdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { CancelledFailure, Context } from '@temporalio/activity';
+import type { Measured } from '../core/cost.ts';
 import { sha256File } from '../core/digest.ts';
 import { isLiloraError, LiloraError } from '../core/errors.ts';
 import type { ObjectStore } from '../store/object-store.ts';
@@ -65,10 +66,23 @@ export function guardPayload<T>(what: string, value: T): T {
   );
 }
 
+/** What the attempts of a step spent so far, by the step that runs. */
+const spending = new WeakMap<Context, () => Measured>();
+
+/** From now on every heartbeat of this step tells what it spent: the next attempt learns what a lost one cost. */
+export function tellSpending(spent: () => Measured): void {
+  spending.set(Context.current(), spent);
+}
+
+/** What this step spent so far; undefined where nobody measures. */
+export function spentNow(): Measured | undefined {
+  return spending.get(Context.current())?.();
+}
+
 /** Tells Temporal that work advances. Outside an activity (in tests of one function) it does nothing. */
-export function beat(details?: unknown): void {
+export function beat(details?: object): void {
   try {
-    Context.current().heartbeat(details);
+    Context.current().heartbeat({ ...details, spent: spentNow() });
   } catch {
     // not inside an activity
   }

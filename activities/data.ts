@@ -1,26 +1,27 @@
 import { type DataContext, guardPayload } from './context.ts';
 import { fetchDataset } from './fetch-dataset.ts';
 import { inspectDataset } from './inspect-dataset.ts';
-import { findEvaluation, type MergeShardsInput, mergeShards } from './merge-shards.ts';
+import { findEvaluation, mergeShards } from './merge-shards.ts';
+import { metered, WorkerLife } from './metering.ts';
 import { openStream } from './open-stream.ts';
-import { type PublishInput, publishGeneration } from './publish-generation.ts';
+import { publishGeneration } from './publish-generation.ts';
 import { rollbackStream } from './rollback-stream.ts';
 
-type Input<F extends (context: DataContext, input: never) => unknown> = Parameters<F>[1];
-
-/** The activities that need the store but no GPU. */
+/** The activities that need the store but no GPU. Each result also tells what the step used. */
 export function createDataActivities(context: DataContext) {
+  const life = new WorkerLife({ gpu: false });
+  const run =
+    <Input, T extends object | null>(step: (context: DataContext, input: Input) => Promise<T>) =>
+    (input: Input) =>
+      metered(context, life, async (own) => guardPayload(step.name, await step(own, input)));
   return {
-    openStream: async (input: Input<typeof openStream>) => guardPayload('openStream', await openStream(context, input)),
-    inspectDataset: (input: Input<typeof inspectDataset>) => inspectDataset(context, input),
-    fetchDataset: async (input: Input<typeof fetchDataset>) =>
-      guardPayload('fetchDataset', await fetchDataset(context, input)),
-    findEvaluation: (input: Input<typeof findEvaluation>) => findEvaluation(context, input),
-    mergeShards: (input: MergeShardsInput) => mergeShards(context, input),
-    publishGeneration: async (input: PublishInput) =>
-      guardPayload('publishGeneration', await publishGeneration(context, input)),
-    rollbackStream: async (input: Input<typeof rollbackStream>) =>
-      guardPayload('rollbackStream', await rollbackStream(context, input)),
+    openStream: run(openStream),
+    inspectDataset: run(inspectDataset),
+    fetchDataset: run(fetchDataset),
+    findEvaluation: run(findEvaluation),
+    mergeShards: run(mergeShards),
+    publishGeneration: run(publishGeneration),
+    rollbackStream: run(rollbackStream),
   };
 }
 

@@ -17,6 +17,8 @@ export interface EngineHooks {
   /** Aborting asks for a last checkpoint; after a grace time the process is killed. */
   readonly signal: AbortSignal;
   onProgress(progress: EngineProgress): void;
+  /** The engine works on the job itself, or (false) on what is no use by itself: loading the model. */
+  onWork?(working: boolean): void;
   /** A checkpoint was written to a local file; the engine goes on when the promise resolves. */
   onCheckpoint?(path: string, step: number): Promise<void>;
 }

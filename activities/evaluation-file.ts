@@ -1,6 +1,7 @@
 import { canonicalJson, parseJson } from '../core/json.ts';
 import { getVerified, type ObjectStore } from '../store/object-store.ts';
 import type { FileRef, GateReport, LearnedTask, Matrix } from '../workflows/contract.ts';
+import type { CostFile } from './generation-cost.ts';
 
 /** `evaluation.json` of a generation: what the next task needs to know, and what the gate saw. */
 export interface EvaluationFile {
@@ -12,6 +13,8 @@ export interface EvaluationFile {
   readonly metrics: Readonly<Record<string, number | null>>;
   readonly gate: readonly GateReport[];
   readonly predictions: ReadonlyArray<{ readonly task: string; readonly file: FileRef }>;
+  /** Absent in generations of older versions. */
+  readonly cost?: CostFile;
 }
 
 export const EVALUATION_FILE = 'evaluation.json';

@@ -1,6 +1,6 @@
-import { ApplicationFailure } from '@temporalio/activity';
+import { ApplicationFailure, CancelledFailure } from '@temporalio/activity';
 import type { ActivityInterceptors } from '@temporalio/worker';
-import { isLiloraError } from '../core/errors.ts';
+import { isLiloraError, type LiloraError } from '../core/errors.ts';
 
 /** Gives errors of the closed set to Temporal under their own name, which retry policies and people read. */
 export function namedFailures(): ActivityInterceptors {
@@ -10,15 +10,28 @@ export function namedFailures(): ActivityInterceptors {
         try {
           return await next(input);
         } catch (error) {
-          if (!isLiloraError(error)) throw error;
-          throw ApplicationFailure.create({
-            type: error.name,
-            message: error.message,
-            nonRetryable: !error.retryable,
-            cause: error.cause instanceof Error ? error.cause : undefined,
-          });
+          throw isLiloraError(error) ? named(error) : error;
         }
       },
     },
   };
+}
+
+/** The failure that Temporal stores, with something for the workflow to know. */
+export function failureWith(error: unknown, details: object): Error {
+  if (isLiloraError(error)) return named(error, [details]);
+  if (error instanceof CancelledFailure) return new CancelledFailure(error.message, [details], error.cause);
+  // The SDK knows it as a cancellation.
+  if (error instanceof Error && error.name === 'AbortError') return error;
+  return ApplicationFailure.fromError(error, { details: [details] });
+}
+
+function named(error: LiloraError, details?: unknown[]): ApplicationFailure {
+  return ApplicationFailure.create({
+    type: error.name,
+    message: error.message,
+    nonRetryable: !error.retryable,
+    details,
+    cause: error.cause instanceof Error ? error.cause : undefined,
+  });
 }

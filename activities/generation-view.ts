@@ -11,6 +11,7 @@ import type { NewFile } from '../store/generations.ts';
 import type { LearnedTask } from '../workflows/contract.ts';
 import { type DataContext, localFile } from './context.ts';
 import type { EvaluationFile } from './evaluation-file.ts';
+import { costView } from './generation-cost.ts';
 import { readLines } from './json-lines.ts';
 import type { PublishInput, TaskLineage } from './publish-generation.ts';
 
@@ -49,6 +50,7 @@ export async function viewOf(
     engine: input.engine,
     codeVersion: context.codeVersion,
     workflow: input.workflow,
+    cost: evaluation.cost ? costView(evaluation.cost) : null,
   };
 }
 

@@ -1,17 +1,22 @@
-import { type AnswerShardInput, answerShard } from './answer-shard.ts';
+import { answerShard } from './answer-shard.ts';
 import { type GpuContext, guardPayload, interruptible } from './context.ts';
-import { type EvaluateTaskInput, evaluateTask } from './evaluate-task.ts';
-import { type RegularizeSharedInput, regularizeShared } from './regularize-shared.ts';
-import { type TrainTaskInput, trainTask } from './train-task.ts';
+import { evaluateTask } from './evaluate-task.ts';
+import { metered, WorkerLife } from './metering.ts';
+import { regularizeShared } from './regularize-shared.ts';
+import { trainTask } from './train-task.ts';
 
-/** The activities of a gpu worker. */
+/** The activities of a gpu worker. Each result also tells what the step used. */
 export function createGpuActivities(context: GpuContext) {
-  const run = async <T>(name: string, work: Promise<T>) => guardPayload(name, await interruptible(context, work));
+  const life = new WorkerLife({ gpu: true });
+  const run =
+    <Input, T extends object | null>(step: (context: GpuContext, input: Input) => Promise<T>) =>
+    (input: Input) =>
+      metered(context, life, async (own) => guardPayload(step.name, await interruptible(own, step(own, input))));
   return {
-    trainTask: (input: TrainTaskInput) => run('trainTask', trainTask(context, input)),
-    regularizeShared: (input: RegularizeSharedInput) => run('regularizeShared', regularizeShared(context, input)),
-    evaluateTask: (input: EvaluateTaskInput) => run('evaluateTask', evaluateTask(context, input)),
-    answerShard: (input: AnswerShardInput) => run('answerShard', answerShard(context, input)),
+    trainTask: run(trainTask),
+    regularizeShared: run(regularizeShared),
+    evaluateTask: run(evaluateTask),
+    answerShard: run(answerShard),
   };
 }
 

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { DEFAULTS } from '../core/defaults.ts';
 import { LiloraError } from '../core/errors.ts';
 import { canonicalJson, parseJson } from '../core/json.ts';
+import { priceTable } from '../core/prices.ts';
 import { methodNamed } from '../learning/methods/registry.ts';
 import { nextGeneration, readGeneration, readHead, streamKeys } from '../store/generations.ts';
 import { probe } from '../store/object-store.ts';
@@ -22,6 +23,7 @@ import { modelFolder } from './model-folder.ts';
 type Defaults = typeof DEFAULTS;
 const value = <K extends keyof Defaults>(name: K): Defaults[K]['value'] => DEFAULTS[name].value;
 const positive = z.number().positive();
+const limit = z.number().min(0).optional();
 
 /** Checks a definition and fills every default in. */
 const Definition = z.strictObject({
@@ -79,6 +81,10 @@ const Definition = z.strictObject({
       weight: z.number().min(0.001).max(1000).default(value('fairness.weight')),
     })
     .prefault({}),
+  prices: priceTable.optional(),
+  budget: z
+    .strictObject({ taskGpuSeconds: limit, streamGpuSeconds: limit, taskMoney: limit, streamMoney: limit })
+    .optional(),
 });
 
 /** A definition with every default filled in; the model's digest is seen to elsewhere. */
@@ -89,6 +95,12 @@ function resolve(definition: StreamDefinition): Omit<ResolvedStream, 'model'> {
   const filled = methodNamed(method).options.safeParse(options);
   if (!filled.success)
     throw new LiloraError('BadConfig', `Options of method ${method}: ${z.prettifyError(filled.error)}`);
+  const { budget, prices, gpuQueue } = rest;
+  if ((budget?.taskMoney ?? budget?.streamMoney) !== undefined && prices?.workers?.[gpuQueue] === undefined)
+    throw new LiloraError(
+      'BadConfig',
+      `Stream definition: a budget in money needs prices.workers["${gpuQueue}"]. Give it, or a budget in GPU-seconds.`,
+    );
   return {
     ...rest,
     schema: SCHEMA,
@@ -150,8 +162,9 @@ export async function readState(
   const common = { definition, abilities, nextGeneration: next };
   if (!head) return { ...common, head: null, bank: null, learned: [], matrix: { tasks: [], zeroShot: [], rows: [] } };
   const generation = await readGeneration(store, definition.name, head.generation);
-  const { learned, matrix } = await readEvaluation(store, generation);
-  return { ...common, head, bank: generation.file('bank.safetensors'), learned, matrix };
+  const { learned, matrix, cost } = await readEvaluation(store, generation);
+  const spent = cost && { spent: cost.stream };
+  return { ...common, head, bank: generation.file('bank.safetensors'), learned, matrix, ...spent };
 }
 
 /** Names of the top-level fields in which two definitions differ. */

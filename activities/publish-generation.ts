@@ -13,7 +13,8 @@ import type { FileRef, GateReport, LearnedTask, Matrix, StreamState } from '../w
 import { beat, type DataContext, localFile } from './context.ts';
 import type { EngineInfo } from './engine.ts';
 import type { Evaluated } from './evaluate-task.ts';
-import { EVALUATION_FILE, type EvaluationFile, writeEvaluation } from './evaluation-file.ts';
+import { EVALUATION_FILE, type EvaluationFile, readEvaluation, writeEvaluation } from './evaluation-file.ts';
+import { costFile, costLineage, type PublishedUsage } from './generation-cost.ts';
 import { viewOf } from './generation-view.ts';
 import { readState } from './open-stream.ts';
 
@@ -34,6 +35,8 @@ export interface PublishInput {
   readonly engine: EngineInfo;
   readonly publishedAt: string;
   readonly workflow: { readonly id: string; readonly runId: string };
+  /** Absent when a workflow of an older version asks. */
+  readonly usage?: PublishedUsage;
 }
 
 /** What a generation's manifest says of one task, carried from generation to generation. */
@@ -66,6 +69,12 @@ export async function publishGeneration(context: DataContext, input: PublishInpu
     { task, dataset, metric: input.metric, test: input.test, generation: number },
   ].map((each, j) => ({ ...each, samples: input.evaluations[j]!.count }));
   const instructionFollowing = input.evaluations.map((evaluated) => evaluated.instructionFollowing);
+  const made: NewFile[] = [
+    { path: 'bank.safetensors', local, size: input.bank.size, sha256: input.bank.sha256 },
+    ...adapters,
+  ];
+  const earlier = parent && (await readEvaluation(store, parent)).cost;
+  const cost = input.usage && costFile(task, input.usage, earlier ?? undefined, made, definition.prices);
   const evaluation: EvaluationFile = {
     schema: 1,
     learned,
@@ -74,17 +83,14 @@ export async function publishGeneration(context: DataContext, input: PublishInpu
     metrics: { ...metricsOf(matrix, instructionFollowing, { captions: captionsOf(learned) }) },
     gate: input.gate,
     predictions: input.evaluations.map(({ task: name, predictions }) => ({ task: name, file: predictions })),
+    ...(cost && { cost }),
   };
   const { engine, metrics } = input;
   const tasks: TaskLineage[] = [
     ...tasksOf(parent),
     { task, dataset, metrics, engine, codeVersion: context.codeVersion },
   ];
-  const files: NewFile[] = [
-    { path: 'bank.safetensors', local, size: input.bank.size, sha256: input.bank.sha256 },
-    { path: EVALUATION_FILE, bytes: writeEvaluation(evaluation) },
-    ...adapters,
-  ];
+  const files: NewFile[] = [...made, { path: EVALUATION_FILE, bytes: writeEvaluation(evaluation) }];
   const view = await viewOf(context, input, { bank, evaluation, tasks, files });
   const published = await publish(store, {
     stream: definition.name,
@@ -103,6 +109,7 @@ export async function publishGeneration(context: DataContext, input: PublishInpu
       seed: definition.seed,
       tasks,
       capabilities: capabilitiesOf(bank),
+      ...(cost && { cost: costLineage(cost) }),
     },
   });
   return readState(context, definition, state.abilities, published);

@@ -8,7 +8,7 @@ import { methodNamed } from '../learning/methods/registry.ts';
 import { streamKeys } from '../store/generations.ts';
 import { type FileRef, type ResolvedStream, SIGNALS } from '../workflows/contract.ts';
 import { newestCheckpoint, storeCheckpoint } from './checkpoints.ts';
-import { beat, cancellation, type GpuContext, localFile, storeFile } from './context.ts';
+import { beat, cancellation, type GpuContext, localFile, spentNow, storeFile } from './context.ts';
 import type { EngineInfo, EngineProgress } from './engine.ts';
 import { modelFolder } from './model-folder.ts';
 import { once } from './results.ts';
@@ -100,19 +100,23 @@ export function trainingOptions(definition: ResolvedStream, safe: boolean): Read
   return safe ? { ...options, ...methodNamed(name).safe!({ ...options }) } : options;
 }
 
-/** Heartbeats every progress; tells the workflow rarely, so that its history stays short. */
+/** Heartbeats every progress; tells the workflow ever more rarely, so that its history stays short. A lost signal costs nothing. */
 function progressReporter(): (progress: EngineProgress) => void {
+  const longest = DEFAULTS['worker.progressSeconds'].value;
   let last = Date.now();
+  let seconds = 1;
   return (progress) => {
     beat(progress);
-    if (Date.now() - last < DEFAULTS['worker.progressSeconds'].value * 1000) return;
+    if (Date.now() - last < seconds * 1000) return;
     last = Date.now();
+    seconds = Math.min(2 * seconds, longest);
     const { client, info } = Context.current();
     const { workflowId, runId } = info.workflowExecution!;
-    // Only for people's eyes: a lost signal costs nothing.
+    const { activityId: activity, taskQueue: queue } = info;
+    const spent = { activity, queue, seconds: spentNow()?.seconds ?? 0 };
     client.workflow
       .getHandle(workflowId, runId)
-      .signal(SIGNALS.progress, progress)
+      .signal(SIGNALS.progress, { ...progress, spent })
       .catch(() => {});
   };
 }

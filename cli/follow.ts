@@ -27,7 +27,7 @@ export const PHASE_TEXT: Readonly<Record<Phase, string>> = {
   'regularize-shared': 'regularizing the shared factors',
   evaluate: 'evaluating every task',
   gate: 'at the gate',
-  'waiting-for-person': 'waiting for a person (lilora approve / reject)',
+  'waiting-for-person': 'waiting for a person',
   publish: 'publishing',
   paused: 'paused',
   idle: 'done',
@@ -82,7 +82,12 @@ export async function* follow(
 }
 
 /** A moment of a task in a few words. */
-export function progressText({ phase, progress }: Pick<TaskDescription, 'phase' | 'progress'>): [string, string] {
+export function progressText({
+  phase,
+  progress,
+  note,
+}: Pick<TaskDescription, 'phase' | 'progress' | 'note'>): [string, string] {
+  if (phase === 'waiting-for-person' && note) return [PHASE_TEXT[phase], note];
   if (!progress) return [PHASE_TEXT[phase], ''];
   const loss = progress.loss === null ? '' : `, loss ${progress.loss.toFixed(4)}`;
   return [PHASE_TEXT[phase], `${progress.step} of ${progress.steps}${loss}`];

@@ -34,7 +34,7 @@ describe('help', () => {
 
   it('knows every verb', () => {
     const wanted =
-      'demo dev create validate submit watch status report approve reject pause resume cancel rollback pull predict worker listen doctor';
+      'demo dev create validate submit watch status report cost budget approve reject pause resume cancel rollback pull predict worker listen doctor';
     expect(verbs.sort()).toEqual(wanted.split(' ').sort());
   });
 
@@ -54,6 +54,7 @@ describe('misuse has exit code 2 and says so on stderr', () => {
     [['rollback', 'pets', 'two'], /must be a whole number/],
     [['worker', 'gpu', '--idle-exit', '-1'], /number of seconds/],
     [['listen', 'rules.json', '--port', '70000'], /must be a port/],
+    [['budget', 'pets', '--task-money', 'much'], /number from 0, or "none"/],
     [['status', '--nope'], /unknown option '--nope'/],
     [['demo', '--tasks', 'digit,digit'], /different names/],
     [['dev', '--gpu-workers', '0'], /at least 1/],

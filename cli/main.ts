@@ -3,6 +3,8 @@ import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';
 import { readable } from './failures.ts';
 import { ROOT } from './place.ts';
+import { addBudget } from './verbs/budget.ts';
+import { addCost } from './verbs/cost.ts';
 import { addCreate } from './verbs/create.ts';
 import { addDemo } from './verbs/demo.ts';
 import { addDev } from './verbs/dev.ts';
@@ -59,6 +61,8 @@ First steps:
     addWatch,
     addStatus,
     addReport,
+    addCost,
+    addBudget,
     addSteering,
     addPull,
     addPredict,

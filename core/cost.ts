@@ -4,7 +4,7 @@
  */
 
 /** What is measured of a step, and summed over steps. Seconds are wall-clock seconds. */
-interface Measured {
+export interface Measured {
   /** Length of the attempt that ended the step; in sums, of all attempts. */
   readonly seconds: number;
   /** What the worker's life took since its last step, or since its start: the step pays what stands before it. */
@@ -55,6 +55,8 @@ export interface WorkerPrice {
 export interface PriceTable {
   /** For people: EUR, USD. */
   readonly currency: string;
+  /** Where the numbers are from: for people. */
+  readonly source?: string;
   /** By task queue. */
   readonly workers?: Readonly<Record<string, WorkerPrice>>;
   readonly storage?: {
@@ -97,6 +99,11 @@ export function usageOf({ queue, gpu, seconds, lostSeconds, ...rest }: StepUsage
   const { waitedSeconds, usefulSeconds, bytesRead, bytesWritten, reads, writes } = rest;
   const sums = { waitedSeconds, usefulSeconds, bytesRead, bytesWritten, reads, writes };
   return { [queue]: { gpu, steps: 1, seconds: round(seconds + lostSeconds), ...sums } };
+}
+
+/** A step that has not ended: nothing is known of it but how long it runs. */
+export function openUsage(queue: string, seconds: number): Usage {
+  return { [queue]: { ...NOTHING, gpu: true, steps: 1, seconds } };
 }
 
 /** Sums usages queue by queue. */
@@ -150,6 +157,27 @@ export function estimate(usage: Usage, prices: PriceTable | null | undefined, wa
   const moved = of('bytesRead', storage.perGigabyteRead, 1e9) + of('bytesWritten', storage.perGigabyteWritten, 1e9);
   const requests = of('reads', storage.perThousandReads, 1000) + of('writes', storage.perThousandWrites, 1000);
   return { workers, moved, requests, total: workers === null ? null : workers + moved + requests };
+}
+
+/** The numbers that people look at first. */
+export interface CostNumbers {
+  readonly usefulSeconds: number;
+  readonly billedSeconds: number;
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+  /** Null when it is not known. */
+  readonly money: number | null;
+}
+
+/** A usage in those numbers. Without a price table, money is unknown. */
+export function costNumbers(usage: Usage, prices: PriceTable | null | undefined): CostNumbers {
+  return {
+    usefulSeconds: total(usage, 'usefulSeconds', true),
+    billedSeconds: billedSeconds(usage),
+    bytesRead: total(usage, 'bytesRead'),
+    bytesWritten: total(usage, 'bytesWritten'),
+    money: prices ? estimate(usage, prices).total : null,
+  };
 }
 
 /** What stored bytes cost in a month; null without a price. */

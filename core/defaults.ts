@@ -88,7 +88,11 @@ export const DEFAULTS = {
   'engine.quietMinutes': entry(60, 'minutes', 'loading and consolidating a 7B model say nothing for long'),
   'engine.stopSeconds': entry(20, 'seconds', 'time for a last checkpoint before the engine is killed'),
   'worker.shutdownGraceSeconds': entry(8, 'seconds', 'below the 10 s that Cloud Run gives a stopping instance'),
-  'worker.progressSeconds': entry(15, 'seconds', 'progress signals to the workflow: history stays short'),
+  'worker.progressSeconds': entry(
+    15,
+    'seconds',
+    'longest time between progress signals: history stays short, a budget is kept',
+  ),
   'worker.heartbeatSeconds': entry(10, 'seconds', 'a busy worker does not poll: its own heartbeat shows that it lives'),
 
   // launcher

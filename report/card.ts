@@ -1,3 +1,4 @@
+import { costBlocks } from './cost.ts';
 import { fixed, type GenerationView, METRIC_NAMES, METRICS, signed } from './generation-view.ts';
 import { visible } from './markup.ts';
 import { usageWithPeft } from './peft-usage.ts';
@@ -96,6 +97,7 @@ function body(view: GenerationView): string {
           `| ${markdown(task)} | ${generation} | ${markdown(metric)} | ${code(dataset.uri)} | ${code(dataset.digest.slice(0, 16))} | ${markdown(dataset.licence ?? 'not stated')} |`,
       ),
     ].join('\n'),
+    ...costBlocks(view.cost, markdown),
     '## What to know',
     [
       'Scores are measured on the test split of each dataset with greedy decoding, with the task given; nothing chooses the adapter for you.',

@@ -40,6 +40,13 @@ export function exampleView(): GenerationView {
   const scores = (names: string[], before: Array<number | null>, now: number[]) =>
     names.map((name, j) => ({ task: name, before: before[j] ?? null, now: now[j]! }));
   const names = ['science', 'digits', 'caption'];
+  const cost = (times: number) => ({
+    usefulSeconds: 20 * times,
+    billedSeconds: 25.5 * times,
+    bytesRead: 9_000_000 * times,
+    bytesWritten: 3_000_000 * times,
+    money: 0.0123 * times,
+  });
   return {
     stream: 'demo',
     generation: 3,
@@ -92,6 +99,11 @@ export function exampleView(): GenerationView {
     engine: { backend: 'tensorflow', device: 'cpu', version: 'tfjs 4.22.0, TensorFlow 2.21.0' },
     codeVersion: '0.1.0+0123456789ab',
     workflow: { id: 'lilora/demo/caption', runId: '01970000-0000-7000-8000-000000000000' },
+    cost: {
+      currency: 'EUR',
+      tasks: names.map((name) => ({ task: name, storedBytes: 610_345, ...cost(1) })),
+      stream: cost(4),
+    },
   };
 }
 
@@ -132,6 +144,7 @@ export const nastyView = (text: string): GenerationView => {
     })),
     losses: view.losses.map((l) => ({ ...l, task: text })),
     files: [{ path: text, size: 1, sha256: text }],
+    cost: { ...view.cost!, currency: text, tasks: view.cost!.tasks.map((t) => ({ ...t, task: text })) },
     tasks: view.tasks.map((t) => ({
       ...t,
       task: text,

@@ -1,3 +1,5 @@
+import type { CostView } from './cost.ts';
+
 /**
  * A published generation as plain data, ready to be shown. The HTML report, the model card and the terminal are all made from it. Every
  * text in it may come from outside (names, answers, licences): whoever writes it out escapes it.
@@ -28,6 +30,8 @@ export interface GenerationView {
   readonly codeVersion: string;
   /** The workflow that published it. */
   readonly workflow: { readonly id: string; readonly runId: string } | null;
+  /** Absent or null in generations of older versions. */
+  readonly cost?: CostView | null;
   /** SPDX name for the adapters, when somebody decided on one. */
   readonly license?: string;
 }

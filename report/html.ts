@@ -1,3 +1,4 @@
+import { costSection } from './cost.ts';
 import {
   bytes,
   fixed,
@@ -28,6 +29,7 @@ export function generationReport(view: GenerationView): string {
     training(view),
     predictions(view),
     parameters(view),
+    costSection(view.cost),
     lineage(view),
     usage(view),
   ]}</main></body></html>

@@ -16,6 +16,7 @@ export interface StoredFile {
 export function streamKeys(stream: string) {
   const root = `streams/${stream}`;
   return {
+    root,
     definition: `${root}/stream.json`,
     head: `${root}/head.json`,
     generations: `${root}/generations/`,

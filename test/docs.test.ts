@@ -16,6 +16,7 @@ const PAGES = [
   'docs/house.md',
   'docs/defaults.md',
   'docs/benchmarks.md',
+  'docs/cost.md',
 ];
 
 describe('the docs', () => {

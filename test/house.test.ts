@@ -11,7 +11,7 @@ const ARROWS: Record<string, readonly string[]> = {
   datasets: ['core'],
   store: ['core'],
   report: ['core', 'learning/evaluation'],
-  workflows: ['core/errors.ts'],
+  workflows: ['core/errors.ts', 'core/cost.ts'],
   activities: ['core', 'learning', 'datasets', 'store', 'report', 'workflows/contract.ts'],
   triggers: ['core', 'workflows/contract.ts'],
   workers: ['core', 'learning', 'datasets', 'store', 'report', 'activities', 'triggers', 'workflows/contract.ts'],

@@ -75,7 +75,7 @@ export async function ensureSearchAttributes(
   connection: Connection | NativeConnection,
   namespace: string,
 ): Promise<void> {
-  const types = { Keyword: 2, Double: 4 } as const; // temporal.api.enums.v1.IndexedValueType
+  const types = { Keyword: 2, Int: 3, Double: 4 } as const; // temporal.api.enums.v1.IndexedValueType
   const known = await connection.operatorService.listSearchAttributes({ namespace }).then(
     (answer) => answer.customAttributes ?? {},
     () => null,

@@ -5,6 +5,7 @@ import type { GpuActivities } from '../activities/gpu.ts';
 import type { LauncherActivities } from '../activities/launcher.ts';
 import { NON_RETRYABLE } from '../core/errors.ts';
 import { QUEUES, type ResolvedStream } from './contract.ts';
+import { metered } from './usage.ts';
 
 /** Retry policies by name. What no retry can cure is named in the closed set of errors. */
 export const RETRY = {
@@ -43,12 +44,14 @@ export const RETRY = {
 } satisfies Record<string, ActivityOptions['retry']>;
 
 /** Activities that need the store but no GPU. */
-export const data = proxyActivities<DataActivities>({
-  taskQueue: QUEUES.data,
-  startToCloseTimeout: '2h',
-  heartbeatTimeout: '2m',
-  retry: RETRY.data,
-});
+export const data = metered(
+  proxyActivities<DataActivities>({
+    taskQueue: QUEUES.data,
+    startToCloseTimeout: '2h',
+    heartbeatTimeout: '2m',
+    retry: RETRY.data,
+  }),
+);
 
 /** Waits until a GPU task queue lacks a worker. */
 export const { awaitDemand } = proxyActivities<LauncherActivities>({
@@ -78,12 +81,14 @@ export function priorityOf({ name, fairness }: ResolvedStream, work: keyof typeo
  * it takes.
  */
 export function gpuActivities(stream: ResolvedStream, queue = stream.gpuQueue, priority = priorityOf(stream)) {
-  return proxyActivities<GpuActivities>({
-    taskQueue: queue,
-    startToCloseTimeout: `${stream.limits.trainHours}h`,
-    heartbeatTimeout: `${stream.limits.heartbeatSeconds}s`,
-    retry: RETRY.gpu,
-    cancellationType: 'WAIT_CANCELLATION_COMPLETED',
-    priority,
-  });
+  return metered(
+    proxyActivities<GpuActivities>({
+      taskQueue: queue,
+      startToCloseTimeout: `${stream.limits.trainHours}h`,
+      heartbeatTimeout: `${stream.limits.heartbeatSeconds}s`,
+      retry: RETRY.gpu,
+      cancellationType: 'WAIT_CANCELLATION_COMPLETED',
+      priority,
+    }),
+  );
 }

@@ -1,7 +1,9 @@
 /**
  * Every name and shape that crosses a process: workflow, update, signal and query names, their inputs and results, task
- * queues, search attributes. Payloads hold references and digests, never tensors or data. Imports nothing.
+ * queues, search attributes. Payloads hold references and digests, never tensors or data. Imports types only.
  */
+
+import type { Budget, PriceTable, Usage } from '../core/cost.ts';
 
 /** Version of every payload here; another number is refused. */
 export const SCHEMA = 1;
@@ -17,6 +19,7 @@ export const UPDATES = {
   decideGate: 'decideGate',
   cancelTask: 'cancelTask',
   rollback: 'rollback',
+  raiseBudget: 'raiseBudget',
 } as const;
 
 export const SIGNALS = {
@@ -24,11 +27,13 @@ export const SIGNALS = {
   resume: 'resume',
   progress: 'progress',
   gateDecision: 'gateDecision',
+  budget: 'budget',
+  taskUsage: 'taskUsage',
 } as const;
 
 export const QUERIES = { describe: 'describe' } as const;
 
-/** Search attributes, registered once per namespace. */
+/** Search attributes, registered once per namespace. Servers on SQL take three of type Double and three of type Int. */
 export const SEARCH_ATTRIBUTES = {
   LiloraStream: 'Keyword',
   LiloraTask: 'Keyword',
@@ -36,6 +41,8 @@ export const SEARCH_ATTRIBUTES = {
   LiloraPhase: 'Keyword',
   LiloraAverageAccuracy: 'Double',
   LiloraForgetting: 'Double',
+  LiloraGpuSeconds: 'Int',
+  LiloraCost: 'Double',
 } as const;
 
 /** Names of streams and tasks: safe in workflow ids, object keys and file names. */
@@ -77,6 +84,10 @@ export interface StreamDefinition {
   readonly evaluationQueue?: string;
   /** Its share of workers that several streams wait for. */
   readonly fairness?: Partial<FairnessSettings>;
+  /** What is paid for GPU-seconds, bytes and requests: without it, money is unknown. */
+  readonly prices?: PriceTable;
+  /** Limits at which a task waits for a person. `raiseBudget` changes them. */
+  readonly budget?: Budget;
 }
 
 /** Who shares workers with whom. Work of different keys is taken up in turn, in proportion to the weights. */
@@ -99,6 +110,8 @@ export const DEFINITION_FIELDS: readonly string[] = Object.keys({
   gpuQueue: true,
   evaluationQueue: true,
   fairness: true,
+  prices: true,
+  budget: true,
 } satisfies Record<Exclude<keyof StreamDefinition, 'name' | 'model'>, true>);
 
 export interface TrainingSettings {
@@ -163,6 +176,8 @@ export interface ResolvedStream {
   readonly gpuQueue: string;
   readonly evaluationQueue?: string;
   readonly fairness?: FairnessSettings;
+  readonly prices?: PriceTable;
+  readonly budget?: Budget;
 }
 
 /** What the workflow needs to know of a method to decide. */
@@ -212,6 +227,8 @@ export interface StreamState {
   readonly matrix: Matrix;
   /** The next unused generation number. */
   readonly nextGeneration: number;
+  /** What the stream had used when its head was published; absent in generations of older versions. */
+  readonly spent?: Usage;
 }
 
 export interface SubmitTask {
@@ -235,6 +252,9 @@ export interface Submission {
   readonly message?: string;
 }
 
+/** New limits by name; null takes one away, what is left out stays. */
+export type RaiseBudget = { readonly [Name in keyof Budget]: Budget[Name] | null };
+
 export interface DecideGate {
   readonly task: string;
   readonly decision: 'approve' | 'reject';
@@ -247,6 +267,7 @@ export interface LearnTaskResult {
   readonly outcome: 'published' | 'rejected';
   readonly state: StreamState;
   readonly reason?: string;
+  readonly usage?: Usage;
 }
 
 export type Phase =
@@ -265,6 +286,8 @@ export interface Progress {
   readonly step: number;
   readonly steps: number;
   readonly loss: number | null;
+  /** What the running step spent so far: its activity, its task queue, seconds of all its attempts. */
+  readonly spent?: { readonly activity: string; readonly queue: string; readonly seconds: number };
 }
 
 /** What the gate saw. */
@@ -283,6 +306,9 @@ export interface TaskDescription {
   readonly phase: Phase;
   readonly progress: Progress | null;
   readonly gate: readonly GateReport[];
+  /** What a person has to know who is waited for. */
+  readonly note?: string | null;
+  readonly usage?: Usage;
 }
 
 /** One line of a stream's history. */
@@ -293,6 +319,7 @@ export interface TaskLine {
   readonly status: TaskStatus;
   readonly generation?: number;
   readonly message?: string;
+  readonly usage?: Usage;
 }
 
 /** Answer of the `describe` query of a stream. */
@@ -303,13 +330,21 @@ export interface StreamDescription {
   readonly tasks: readonly TaskLine[];
   readonly matrix: Matrix;
   readonly definition: ResolvedStream | null;
+  /** Of all tasks, the running one too, and of the stream's own steps. */
+  readonly usage?: Usage;
+  readonly budget?: Budget;
 }
 
 /** Input of the stream workflow: a definition, and what a predecessor carried over. */
 export interface StreamInput {
   readonly schema: typeof SCHEMA;
   readonly definition: StreamDefinition;
-  readonly carried?: { readonly paused: boolean; readonly tasks: readonly TaskLine[] };
+  readonly carried?: {
+    readonly paused: boolean;
+    readonly tasks: readonly TaskLine[];
+    readonly usage?: Usage;
+    readonly budget?: Budget;
+  };
 }
 
 export interface LearnTaskInput {
@@ -317,6 +352,10 @@ export interface LearnTaskInput {
   readonly task: string;
   readonly dataset: { readonly uri: string; readonly digest: string };
   readonly state: StreamState;
+  /** What the stream used before this task. */
+  readonly spent?: Usage;
+  /** The limits now in force. */
+  readonly budget?: Budget;
 }
 
 /** A request that a platform took, in milliseconds of the epoch; forgotten once its worker was seen or given up. */

@@ -1,3 +1,4 @@
+import { costNumbers, type PriceTable, type Usage } from '../core/cost.ts';
 import type { GateReport, Matrix, Phase, Progress, StreamState, TaskLine } from './contract.ts';
 
 /** Markdown for the Temporal UI. Kept here because workflows import nothing but the contract. */
@@ -29,12 +30,31 @@ export function matrixTable(matrix: Matrix): string {
   );
 }
 
+/** What was used so far, in a line; empty before anything was measured. */
+export function costLine(usage: Usage, prices: PriceTable | undefined): string {
+  const { billedSeconds, usefulSeconds, bytesRead, bytesWritten, money } = costNumbers(usage, prices);
+  if (billedSeconds === 0) return '';
+  return [
+    `${billedSeconds.toFixed(1)} GPU-seconds, ${usefulSeconds.toFixed(1)} of them useful`,
+    `${(bytesRead / 1e9).toFixed(3)} GB read, ${(bytesWritten / 1e9).toFixed(3)} GB written`,
+    ...(money === null ? [] : [`about ${Number(money.toPrecision(3))} ${prices?.currency}`]),
+  ].join('; ');
+}
+
+/** What a usage adds to the search attributes of a workflow. */
+export function costAttributes(usage: Usage, prices: PriceTable | undefined): Record<string, number[]> {
+  const { billedSeconds, money } = costNumbers(usage, prices);
+  if (billedSeconds === 0) return {};
+  return { LiloraGpuSeconds: [Math.round(billedSeconds)], ...(money === null ? {} : { LiloraCost: [money] }) };
+}
+
 /** Current details of a stream. */
 export function streamDetails(
   state: StreamState | null,
   tasks: readonly TaskLine[],
   paused: boolean,
   running: string | null,
+  cost = '',
 ): string {
   const status = running ? `Learning **${running}**` : paused ? PHASES.paused : PHASES.idle;
   const waiting = tasks.filter(({ status }) => status === 'queued').map(({ task }) => task);
@@ -43,6 +63,7 @@ export function streamDetails(
     `${status}${paused && running ? ' (**paused**)' : ''}${waiting.length > 0 ? `; waiting: ${waiting.join(', ')}` : ''}`,
     state?.head ? `Published: **generation ${state.head.generation}**` : 'Nothing published yet.',
     state ? matrixTable(state.matrix) : '',
+    cost && `Used so far: ${cost}`,
     ...troubles.map(({ task, status, message }) => `- **${task}** ${status}: ${message}`),
   ]
     .filter((part) => part !== '')
@@ -57,6 +78,7 @@ export function taskDetails(
   gate: readonly GateReport[],
   matrix: Matrix,
   note: string | null,
+  cost = '',
 ): string {
   const steps = progress
     ? `step ${progress.step} of ${progress.steps}${progress.loss === null ? '' : `, loss ${progress.loss.toFixed(4)}`}`
@@ -76,6 +98,7 @@ export function taskDetails(
           ...gates,
         ].join('\n')
       : '',
+    cost && `Used so far: ${cost}`,
     matrix.rows.length > 0 ? `Published so far:\n\n${matrixTable(matrix)}` : '',
   ]
     .filter((part) => part !== '')

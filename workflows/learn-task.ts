@@ -11,6 +11,7 @@ import {
 } from '@temporalio/workflow';
 import type { Evaluated } from '../activities/evaluate-task.ts';
 import type { Trained } from '../activities/train-task.ts';
+import { type Budget, budgetReached } from '../core/cost.ts';
 import { data, gpuActivities } from './activities.ts';
 import {
   type FileRef,
@@ -23,9 +24,10 @@ import {
   SIGNALS,
   type TaskDescription,
 } from './contract.ts';
-import { taskDetails } from './details.ts';
+import { costAttributes, costLine, taskDetails } from './details.ts';
 import { evaluateTasks } from './evaluation.ts';
 import { explain, judge } from './gate.ts';
+import { accounted, ledger } from './usage.ts';
 
 export const describeTaskQuery = defineQuery<TaskDescription>(QUERIES.describe);
 export const pauseSignal = defineSignal(SIGNALS.pause);
@@ -34,6 +36,7 @@ export const progressSignal = defineSignal<[Progress]>(SIGNALS.progress);
 export const gateDecisionSignal = defineSignal<[{ decision: 'approve' | 'reject'; reason?: string }]>(
   SIGNALS.gateDecision,
 );
+export const budgetSignal = defineSignal<[Budget]>(SIGNALS.budget);
 
 /** Bank and scores after one way of training or regularizing. */
 interface Candidate {
@@ -46,8 +49,12 @@ interface Candidate {
  * Learns one dataset: fetch, score the base model, train, regularize, evaluate every task, gate, publish. Child of
  * `stream`; only decides, all work is in activities. Nothing is visible to readers until `publishGeneration` moves the head.
  */
-export async function learnTask(input: LearnTaskInput): Promise<LearnTaskResult> {
-  const { task, dataset, state } = input;
+export function learnTask(input: LearnTaskInput): Promise<LearnTaskResult> {
+  return accounted(input.task, () => learn(input));
+}
+
+async function learn(input: LearnTaskInput): Promise<LearnTaskResult> {
+  const { task, dataset, state, spent = {} } = input;
   const { definition, learned, matrix } = state;
   const stream = definition.name;
   const gpu = gpuActivities(definition);
@@ -58,20 +65,32 @@ export async function learnTask(input: LearnTaskInput): Promise<LearnTaskResult>
   let note: string | null = null;
   let paused = false;
   let decision: { decision: 'approve' | 'reject'; reason?: string } | null = null;
+  let budget = input.budget ?? {};
   let interrupt = () => {};
   const gate: GateReport[] = [];
 
-  const show = () => setCurrentDetails(taskDetails(task, paused ? 'paused' : phase, progress, gate, matrix, note));
+  const cost = () => costLine(ledger.usage(), definition.prices);
+  const show = () =>
+    setCurrentDetails(taskDetails(task, paused ? 'paused' : phase, progress, gate, matrix, note, cost()));
   const enter = (next: Phase) => {
     phase = next;
     progress = null;
-    upsertSearchAttributes({ LiloraPhase: [next] });
+    upsertSearchAttributes({ LiloraPhase: [next], ...costAttributes(ledger.usage(), definition.prices) });
     show();
   };
-  setHandler(describeTaskQuery, () => ({ stream, task, phase: paused ? 'paused' : phase, progress, gate }));
+  setHandler(describeTaskQuery, () => {
+    const usage = ledger.usage();
+    return { stream, task, phase: paused ? 'paused' : phase, progress, gate, note, usage };
+  });
   setHandler(progressSignal, (latest) => {
     progress = latest;
+    ledger.hear(latest);
+    if (overBudget()) interrupt();
     show();
+  });
+  setHandler(budgetSignal, (raised) => {
+    budget = raised;
+    if (overBudget()) interrupt();
   });
   setHandler(gateDecisionSignal, (made) => {
     decision = made;
@@ -86,10 +105,25 @@ export async function learnTask(input: LearnTaskInput): Promise<LearnTaskResult>
     show();
   });
 
-  /** Runs GPU work; a pause stops it at its last checkpoint, a resume starts it again from there. */
+  const overBudget = () => budgetReached(budget, ledger.usage(), spent, definition.prices);
+
+  /** Waits for a person while a budget is used up: it is raised, or the task is cancelled. */
+  async function withinBudget(): Promise<void> {
+    const why = overBudget();
+    if (why === null) return;
+    const before = phase;
+    note = `${why} Raise it with \`lilora budget ${stream}\`, or cancel with \`lilora cancel ${stream} ${task}\`.`;
+    enter('waiting-for-person');
+    await condition(() => overBudget() === null);
+    note = null;
+    enter(before);
+  }
+
+  /** Runs GPU work; a pause or a used-up budget stops it at its last checkpoint, and it goes on from there. */
   async function pausable<T>(work: () => Promise<T>): Promise<T> {
     for (;;) {
       await condition(() => !paused);
+      await withinBudget();
       try {
         return await CancellationScope.cancellable(() => {
           const scope = CancellationScope.current();
@@ -181,6 +215,7 @@ export async function learnTask(input: LearnTaskInput): Promise<LearnTaskResult>
       gate,
       publishedAt: new Date().toISOString(),
       workflow: { id: workflowInfo().workflowId, runId: workflowInfo().runId },
+      usage: { task: ledger.usage(), before: spent },
     }),
   );
   enter('idle');

@@ -19,11 +19,14 @@ import {
   upsertSearchAttributes,
   workflowInfo,
 } from '@temporalio/workflow';
+import type { Budget } from '../core/cost.ts';
 import { data, priorityOf } from './activities.ts';
+import { changedBudget, checkLimits } from './budget.ts';
 import {
   type DecideGate,
   NAME_PATTERN,
   QUERIES,
+  type RaiseBudget,
   SCHEMA,
   SIGNALS,
   type StreamDescription,
@@ -35,13 +38,15 @@ import {
   taskWorkflowId,
   UPDATES,
 } from './contract.ts';
-import { streamDetails } from './details.ts';
-import { gateDecisionSignal, learnTask, pauseSignal, resumeSignal } from './learn-task.ts';
+import { costAttributes, costLine, streamDetails } from './details.ts';
+import { budgetSignal, gateDecisionSignal, learnTask, pauseSignal, resumeSignal } from './learn-task.ts';
+import { ledger, taskUsageSignal } from './usage.ts';
 
 export const submitTaskUpdate = defineUpdate<Submission, [SubmitTask]>(UPDATES.submitTask);
 export const decideGateUpdate = defineUpdate<void, [DecideGate]>(UPDATES.decideGate);
 export const cancelTaskUpdate = defineUpdate<void, [{ task: string }]>(UPDATES.cancelTask);
 export const rollbackUpdate = defineUpdate<StreamDescription, [{ generation: number }]>(UPDATES.rollback);
+export const raiseBudgetUpdate = defineUpdate<Budget, [RaiseBudget]>(UPDATES.raiseBudget);
 export const describeStreamQuery = defineQuery<StreamDescription>(QUERIES.describe);
 export const streamPauseSignal = defineSignal(SIGNALS.pause);
 export const streamResumeSignal = defineSignal(SIGNALS.resume);
@@ -74,7 +79,11 @@ export async function stream(input: StreamInput): Promise<void> {
   let learnedInThisRun = 0;
   let busy = false; // a rollback moves the head: no task may start meanwhile
 
-  const show = () => setCurrentDetails(streamDetails(state, tasks, paused, running?.task ?? null));
+  let budget: Budget = input.carried?.budget ?? input.definition.budget ?? {};
+  ledger.carry(input.carried?.usage);
+
+  const cost = () => costLine(ledger.usage(), state?.definition.prices);
+  const show = () => setCurrentDetails(streamDetails(state, tasks, paused, running?.task ?? null, cost()));
   const line = (task: string) => tasks.findLast((t) => t.task === task);
   const set = (task: string, change: Partial<TaskLine>) => {
     const index = tasks.findLastIndex((t) => t.task === task);
@@ -88,6 +97,8 @@ export async function stream(input: StreamInput): Promise<void> {
     tasks,
     matrix: state?.matrix ?? { tasks: [], zeroShot: [], rows: [] },
     definition: state?.definition ?? null,
+    usage: ledger.usage(),
+    budget,
   });
 
   setHandler(describeStreamQuery, describe);
@@ -172,6 +183,21 @@ export async function stream(input: StreamInput): Promise<void> {
     },
   );
   setHandler(
+    raiseBudgetUpdate,
+    async (changes) => {
+      await condition(() => state !== null);
+      budget = changedBudget(budget, changes, state!.definition);
+      await running?.handle?.signal(budgetSignal, budget);
+      return budget;
+    },
+    { validator: checkLimits },
+  );
+  // What a task used that ended without a result.
+  setHandler(taskUsageSignal, ({ task, usage }) => {
+    ledger.carry(usage);
+    if (line(task)) set(task, { usage });
+  });
+  setHandler(
     cancelTaskUpdate,
     ({ task }) => {
       if (running?.task === task) running.scope?.cancel();
@@ -222,6 +248,7 @@ export async function stream(input: StreamInput): Promise<void> {
       LiloraMethod: [state!.definition.method.name],
       LiloraPhase: ['idle'],
       ...(average === undefined ? {} : { LiloraAverageAccuracy: [average] }),
+      ...costAttributes(ledger.usage(), state!.definition.prices),
       ...(lost?.length ? { LiloraForgetting: [lost.reduce((a, b) => a + b, 0) / lost.length] } : {}),
     });
   }
@@ -232,11 +259,21 @@ export async function stream(input: StreamInput): Promise<void> {
     set(task, { status: 'running' });
     const scope = new CancellationScope();
     running = { task, handle: null, scope };
+    const given = budget;
     try {
       const result = await scope.run(async () => {
         const handle = await startChild(learnTask, {
           workflowId: taskWorkflowId(name, task),
-          args: [{ schema: SCHEMA, task, dataset: { uri: next.dataset, digest: next.datasetDigest }, state: state! }],
+          args: [
+            {
+              schema: SCHEMA,
+              task,
+              dataset: { uri: next.dataset, digest: next.datasetDigest },
+              state: state!,
+              spent: ledger.usage(),
+              budget: given,
+            },
+          ],
           parentClosePolicy: ParentClosePolicy.REQUEST_CANCEL,
           workflowIdReusePolicy: 'ALLOW_DUPLICATE',
           priority: priorityOf(state!.definition), // its activities on the data queue inherit it
@@ -246,9 +283,12 @@ export async function stream(input: StreamInput): Promise<void> {
         });
         running = { task, handle, scope };
         if (paused) await handle.signal(pauseSignal);
+        if (budget !== given) await handle.signal(budgetSignal, budget);
         return handle.result();
       });
       state = result.state;
+      ledger.carry(result.usage);
+      set(task, { usage: result.usage });
       if (result.outcome === 'published') set(task, { status: 'published', generation: state.head!.generation });
       else set(task, { status: 'rejected', message: result.reason });
     } catch (error) {
@@ -269,6 +309,7 @@ export async function stream(input: StreamInput): Promise<void> {
 
   show();
   state = await data.openStream({ definition: input.definition });
+  if (!input.carried) ledger.carry(state.spent);
   publishAttributes();
   show();
 
@@ -282,7 +323,10 @@ export async function stream(input: StreamInput): Promise<void> {
   await condition(allHandlersFinished);
   const open = tasks.filter((t) => t.status === 'queued');
   const done = tasks.filter((t) => t.status !== 'queued').slice(-KEPT_LINES);
-  await continueAsNew<typeof stream>({ ...input, carried: { paused, tasks: [...done, ...open] } });
+  await continueAsNew<typeof stream>({
+    ...input,
+    carried: { paused, tasks: [...done, ...open], usage: ledger.usage(), budget },
+  });
 }
 
 /** The failure below Temporal's wrappers: its type in the closed set and its message. */

@@ -113,6 +113,7 @@ export class EngineProcess implements Engine {
       };
       const onMessage = (message: FromEngine) => {
         if (message.type === 'ready' || message.id !== id) return;
+        if (message.type === 'work') return within(() => hooks.onWork?.(message.working));
         clearInterval(quiet);
         if (message.type === 'progress') within(() => hooks.onProgress(message.progress));
         else if (message.type === 'checkpoint')

@@ -57,6 +57,8 @@ interface Warm {
 export class Jobs {
   readonly info: EngineInfo;
   private warm: Warm | null = null;
+  /** Of the running job. */
+  private onWork: NonNullable<EngineHooks['onWork']> = () => {};
 
   private constructor(info: EngineInfo) {
     this.info = info;
@@ -85,16 +87,20 @@ export class Jobs {
       job: EngineJobs[Kind]['job'],
       hooks: EngineHooks,
     ) => Promise<EngineJobs[Kind]['result']>;
+    this.onWork = (working) => hooks.onWork?.(working);
+    this.onWork(true);
     return work.call(this, job, hooks);
   }
 
   /** The model of this digest, loaded once. */
   private async model({ folder, digest }: ModelJob['model']): Promise<Warm> {
     if (this.warm?.digest === digest) return this.warm;
+    this.onWork(false);
     this.warm?.model.dispose();
     this.warm = null;
     const [model, processor] = await Promise.all([loadModel(folder), openProcessor(folder)]);
     this.warm = { digest, model, processor, features: new Features(model, processor) };
+    this.onWork(true);
     return this.warm;
   }
 

@@ -28,6 +28,7 @@ async function run({ id, kind, job }: Extract<ToEngine, { type: 'run' }>): Promi
     const result = await jobs.run(kind, job, {
       signal: stop.signal,
       onProgress: (progress) => void send({ type: 'progress', id, progress }),
+      onWork: (working) => void send({ type: 'work', id, working }),
       onCheckpoint: (path, step) =>
         new Promise((stored, failed) => {
           acknowledge = (error) => (error === undefined ? stored() : failed(new Error(error)));

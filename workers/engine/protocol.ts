@@ -16,6 +16,8 @@ export type ToEngine =
 export type FromEngine =
   | { readonly type: 'ready'; readonly info: EngineInfo }
   | { readonly type: 'progress'; readonly id: number; readonly progress: EngineProgress }
+  /** Work on the job itself begins or, with false, is interrupted by loading. */
+  | { readonly type: 'work'; readonly id: number; readonly working: boolean }
   | { readonly type: 'checkpoint'; readonly id: number; readonly path: string; readonly step: number }
   | { readonly type: 'done'; readonly id: number; readonly result: unknown }
   | {
