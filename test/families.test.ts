@@ -25,7 +25,7 @@ interface Generation {
 }
 
 // LLaVA's streams are those of pipeline.test.ts.
-describe.each(['smolvlm'])('%s', (family) => {
+describe.each(['smolvlm', 'qwen2vl'])('%s', (family) => {
   const ref = reference(family);
   const model = join(ref.folder, 'model');
 

@@ -13,8 +13,11 @@ export interface Reference {
   readonly json: any;
   readonly expected: Map<string, RawTensor>;
   batch(name: string): TokenBatch;
-  /** [pictures, 3, height, width], SmolVLM's tiles with the padding of other rows; null in a case without images. */
-  pixels(name: string): tf.Tensor4D | null;
+  /**
+   * All pictures of a case, those of one size together, [pictures, 3, height, width]: SmolVLM's tiles with the padding
+   * of other rows, Qwen2-VL's images one by one. None in a case without images.
+   */
+  pixels(name: string): tf.Tensor4D[];
   /** Features of all pictures of a case; null in a case without images. */
   features(name: string, model: BaseModel): tf.Tensor3D | null;
   tensors(path: string): ReturnType<typeof readTensorMap>;
@@ -22,18 +25,51 @@ export interface Reference {
   numbers(key: string): Float32Array;
 }
 
-export const REFERENCE_MODELS = ['llava-mha', 'llava-gqa', 'smolvlm'] as const;
+export const REFERENCE_MODELS = ['llava-mha', 'llava-gqa', 'smolvlm', 'qwen2vl'] as const;
+
+/** Fields of Qwen2-VL's vision configuration. */
+interface Vision {
+  readonly patch_size: number;
+  readonly temporal_patch_size?: number;
+  readonly spatial_merge_size?: number;
+}
+
+/** Puts Qwen2-VL's patches, [patches, channel · frame · row · column], back where its processor cut them: one tensor per image. */
+export function wholePictures(patches: Float32Array, grids: Int32Array, vision: Vision): tf.Tensor4D[] {
+  const { patch_size: p, temporal_patch_size: frames = 2, spatial_merge_size: m = 2 } = vision;
+  let patch = 0;
+  return Array.from({ length: grids.length / 3 }, (_, image) => {
+    const [, rows, columns] = grids.subarray(3 * image, 3 * image + 3) as unknown as [number, number, number];
+    const [height, width] = [rows * p, columns * p];
+    const whole = new Float32Array(3 * height * width);
+    for (let top = 0; top < rows; top += m)
+      for (let left = 0; left < columns; left += m)
+        for (let inside = 0; inside < m * m; inside++, patch++)
+          for (let channel = 0; channel < 3; channel++)
+            for (let cell = 0; cell < p * p; cell++) {
+              const from = patch * 3 * frames * p * p + channel * frames * p * p + cell;
+              if (patches[from] !== patches[from + p * p]) throw new Error('frames of a picture differ');
+              const y = (top + Math.floor(inside / m)) * p + Math.floor(cell / p);
+              const x = (left + (inside % m)) * p + (cell % p);
+              whole[(channel * height + y) * width + x] = patches[from]!;
+            }
+    return tf.tensor4d(whole, [1, 3, height, width]);
+  });
+}
 
 export function reference(name: string): Reference {
   const folder = fileURLToPath(new URL(`fixtures/${name}`, import.meta.url));
   const read = (file: string) => readSafetensors(readFileSync(`${folder}/${file}`), file).tensors;
   const inputs = read('inputs.safetensors');
   const expected = read('expected.safetensors');
+  const vision = JSON.parse(readFileSync(`${folder}/model/config.json`, 'utf8')).vision_config as Vision;
   const pixels = (at: string) => {
     const found = inputs.get(`${at}/pixel_values`);
-    if (!found) return null;
+    if (!found) return [];
+    const grids = inputs.get(`${at}/image_grid_thw`);
+    if (grids) return wholePictures(found.data as Float32Array, grids.data as Int32Array, vision);
     const shape = found.shape.slice(-3) as [number, number, number];
-    return tf.tensor4d(found.data as Float32Array, [found.data.length / sizeOf(shape), ...shape]);
+    return [tf.tensor4d(found.data as Float32Array, [found.data.length / sizeOf(shape), ...shape])];
   };
   return {
     folder,
@@ -44,13 +80,20 @@ export function reference(name: string): Reference {
       const [rows, length] = ids.shape as [number, number];
       const attentionMask = inputs.get(`${at}/attention_mask`)!.data as Int32Array;
       const labels = inputs.get(`${at}/labels`)?.data as Int32Array | undefined;
-      return { rows, length, inputIds: ids.data as Int32Array, attentionMask, ...(labels && { labels }) };
+      const thw = inputs.get(`${at}/image_grid_thw`)?.data as Int32Array | undefined;
+      const merged = (cells: number) => cells / vision.spatial_merge_size!;
+      const grids =
+        thw &&
+        Array.from({ length: thw.length / 3 }, (_, i) => [merged(thw[3 * i + 1]!), merged(thw[3 * i + 2]!)] as const);
+      const optional = { ...(labels && { labels }), ...(grids && { grids }) };
+      return { rows, length, inputIds: ids.data as Int32Array, attentionMask, ...optional };
     },
     pixels,
     features: (at, model) => {
-      const seen = pixels(at);
-      const found = seen && model.encodeImages(seen);
-      seen?.dispose();
+      const pictures = pixels(at);
+      if (pictures.length === 0) return null;
+      const found = tf.tidy(() => tf.concat(pictures.map((picture) => model.encodeImages(picture))));
+      tf.dispose(pictures);
       return found;
     },
     tensors: (path) => readTensorMap(readFileSync(`${folder}/${path}`), path),

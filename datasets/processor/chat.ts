@@ -29,9 +29,9 @@ function messageOf({ role, text }: Turn): Message {
 
 /**
  * Reads the template of a model folder, from `chat_template.jinja`, `chat_template.json` or `tokenizer_config.json`.
- * @param variables special tokens by the names that templates know (`bos_token`, `eos_token`)
+ * @param variables special tokens by the names that templates know (`bos_token`, `eos_token`), and whatever else a template reads
  */
-export async function openChat(folder: string, variables: Readonly<Record<string, string>>): Promise<Chat> {
+export async function openChat(folder: string, variables: Readonly<Record<string, unknown>>): Promise<Chat> {
   const { source, file } = await templateOf(folder);
   let template: Template;
   try {

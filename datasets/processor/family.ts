@@ -36,4 +36,6 @@ export interface FamilyFiles {
   readonly imageText: string;
   /** Text of a special token by the name that `tokenizer_config.json` gives it. */
   tokenNamed(name: string): string | undefined;
+  /** Text of a token. */
+  textOf(id: number): string | undefined;
 }

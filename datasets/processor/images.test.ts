@@ -5,6 +5,7 @@ import { readSafetensors } from '../../core/safetensors.ts';
 import { decodeImage, type RgbImage } from '../image.ts';
 import { parseLlavaSettings, toPixels } from './llava.ts';
 import type { Picture } from './picture.ts';
+import { parseQwen2vlSettings, toPicture } from './qwen2vl.ts';
 import { FILTERS, resize } from './resample.ts';
 import { parseSmolvlmSettings, toTiles } from './smolvlm.ts';
 
@@ -26,6 +27,10 @@ const llava = (value: unknown, file: string) => {
   const settings = parseLlavaSettings(value, file);
   return (picture: RgbImage) => toPixels(picture, settings);
 };
+const qwen2vl = (value: unknown, file: string) => {
+  const settings = parseQwen2vlSettings(value, file);
+  return (picture: RgbImage) => toPicture(picture, settings);
+};
 const smolvlm = (value: unknown, file: string) => {
   const settings = parseSmolvlmSettings(value, file);
   return (picture: RgbImage) => toTiles(picture, settings);
@@ -35,6 +40,7 @@ test.each([
   ['llava-mha', llava],
   ['llava-gqa', llava],
   ['smolvlm', smolvlm],
+  ['qwen2vl', qwen2vl],
 ] as const)("%s: pixel values of every variant equal transformers' PIL back end", async (model, processor) => {
   const { images } = await json(`${model}/expected.json`);
   const { tensors } = readSafetensors(await readFile(new URL(`${model}/images.safetensors`, FIXTURES)), model);
@@ -43,9 +49,10 @@ test.each([
     // Here transformers was given the file with its alpha and laid it on white; pictures that people load are
     // converted first, as in the `train` case below.
     if (file === 'alpha.png') continue;
-    const picture: Picture = processor(images.variants[variant], variant)(await image(file));
-    const { count, height, width, data } = picture;
-    expect([count, 3, height, width]).toEqual(shape.slice(-4));
+    const picture = processor(images.variants[variant], variant)(await image(file));
+    const data = model === 'qwen2vl' ? asPatches(picture, { patch: 4, merge: 2, frames: 2 }) : picture.data;
+    const sizes = model === 'qwen2vl' ? [data.length / 96, 96] : [picture.count, 3, picture.height, picture.width];
+    expect(sizes).toEqual(model === 'qwen2vl' ? shape : shape.slice(-4));
     const full = tensors.get(`${variant}/${file}`);
     if (full) {
       // One unit in the last place of a float32 near 2 is 2.4e-7; one grey level is 1.4e-2.
@@ -63,6 +70,24 @@ test('a picture with alpha is what the model was fed: alpha dropped, not blended
   const fed = (tensors.get('train/pixel_values')!.data as Float32Array).subarray(0, data.length);
   expect(largestDifference(data, fed)).toBeLessThanOrEqual(2.4e-7);
 });
+
+/** Cuts a picture as Qwen2-VL's processor does: squares of patches row by row, channel · frame · row · column in each. */
+function asPatches(
+  { height, width, data }: Picture,
+  cut: { patch: number; merge: number; frames: number },
+): Float32Array {
+  const { patch, merge, frames } = cut;
+  const values: number[] = [];
+  const range = (end: number, step = 1) => Array.from({ length: Math.ceil(end / step) }, (_, i) => i * step);
+  for (const top of range(height, patch * merge))
+    for (const left of range(width, patch * merge))
+      for (const [y0, x0] of range(merge).flatMap((y) => range(merge).map((x) => [top + y * patch, left + x * patch])))
+        for (const channel of range(3))
+          for (const _ of range(frames))
+            for (const y of range(patch))
+              for (const x of range(patch)) values.push(data[(channel * height + y0! + y) * width + x0! + x]!);
+  return Float32Array.from(values);
+}
 
 function largestDifference(a: Float32Array, b: Float32Array): number {
   expect(a.length).toBe(b.length);

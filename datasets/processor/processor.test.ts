@@ -1,8 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { readSafetensors } from '../../core/safetensors.ts';
 import type { Sample, Turn } from '../../core/sample.ts';
+import { startTensors } from '../../learning/tensors/backend.ts';
+import { reference } from '../../test/reference.ts';
 import { imageSizes } from '../image.ts';
 import { openChat } from './chat.ts';
 import { openProcessor } from './processor.ts';
@@ -11,7 +13,9 @@ import { openTokenizer } from './tokenizer.ts';
 /** Texts, ids and pictures that transformers computed (test/fixtures/README.md). */
 const FIXTURES = join(import.meta.dirname, '../../test/fixtures');
 
-describe.each(['llava-mha', 'llava-gqa', 'smolvlm'])('%s', async (name) => {
+beforeAll(() => startTensors('cpu'));
+
+describe.each(['llava-mha', 'llava-gqa', 'smolvlm', 'qwen2vl'])('%s', async (name) => {
   const folder = join(FIXTURES, name, 'model');
   const expected = JSON.parse(readFileSync(join(FIXTURES, name, 'expected.json'), 'utf8'));
   const inputs = readSafetensors(readFileSync(join(FIXTURES, name, 'inputs.safetensors')), 'inputs').tensors;
@@ -44,8 +48,8 @@ describe.each(['llava-mha', 'llava-gqa', 'smolvlm'])('%s', async (name) => {
   });
 
   it('renders chats to the same texts and ids', async () => {
-    const chat = await openChat(folder, tokens.names);
-    for (const { messages, add_generation_prompt, text, ids } of expected.chat) {
+    for (const { messages, add_generation_prompt, template_variables, text, ids } of expected.chat) {
+      const chat = await openChat(folder, { ...tokens.names, ...template_variables });
       const turns: Turn[] = messages.map(
         (message: { role: Turn['role']; content: Array<{ type: string; text?: string }> | string }) => ({
           role: message.role,
@@ -66,12 +70,17 @@ describe.each(['llava-mha', 'llava-gqa', 'smolvlm'])('%s', async (name) => {
   it('gives the tokens that the model was fed, every image as long as it is', () => {
     const cases = Object.entries<{ texts: string[]; images: string[][] | null }>(expected.cases);
     expect(cases.length).toBeGreaterThan(6);
-    for (const [at, { texts, images }] of cases)
+    for (const [at, { texts, images }] of cases) {
+      const grids: unknown[] = [];
       for (const [i, text] of texts.entries()) {
         const own = images?.[i] ?? [];
         expect(processor.countMarkers(text)).toBe(own.length);
-        expect([...processor.encodeRaw(text, own, sizes).inputIds], `${at} ${i}`).toEqual(row(at, i));
+        const encoded = processor.encodeRaw(text, own, sizes);
+        expect([...encoded.inputIds], `${at} ${i}`).toEqual(row(at, i));
+        grids.push(...(encoded.grids ?? []));
       }
+      expect(grids).toEqual(reference(name).batch(at).grids ?? []);
+    }
   });
 
   it('masks everything but the answer and the end token', () => {
@@ -109,7 +118,7 @@ describe.each(['llava-mha', 'llava-gqa', 'smolvlm'])('%s', async (name) => {
 
   it('gives the pixels that the model was fed', async () => {
     const { data } = await processor.pixels(file(expected.cases.one.images[0][0]));
-    const wanted = inputs.get('one/pixel_values')!.data as Float32Array;
+    const wanted = reference(name).pixels('one')[0]!.dataSync();
     expect(data).toHaveLength(wanted.length);
     expect(data.reduce((worst, value, i) => Math.max(worst, Math.abs(value - wanted[i]!)), 0)).toBeLessThan(1e-6);
   });

@@ -195,7 +195,14 @@ async function familyFiles(
   // Settings of the image processor have a file of their own, or stand within the processor's.
   const settings =
     own === undefined ? { value: processor.image_processor, file } : { value: own, file: 'preprocessor_config.json' };
-  return { config, processor, settings, imageText, tokenNamed: (name) => tokenizer.names[name] };
+  return {
+    config,
+    processor,
+    settings,
+    imageText,
+    tokenNamed: (name) => tokenizer.names[name],
+    textOf: tokenizer.textOf,
+  };
 }
 
 async function readJson(folder: string, name: string, optional = false): Promise<unknown> {

@@ -1,6 +1,7 @@
 import { LiloraError } from '../../core/errors.ts';
 import type { FamilyFiles, ImageFamily } from './family.ts';
 import { llavaImages } from './llava.ts';
+import { qwen2vlImages } from './qwen2vl.ts';
 import { smolvlmImages } from './smolvlm.ts';
 
 /** One line per `model_type`; the same names as in learning/model/registry.ts. */
@@ -8,6 +9,7 @@ const FAMILIES: Readonly<Record<string, (files: FamilyFiles) => ImageFamily>> = 
   llava: llavaImages,
   smolvlm: smolvlmImages,
   idefics3: smolvlmImages,
+  qwen2_vl: qwen2vlImages,
 };
 
 /** The family of a model folder; `BadModel` names one that is unknown, or what it does not support. */

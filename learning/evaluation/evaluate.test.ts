@@ -37,7 +37,7 @@ beforeAll(async () => {
   await startTensors();
   model = await loadModel(`${ref.folder}/model`);
   for (const at of ['one', 'pair-left']) {
-    const pixels = ref.pixels(at)!;
+    const pixels = ref.pixels(at)[0]!;
     const features = model.encodeImages(pixels);
     for (let i = 0; i < pixels.shape[0]; i++) pictures.set(`${at}-${i}`, tf.slice(features, [i, 0, 0], [1, -1, -1]));
     tf.dispose([pixels, features]);

@@ -65,6 +65,7 @@ export const qwen2Text = z.looseObject({
   num_hidden_layers: depth.default(80),
   num_attention_heads: size.default(64),
   num_key_value_heads: size.nullish().default(8),
+  head_dim: headWidth.nullish(),
   hidden_act: z.literal('silu').default('silu'),
   max_position_embeddings: context.default(32768),
   rms_norm_eps: eps.default(1e-5),
@@ -86,7 +87,7 @@ export function decoderConfig(
 ): DecoderConfig {
   const { theta, ...rest } = own;
   const kvHeads = t.num_key_value_heads ?? t.num_attention_heads;
-  const headSize = ('head_dim' in t ? (t.head_dim as number | null) : null) ?? t.hidden_size / t.num_attention_heads;
+  const headSize = t.head_dim ?? t.hidden_size / t.num_attention_heads;
   if (t.num_attention_heads % kvHeads !== 0 || headSize % 2 !== 0 || headSize > 1024) {
     const problem = 'the heads must be a multiple of the key-value heads, and their size even and at most 1024';
     throw new LiloraError('BadModel', `${file}: text_config: ${problem}. Correct the sizes.`);

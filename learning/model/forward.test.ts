@@ -134,7 +134,8 @@ describe.each(SETTINGS)('$name on $engine', ({ name, engine }) => {
         (_, i) => batch.attentionMask[row * batch.length + i],
       );
       const inputIds = Int32Array.from([...real, ...answer]);
-      const whole = { rows: 1, length: inputIds.length, inputIds, attentionMask: inputIds.map(() => 1) };
+      const grids = batch.grids && { grids: [batch.grids[row]!] };
+      const whole = { rows: 1, length: inputIds.length, inputIds, attentionMask: inputIds.map(() => 1), ...grids };
       tf.tidy(() => {
         const image = seen && rowFeatures(seen, batch, row, model.imageToken);
         const at = Int32Array.from(answer, (_, i) => real.length - 1 + i);

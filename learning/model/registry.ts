@@ -5,6 +5,7 @@ import { parseJson } from '../../core/json.ts';
 import { modelDigest } from './digest.ts';
 import { llava } from './llava/index.ts';
 import type { BaseModel } from './model.ts';
+import { qwen2vl } from './qwen2vl/index.ts';
 import { smolvlmFamily } from './smolvlm/index.ts';
 import { readWeights, type Shapes, type Weights } from './weights.ts';
 
@@ -30,7 +31,7 @@ export interface Family<Config> {
 type AnyFamily = Family<any>;
 
 /** One line per family. */
-const FAMILIES: readonly AnyFamily[] = [llava, smolvlmFamily('smolvlm'), smolvlmFamily('idefics3')];
+const FAMILIES: readonly AnyFamily[] = [llava, smolvlmFamily('smolvlm'), smolvlmFamily('idefics3'), qwen2vl];
 
 /** A checked configuration together with its family. */
 export interface ModelDefinition {

@@ -249,8 +249,8 @@ describe.each(REFERENCE_MODELS)('%s', (name) => {
     await files.close();
     expect([...variables.keys()].sort()).toEqual([...definition.shapes.keys()].sort());
     const own = buildModel(definition, (key) => variables.get(key)!);
-    const pixels = ref.pixels('train')!;
-    const loss = () => own.loss(batch, own.encodeImages(pixels), noAdapter);
+    const pixels = ref.pixels('train');
+    const loss = () => own.loss(batch, tf.concat(pixels.map((picture) => own.encodeImages(picture))), noAdapter);
     const { value, grads } = tf.variableGrads(loss, [...variables.values()]);
     const unused: string[] = [];
     for (const [key, variable] of variables) {
@@ -281,7 +281,7 @@ describe.each(REFERENCE_MODELS)('%s', (name) => {
     const { family, config, shapes } = definition;
     expect(unused.sort()).toEqual([...shapes.keys()].filter((key) => family.unused(key, config)).sort());
     expect(unused.length).toBe(name.startsWith('llava') ? 18 : 0);
-    tf.dispose([value, pixels, ...Object.values(grads), ...variables.values()]);
+    tf.dispose([value, ...pixels, ...Object.values(grads), ...variables.values()]);
     own.dispose();
   });
 

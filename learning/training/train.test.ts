@@ -308,7 +308,7 @@ describe.each([
     const ref = reference('llava-mha');
     const model = await loadModel(join(ref.folder, 'model'));
     const batch = ref.batch('train');
-    const features = tf.tidy(() => model.encodeImages(ref.pixels('train')!));
+    const features = ref.features('train', model)!;
     const samples = Array.from({ length: batch.rows }, (_, row): EncodedSample => {
       const from = row * batch.length;
       const real = (values: Int32Array) =>

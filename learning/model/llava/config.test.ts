@@ -109,7 +109,9 @@ describe('what is not computed is refused by name', () => {
   });
 
   test('another family', () => {
-    expect(() => defineModel({ model_type: 'llava_next' })).toThrow(/model_type is "llava_next"\. Supported: llava/);
+    expect(() => defineModel({ model_type: 'llava_next' })).toThrow(
+      /model_type is "llava_next"\. Supported: llava, smolvlm, idefics3, qwen2_vl/,
+    );
     expect(() => defineModel(null)).toThrow(/model_type is undefined/);
     expect(() => defineModel([])).toThrow(/Supported/);
   });
