@@ -49,7 +49,9 @@ export async function fetchDataset(
       beat({ packed: split });
       return { key, size: bytes.length, sha256: digest };
     };
-    const counts = Object.fromEntries(Object.entries(found.splits).map(([name, samples]) => [name, samples!.length]));
+    const samples = Object.entries(found.splits).map(([name, samples]) => [name, samples!.length] as const);
+    const leftOut = found.leftOut.length;
+    const counts = { ...Object.fromEntries(samples), ...(leftOut > 0 && { 'left out': leftOut }) };
     return { metric: found.manifest.metric, train: await pack('train'), test: await pack('test'), counts };
   });
 }

@@ -55,6 +55,11 @@ export const DEFAULTS = {
   'dataset.maxTextLength': entry(100_000, 'characters', 'per turn and per reference'),
   'dataset.maxImagesPerSample': entry(64, 'images', 'per sample'),
   'dataset.maxReferences': entry(100, 'answers', 'accepted answers per sample; VQA has 10'),
+  'dataset.maxLeftOut': entry(
+    0.01,
+    'share of the training samples',
+    'a few odd answers do not stop a large dataset; more of them means the wrong chat template',
+  ),
   'dataset.maxProblems': entry(1000, 'problems', 'reading stops after so many; the first 20 are shown'),
 
   // store

@@ -1,6 +1,13 @@
 import { DEFAULTS } from '../core/defaults.ts';
 import { isLiloraError, LiloraError } from '../core/errors.ts';
 
+/** A sample that is well formed, but no loss can be taken on its answer with this model's template and tokenizer. */
+export class Untrainable extends LiloraError {
+  constructor(message: string) {
+    super('BadDataset', message);
+  }
+}
+
 /** How many problems an error message spells out. */
 const SHOWN = 20;
 

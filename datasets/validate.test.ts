@@ -7,6 +7,7 @@ import { type LlavaSample, writeSmallDataset } from '../test/small-dataset.ts';
 import { localFolder } from './local-folder.ts';
 import type { Manifest } from './manifest.ts';
 import { packSplit, unpackSplit } from './prepared.ts';
+import { Untrainable } from './problems.ts';
 import { validateDataset } from './validate.ts';
 
 let folder: string;
@@ -193,6 +194,27 @@ describe('is refused by name', () => {
       encodeTraining: ({ id }: { id: string }) => ({ inputIds: new Int32Array(id === 'train-5' ? 11 : 10) }),
     };
     await expect(validate({ processor })).rejects.toThrow(/1 problem.*train-5.*11 tokens.*the model reads 10/s);
+  });
+
+  it('answers that the model cannot learn, above a small share', async () => {
+    const learn = (lost: number) => ({
+      contextLength: 10,
+      encodeTraining: ({ id }: { id: string }) => {
+        if (Number(id.split('-')[1]) < lost) throw new Untrainable(`Sample ${id}: no token carries loss.`);
+        return { inputIds: new Int32Array(10) };
+      },
+    });
+    await writeSmallDataset(folder, { name: 'many', train: 200, test: 4, seed: 1 });
+    const { splits, leftOut } = await validate({ processor: learn(2) });
+    // Answers of the test split are compared, not learned.
+    expect([splits.train!.length, splits.test!.length]).toEqual([198, 4]);
+    expect(leftOut.map(({ id, why }) => [id, why])).toEqual([
+      ['train-0', 'Sample train-0: no token carries loss.'],
+      ['train-1', 'Sample train-1: no token carries loss.'],
+    ]);
+    await expect(validate({ processor: learn(3) })).rejects.toThrow(
+      /4 problem\(s\).*3 of 200 training samples have an answer that cannot be learned, over the limit of 1 %.*train-2/s,
+    );
   });
 
   it('no manifest at all', async () => {

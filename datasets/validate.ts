@@ -4,7 +4,7 @@ import type { Sample } from '../core/sample.ts';
 import { readImages, readVerified } from './files.ts';
 import { type ImageSize, imageSizes } from './image.ts';
 import { datasetVersion, type Manifest, parseManifest, SPLITS, type SplitName } from './manifest.ts';
-import { Problems, quote } from './problems.ts';
+import { Problems, quote, Untrainable } from './problems.ts';
 import type { ReadSample } from './readers/reader.ts';
 import { readerOf } from './readers/registry.ts';
 import { type DatasetSource, MANIFEST_FILE } from './source.ts';
@@ -17,12 +17,21 @@ export interface ValidDataset {
   /** Its version: SHA-256 of the canonical manifest, which holds the digest of every file. */
   readonly digest: string;
   readonly splits: Readonly<Partial<Record<SplitName, readonly Sample[]>>>;
+  /** Training samples that are not in `splits`, because this model cannot learn their answers. */
+  readonly leftOut: readonly LeftOut[];
   /** Every image that a sample uses, encoded as it came, by SHA-256. */
   readonly images: ReadonlyMap<string, Uint8Array>;
 }
 
-/** What a model says about the length of a conversation. */
-export interface LengthCheck {
+/** A training sample whose answer cannot be learned with this model. */
+export interface LeftOut {
+  readonly id: string;
+  readonly where: string;
+  readonly why: string;
+}
+
+/** What a model says about a conversation. */
+export interface Encoder {
   /** Longest row of tokens. */
   readonly contextLength: number;
   encodeTraining(sample: Sample, sizes: ReadonlyMap<string, ImageSize>): { readonly inputIds: Int32Array };
@@ -30,11 +39,12 @@ export interface LengthCheck {
 
 /**
  * Reads a whole dataset and checks it: manifest, size and digest of every file, samples, images, splits, and with a
- * `processor` that every conversation fits into the model's context. `BadDataset` lists what is wrong, by file, line and id.
+ * `processor` that every conversation fits into the model's context and that its answers can be learned; samples where
+ * they cannot are left out, if they are few (`dataset.maxLeftOut`). `BadDataset` lists what is wrong, by file, line and id.
  */
 export async function validateDataset(
   source: DatasetSource,
-  { processor }: { readonly processor?: LengthCheck } = {},
+  { processor }: { readonly processor?: Encoder } = {},
 ): Promise<ValidDataset> {
   const where = source.describe();
   const problems = new Problems();
@@ -60,12 +70,15 @@ export async function validateDataset(
     ),
   }));
   await stage(() => checkOverlap(finished, problems));
+  let leftOut: LeftOut[] = [];
   if (processor) {
     const sizes = await imageSizes(images.bytes);
-    await stage(() => checkLengths(finished, processor, sizes, problems));
+    leftOut = await stage(() => checkTokens(finished, processor, sizes, problems));
   }
-  const splits = Object.fromEntries(finished.map(({ name, finished: samples }) => [name, samples]));
-  return { manifest, digest: datasetVersion(manifest), splits, images: images.bytes };
+  const dropped = new Set(leftOut.map(({ id }) => id));
+  const kept = (samples: readonly Sample[]) => samples.filter(({ id }) => !dropped.has(id));
+  const splits = Object.fromEntries(finished.map(({ name, finished: samples }) => [name, kept(samples)]));
+  return { manifest, digest: datasetVersion(manifest), splits, leftOut, images: images.bytes };
 }
 
 interface ReadSplit {
@@ -134,20 +147,35 @@ function checkOverlap(splits: readonly FinishedSplit[], problems: Problems): voi
     }
 }
 
-function checkLengths(
+/** Every conversation fits into the context, and every answer of the training split carries loss, but for a few. */
+function checkTokens(
   splits: readonly FinishedSplit[],
-  processor: LengthCheck,
+  processor: Encoder,
   sizes: ReadonlyMap<string, ImageSize>,
   problems: Problems,
-): void {
-  for (const { samples, finished } of splits)
+): LeftOut[] {
+  const leftOut: LeftOut[] = [];
+  for (const { name, samples, finished } of splits)
     for (const [i, sample] of finished.entries()) {
       const { where } = samples[i]!;
-      const { length } = processor.encodeTraining(sample, sizes).inputIds;
-      if (length > processor.contextLength)
-        problems.add(
-          where,
-          `${length} tokens with its images, but the model reads ${processor.contextLength}; shorten it`,
-        );
+      try {
+        const { length } = processor.encodeTraining(sample, sizes).inputIds;
+        if (length > processor.contextLength)
+          problems.add(
+            where,
+            `${length} tokens with its images, but the model reads ${processor.contextLength}; shorten it`,
+          );
+      } catch (error) {
+        // Answers of other splits are compared, not learned.
+        if (!(error instanceof Untrainable)) problems.addError(error);
+        else if (name === 'train') leftOut.push({ id: sample.id, where, why: error.message });
+      }
     }
+  const total = splits.find(({ name }) => name === 'train')?.finished.length ?? 0;
+  const most = DEFAULTS['dataset.maxLeftOut'].value;
+  if (leftOut.length <= most * total) return leftOut;
+  const share = `${leftOut.length} of ${total} training samples have an answer that cannot be learned`;
+  problems.add(MANIFEST_FILE, `${share}, over the limit of ${100 * most} %; mend these, or use another base model`);
+  for (const { where, why } of leftOut) problems.add(where, why);
+  return leftOut;
 }

@@ -30,7 +30,7 @@ Examples:
         ? await openDataset({ openPlace: async (uri) => openStore(uri) }, dataset)
         : localFolder(resolve(datasetFolder(dataset) || '.'));
       const processor = model === undefined ? undefined : await openProcessor(resolve(model));
-      const { manifest, digest, splits, images } = await validateDataset(source, { processor });
+      const { manifest, digest, splits, leftOut, images } = await validateDataset(source, { processor });
       scorerNamed(manifest.metric);
       const counts = Object.entries(splits).map(([split, samples]) => ({
         split,
@@ -46,12 +46,13 @@ Examples:
         licence: manifest.licence,
         digest,
       };
-      if (json) return resultJson({ ...found, splits: counts, distinctImages: images.size });
+      if (json) return resultJson({ ...found, splits: counts, leftOut, distinctImages: images.size });
       result(
         [
           `${manifest.name}: a good dataset.`,
           `kind ${manifest.kind}, scored by ${manifest.metric}, licence ${manifest.licence}`,
           `digest ${digest}, ${images.size} different images`,
+          ...leftOut.map(({ why }) => `left out of training: ${why}`),
           '',
           table([
             ['split', 'samples', 'turns', 'images'],

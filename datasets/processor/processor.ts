@@ -5,6 +5,7 @@ import { LiloraError } from '../../core/errors.ts';
 import { parseJson } from '../../core/json.ts';
 import { type EncodedSample, IMAGE_MARKER, type Sample } from '../../core/sample.ts';
 import { decodeImage, type ImageSize } from '../image.ts';
+import { Untrainable } from '../problems.ts';
 import { openChat } from './chat.ts';
 import type { FamilyFiles } from './family.ts';
 import type { Picture } from './picture.ts';
@@ -21,7 +22,7 @@ export interface Processor {
   readonly contextLength: number;
   /** The conversation up to the last answer, ready for generation. */
   encodePrompt(sample: Sample, sizes: ImageSizes): EncodedSample;
-  /** The whole conversation; loss on every answer and on the end token after the last. */
+  /** The whole conversation; loss on every answer and on the end token after the last. `Untrainable` when one has none. */
   encodeTraining(sample: Sample, sizes: ImageSizes): EncodedSample;
   /** A prompt as it is, without the chat template; its markers become image tokens. */
   encodeRaw(prompt: string, images: readonly string[], sizes: ImageSizes): EncodedSample;
@@ -126,10 +127,7 @@ export async function openProcessor(folder: string): Promise<Processor> {
           ? ids.length
           : prefixLength(sample, sizes, ids, chat(turns.slice(0, k + 1), false).trimEnd());
         if (end <= start)
-          throw new LiloraError(
-            'BadDataset',
-            `Sample ${id}: no token of answer ${k + 1} carries loss. Write an answer.`,
-          );
+          throw new Untrainable(`Sample ${id}: no token of answer ${k + 1} carries loss. Write an answer.`);
         for (let i = start; i < end; i++) if (ids[i] !== imageToken) labels[i] = ids[i]!;
       });
       return { id, inputIds: Int32Array.from(ids), labels, images, references, ...rest };
@@ -153,8 +151,7 @@ export async function openProcessor(folder: string): Promise<Processor> {
     const { ids: head } = encode(prefix, sample.images.slice(0, seen), sizes, sample.id);
     const same = head.every((id, i) => id === ids[i]);
     if (same) return head.length;
-    throw new LiloraError(
-      'BadDataset',
+    throw new Untrainable(
       `Sample ${sample.id}: the chat template or the tokenizer changes the prompt when an answer follows, so that its tokens cannot be told apart.`,
     );
   }

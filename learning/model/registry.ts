@@ -2,15 +2,17 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LiloraError } from '../../core/errors.ts';
 import { parseJson } from '../../core/json.ts';
+import { openModelTensors } from '../../core/model-tensors.ts';
 import { modelDigest } from './digest.ts';
 import { llava } from './llava/index.ts';
 import type { BaseModel } from './model.ts';
 import { qwen2vl } from './qwen2vl/index.ts';
 import { smolvlmFamily } from './smolvlm/index.ts';
+import type { LanguageConfig } from './vision-language.ts';
 import { readWeights, type Shapes, type Weights } from './weights.ts';
 
 /** One family of base models: how its configuration is read, which weights it has, how it computes. */
-export interface Family<Config> {
+export interface Family<Config extends LanguageConfig> {
   /** `model_type` of `config.json`. */
   readonly name: string;
   /** Checks and completes the configuration; `BadModel` for what the family does not compute. */
@@ -36,7 +38,7 @@ const FAMILIES: readonly AnyFamily[] = [llava, smolvlmFamily('smolvlm'), smolvlm
 /** A checked configuration together with its family. */
 export interface ModelDefinition {
   readonly family: AnyFamily;
-  readonly config: unknown;
+  readonly config: LanguageConfig;
   /** Canonical name → shape of every weight. */
   readonly shapes: Shapes;
 }
@@ -74,7 +76,7 @@ export async function readDefinition(folder: string): Promise<ModelDefinition> {
 
 /** Loads a base model from a folder in the Hugging Face layout. `dispose` frees its weights. */
 export async function loadModel(folder: string): Promise<BaseModel> {
-  const { family, config, shapes } = await readDefinition(folder);
+  const { family, config, shapes } = await untied(folder, await readDefinition(folder));
   const digest = await modelDigest(folder);
   const weights = await readWeights(
     folder,
@@ -91,6 +93,30 @@ export async function loadModel(folder: string): Promise<BaseModel> {
   };
   return model;
 }
+
+/**
+ * A configuration may tie head and embedding while the files hold both. As in transformers 5, they are one weight only
+ * where they are equal.
+ */
+async function untied(folder: string, definition: ModelDefinition): Promise<ModelDefinition> {
+  const { family, config } = definition;
+  if (!config.decoder.tied) return definition;
+  const files = await openModelTensors(folder);
+  try {
+    const read = (wanted: string) => {
+      const name = files.names().find((name) => family.canonicalName(name) === wanted);
+      return name === undefined ? null : files.readFloat(name);
+    };
+    const [head, embedding] = [await read('lm_head.weight'), await read(`${config.decoder.path}.embed_tokens.weight`)];
+    if (!head || !embedding || Buffer.compare(bytesOf(head), bytesOf(embedding)) === 0) return definition;
+  } finally {
+    await files.close();
+  }
+  const own = { ...config, decoder: { ...config.decoder, tied: false } };
+  return { family, config: own, shapes: family.shapes(own) };
+}
+
+const bytesOf = (values: Float32Array) => Buffer.from(values.buffer, values.byteOffset, values.byteLength);
 
 async function readJson(path: string): Promise<unknown> {
   try {

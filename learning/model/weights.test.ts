@@ -35,6 +35,7 @@ afterEach(async () => {
   await rm(folder, { recursive: true });
 });
 
+const EMBEDDING = 'language_model.model.embed_tokens.weight';
 const save = (tensors: TensorMap) => writeFile(join(folder, 'model.safetensors'), writeSafetensors(tensors));
 const without = (name: string) => new Map([...weights].filter(([key]) => key !== name));
 
@@ -88,14 +89,23 @@ describe('weights that do not fit are refused by name', () => {
     await expect(loadModel(folder)).rejects.toMatchObject({ name: 'BadModel' });
   });
 
-  test('old position tables may be there; a tied model may repeat its head', async () => {
+  test('old position tables may be there; a tied model may repeat its head, and has its own where it differs', async () => {
     const config = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8'));
     await save(new Map([...weights, ['language_model.model.layers.0.self_attn.rotary_emb.inv_freq', flat]]));
     (await loadModel(folder)).dispose();
     await writeFile(join(folder, 'config.json'), JSON.stringify({ ...config, tie_word_embeddings: true }));
-    (await loadModel(folder)).dispose();
+    const logits = async () => {
+      const model = await loadModel(folder);
+      const found = tf.tidy(() => model.logits(ref.batch('text'), null, noAdapter, Int32Array.of(28)).dataSync());
+      model.dispose();
+      return found;
+    };
+    expectNear(await logits(), ref.numbers('text/logits_last'), 2e-4, 'the head of the file');
     await save(without('language_model.lm_head.weight'));
-    (await loadModel(folder)).dispose();
+    const tied = await logits();
+    await save(new Map([...weights, ['language_model.lm_head.weight', weights.get(EMBEDDING)!]]));
+    expect(await logits()).toEqual(tied);
+    expect(tied).not.toEqual(ref.numbers('text/logits_last'));
   });
 
   test('no folder, no configuration, broken JSON, no weights', async () => {
