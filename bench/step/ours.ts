@@ -1,0 +1,92 @@
+/**
+ * Our side of bench/step.ts: loads a model and the work folder, then takes as many training steps as each line of
+ * standard input says and answers with one line of JSON. Started by the harness, not by hand.
+ */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import * as tf from '@tensorflow/tfjs';
+import { readSafetensors } from '../../core/safetensors.ts';
+import type { EncodedSample } from '../../core/sample.ts';
+import { selectLayers } from '../../learning/methods/targets.ts';
+import { loadModel } from '../../learning/model/registry.ts';
+import { startTensors } from '../../learning/tensors/backend.ts';
+import { Random } from '../../learning/training/random.ts';
+import { TrainingStep } from '../../learning/training/step.ts';
+import { LORA, loraMethod } from './work.ts';
+
+const [modelFolder, work, threads] = process.argv.slice(2) as [string, string, string];
+const began = performance.now();
+const engine = await startTensors('tensorflow', { threads: Number(threads) });
+const model = await loadModel(modelFolder);
+const loadSeconds = (performance.now() - began) / 1000;
+
+const file = join(work, 'batches.safetensors');
+const { tensors } = readSafetensors(readFileSync(file), file);
+const [ids, labels] = ['input_ids', 'labels'].map((name) => tensors.get(name)!);
+const [batches, rows, length] = ids!.shape as [number, number, number];
+const pixels = tensors.get('pixel_values');
+// The tower is frozen: the pipeline computes its features once per image, before training.
+const features =
+  pixels &&
+  tf.tidy(() =>
+    model.encodeImages(
+      tf.tensor(
+        pixels.data as Float32Array,
+        [batches * rows, ...pixels.shape.slice(2)] as [number, number, number, number],
+      ),
+    ),
+  );
+
+const row = (data: unknown, i: number) => (data as Int32Array).slice(i * length, (i + 1) * length);
+const samples = Array.from({ length: batches * rows }, (_, i): EncodedSample => {
+  const images = features ? [String(i)] : [];
+  return { id: String(i), inputIds: row(ids!.data, i), labels: row(labels!.data, i), images, references: [] };
+});
+
+const { method, options } = loraMethod();
+const layers = selectLayers(model.layers, LORA.targets);
+const bank = method.start(layers, options, new Random(1));
+const step = new TrainingStep(
+  {
+    model,
+    method,
+    options,
+    layers,
+    trainable: method.begin(bank, 'bench', options, new Random(2)),
+    features: (digests) => tf.gather(features!, tf.tensor1d(digests.map(Number), 'int32')) as tf.Tensor3D,
+    training: {
+      learningRate: LORA.learningRate,
+      batchSize: rows,
+      microBatchSize: rows,
+      epochs: 1,
+      warmupRatio: 0,
+      weightDecay: 0,
+      clipNorm: 0,
+    },
+    penalty: false,
+  },
+  1,
+);
+
+const answer = (value: object) => process.stdout.write(`${JSON.stringify(value)}\n`);
+answer({ version: engine.version, loadSeconds });
+let done = 0;
+for await (const line of createInterface({ input: process.stdin })) {
+  const result = { seconds: [] as number[], losses: [] as number[] };
+  for (let i = 0; i < Number(line); i++) {
+    const at = (done++ % batches) * rows;
+    const start = performance.now();
+    const { loss } = step.take(samples.slice(at, at + rows), LORA.learningRate, new Random(0));
+    result.seconds.push((performance.now() - start) / 1000);
+    result.losses.push(loss);
+  }
+  answer({ ...result, eager: step.whyEager, peakBytes: peak() });
+}
+process.exit(0);
+
+/** Most memory that this process ever had, from the kernel. */
+function peak(): number {
+  const [, kibibytes] = /VmHWM:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))!;
+  return Number(kibibytes) * 1024;
+}

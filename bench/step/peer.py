@@ -1,0 +1,64 @@
+"""The peer's side of bench/step.ts: PyTorch, transformers and PEFT on the same model, adapter and batches.
+
+usage: peer.py MODEL WORK THREADS eager|compile. Takes as many training steps as each line of standard input says and
+answers with one line of JSON.
+"""
+
+import json
+import sys
+import time
+
+import torch
+import transformers
+import peft
+from safetensors.torch import load_file
+
+model_folder, work, threads, mode = sys.argv[1:]
+torch.set_num_threads(int(threads))
+LEARNING_RATE = 1e-3
+
+began = time.perf_counter()
+base = transformers.LlavaForConditionalGeneration.from_pretrained(model_folder, dtype=torch.float32)
+load_seconds = time.perf_counter() - began
+model = peft.PeftModel.from_pretrained(base, f"{work}/adapter", is_trainable=True)
+model.train()
+trained = [p for p in model.parameters() if p.requires_grad]
+optimizer = torch.optim.AdamW(trained, lr=LEARNING_RATE, weight_decay=0.0)
+batches = load_file(f"{work}/batches.safetensors")
+ids, labels = batches["input_ids"].long(), batches["labels"].long()
+pixels = batches.get("pixel_values")
+forward = torch.compile(model) if mode == "compile" else model
+
+
+def step(i):
+    inputs = {"input_ids": ids[i], "attention_mask": torch.ones_like(ids[i]), "labels": labels[i]}
+    if pixels is not None:
+        inputs["pixel_values"] = pixels[i]
+    # As TRL's SFTTrainer computes it: logits of every position, labels of -100 left out of the mean.
+    loss = forward(**inputs).loss
+    loss.backward()
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return loss.item()
+
+
+def answer(value):
+    print(json.dumps(value), flush=True)
+
+
+def peak():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM:"))
+
+
+versions = f"torch {torch.__version__}, transformers {transformers.__version__}, peft {peft.__version__}"
+answer({"version": versions, "loadSeconds": load_seconds})
+done = 0
+for line in sys.stdin:
+    seconds, losses = [], []
+    for _ in range(int(line)):
+        start = time.perf_counter()
+        losses.append(step(done % len(ids)))
+        seconds.append(time.perf_counter() - start)
+        done += 1
+    answer({"seconds": seconds, "losses": losses, "peakBytes": peak()})
