@@ -32,12 +32,20 @@ export interface QueueOptions {
   readonly signal: AbortSignal;
   /** Time before a message that failed comes back the first time, in seconds; default `sqs.returnSeconds`. */
   readonly returnSeconds?: number;
+  /** Longest poll, in seconds; default `sqs.waitSeconds`. */
+  readonly waitSeconds?: number;
 }
 
-/** A client for the queue: its region is in the URL of AWS, else from the standard configuration. */
-export function queueClient(url: string): SQSClient {
-  const region = /^https:\/\/sqs\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?\//.exec(url)?.[1];
-  return new SQSClient({ ...(region ? { region } : {}), maxAttempts: 3 });
+/** A client for the server of the queue; the region is in the URL of AWS, else from the standard configuration. */
+function queueClient(url: string): SQSClient {
+  const place = URL.canParse(url) ? new URL(url) : null;
+  if (!place || !/^https?:$/.test(place.protocol) || place.username !== '')
+    throw new LiloraError(
+      'BadConfig',
+      `${JSON.stringify(url)} is no URL of a queue. Use https://sqs.REGION.amazonaws.com/ACCOUNT/NAME.`,
+    );
+  const region = /^sqs\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?$/.exec(place.hostname)?.[1];
+  return new SQSClient({ endpoint: place.origin, maxAttempts: 3, ...(region ? { region } : {}) });
 }
 
 /**
@@ -53,7 +61,7 @@ export async function pollQueue(options: QueueOptions): Promise<void> {
     for (let failures = 0; !signal.aborted; ) {
       try {
         if (!(await submitter.healthy())) throw new Error('Temporal does not answer');
-        const messages = await receive(client, url, signal);
+        const messages = await receive(client, options);
         const done = await Promise.all(messages.map((message) => take(client, message, options)));
         await remove(
           client,
@@ -77,12 +85,12 @@ export async function pollQueue(options: QueueOptions): Promise<void> {
   }
 }
 
-async function receive(client: SQSClient, url: string, signal: AbortSignal): Promise<Message[]> {
+async function receive(client: SQSClient, { url, signal, waitSeconds }: QueueOptions): Promise<Message[]> {
   const { Messages } = await client.send(
     new ReceiveMessageCommand({
       QueueUrl: url,
       MaxNumberOfMessages: 10,
-      WaitTimeSeconds: DEFAULTS['sqs.waitSeconds'].value,
+      WaitTimeSeconds: waitSeconds ?? DEFAULTS['sqs.waitSeconds'].value,
       VisibilityTimeout: DEFAULTS['sqs.visibilitySeconds'].value,
       MessageSystemAttributeNames: ['ApproximateReceiveCount'],
     }),
