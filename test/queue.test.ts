@@ -1,10 +1,9 @@
 import type { ChildProcess } from 'node:child_process';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
 import pino from 'pino';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { openStore } from '../store/open.ts';
 import { handler } from '../triggers/lambda.ts';
 import { Receiver } from '../triggers/receive.ts';
 import { readRules } from '../triggers/rules.ts';
@@ -16,6 +15,7 @@ import { QueueServer } from './queue/moto.ts';
 import { retry, TestServers } from './servers.ts';
 import { writeSmallDataset } from './small-dataset.ts';
 import { s3Message } from './storm.ts';
+import { uploadFolder } from './upload.ts';
 
 /** Events from a queue, by our own poller and by the Lambda function: a real Temporal server, workers, S3, and moto's SQS. */
 const DEMO = 'amzn-s3-demo-bucket';
@@ -36,14 +36,6 @@ let logged = '';
 let polling: Promise<void>;
 const stopping = new AbortController();
 let queue: { url: string; dead: string };
-
-async function uploadFolder(folder: string, uri: string): Promise<void> {
-  const place = await openStore(uri);
-  for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
-    const path = join(entry.parentPath, entry.name);
-    if (entry.isFile()) await place.upload(path.slice(folder.length + 1), path);
-  }
-}
 
 /** Puts a dataset into a bucket; a message about its manifest. */
 async function dataset(uri: string, name: string, seed: number): Promise<string> {

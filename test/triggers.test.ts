@@ -1,5 +1,5 @@
 import type { ChildProcess } from 'node:child_process';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Client, Connection } from '@temporalio/client';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -11,6 +11,7 @@ import { type StreamDescription, type Submission, streamWorkflowId } from '../wo
 import { freePort, retry, TestServers } from './servers.ts';
 import { writeSmallDataset } from './small-dataset.ts';
 import { post, s3Message, storm } from './storm.ts';
+import { uploadFolder } from './upload.ts';
 
 /** From events to tasks: a real listener process, a real Temporal server, real workers and an S3 server. */
 const SECRET = 'the-secret-of-this-test';
@@ -42,16 +43,6 @@ const bearer = { authorization: `Bearer ${SECRET}` };
 
 const describeStream = (stream: string) =>
   servers.client.workflow.getHandle(streamWorkflowId(stream)).query<StreamDescription>('describe');
-
-async function uploadFolder(folder: string, uri: string): Promise<void> {
-  const place = await openStore(uri);
-  const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
-  const paths = files.map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1));
-  await Promise.all(
-    paths.filter((path) => path !== 'dataset.json').map((path) => place.upload(path, join(folder, path))),
-  );
-  if (paths.includes('dataset.json')) await place.upload('dataset.json', join(folder, 'dataset.json'));
-}
 
 /** Puts a dataset into the bucket; the key and the tag of its manifest. */
 async function dataset(stream: string, name: string, seed: number): Promise<{ key: string; etag: string }> {

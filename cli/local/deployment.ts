@@ -7,6 +7,7 @@ import { type Choices, choices } from '../../infra/setup/choose.mjs';
 import { birthOf, findRunning, homeFolder, ROOT, type Running, runningFile } from '../place.ts';
 import { Child } from './child.ts';
 import { localCredentials } from './credentials.ts';
+import { startListener } from './listener.ts';
 import { freePort } from './ports.ts';
 
 /** Where servers listen when nothing else does. */
@@ -22,6 +23,8 @@ export interface DeploymentOptions {
   readonly report: (line: string) => void;
   /** How many gpu workers; each has an engine process of its own. One when absent. */
   readonly gpuWorkers?: number;
+  /** A file of rules: datasets that land in the local S3 server are submitted by themselves. */
+  readonly listen?: string;
 }
 
 /** Everything on this machine: Temporal, an object store, one orchestrator and the gpu workers. */
@@ -32,12 +35,19 @@ export interface Deployment {
   /** Address of the Temporal UI; null when somebody else's server is used. */
   readonly ui: string | null;
   readonly store: string;
+  /** Where the S3 server sends its events; null without `listen`. */
+  readonly listener: string | null;
   readonly logs: string;
   stop(): Promise<void>;
 }
 
 /** Starts all of it and waits until it is ready. Fails, with everything ended again, when a part does not come up. */
-export async function startDeployment({ folder, report, gpuWorkers = 1 }: DeploymentOptions): Promise<Deployment> {
+export async function startDeployment({
+  folder,
+  report,
+  gpuWorkers = 1,
+  listen,
+}: DeploymentOptions): Promise<Deployment> {
   const home = homeFolder();
   const running = findRunning(home);
   if (running)
@@ -66,13 +76,14 @@ export async function startDeployment({ folder, report, gpuWorkers = 1 }: Deploy
     await Promise.all([...servers.map((child) => child.stop()), ...ends.map((end) => end())]);
   };
   try {
-    const store = await startStore(chosen, folder, home, keeper(servers));
     const temporal = await startTemporal(chosen, folder, keeper(servers), (end) => ends.push(end));
+    const listener = listen ? await startListener(chosen, listen, temporal.env, keeper(servers)) : null;
+    const store = await startStore(chosen, folder, home, keeper(servers), listener);
     const env = { ...temporal.env, ...store.env, LILORA_STORE: store.store };
     await startWorkers({ ...process.env, ...env }, gpuWorkers, keeper(workers));
     const found: Running = { pid: process.pid, birth: birthOf(process.pid), folder, ui: temporal.ui, env };
     writeFileSync(runningFile(home), JSON.stringify(found), { mode: 0o600 });
-    return { env, temporal: temporal.address, ui: temporal.ui, store: store.store, logs, stop };
+    return { env, temporal: temporal.address, ui: temporal.ui, store: store.store, listener, logs, stop };
   } catch (error) {
     await stop();
     throw error;
@@ -91,9 +102,10 @@ async function startWorkers(env: NodeJS.ProcessEnv, gpuWorkers: number, keep: Ke
   ]);
 }
 
-type Keep = (name: string, command: string, args: readonly string[], env: NodeJS.ProcessEnv) => Child;
+/** Starts a child process that is kept alive. */
+export type Keep = (name: string, command: string, args: readonly string[], env: NodeJS.ProcessEnv) => Child;
 
-async function startStore({ s3 }: Choices, folder: string, home: string, keep: Keep) {
+async function startStore({ s3 }: Choices, folder: string, home: string, keep: Keep, listener: string | null) {
   const named = process.env['LILORA_STORE'];
   if (named) return { store: named, env: {} };
   if (s3.kind === 'folder') {
@@ -108,7 +120,12 @@ async function startStore({ s3 }: Choices, folder: string, home: string, keep: K
     const [data, versions] = [join(folder, 's3'), join(folder, 's3-versions')];
     for (const path of [data, versions]) mkdirSync(path, { recursive: true });
     // The keys go by environment: arguments are visible to every user of the machine.
-    const keys = { ...process.env, ROOT_ACCESS_KEY: access, ROOT_SECRET_KEY: secret };
+    const keys = {
+      ...process.env,
+      ROOT_ACCESS_KEY: access,
+      ROOT_SECRET_KEY: secret,
+      VGW_EVENT_WEBHOOK_URL: listener ?? undefined,
+    };
     keep('s3', s3.path, ['--port', `127.0.0.1:${port}`, '--quiet', 'posix', '--versioning-dir', versions, data], keys);
     env = {
       AWS_ENDPOINT_URL_S3: `http://127.0.0.1:${port}`,

@@ -12,6 +12,7 @@ export function addDev(program: Command): void {
     )
     .option('--data <folder>', 'where the data is kept (default: .lilora/dev)')
     .option('--gpu-workers <n>', 'how many gpu workers, each with an engine of its own', count, 1)
+    .option('--listen <rules>', 'submit datasets as they land in the S3 server; a file as for `lilora listen`')
     .addHelpText(
       'after',
       `
@@ -19,19 +20,22 @@ Examples:
   $ lilora dev
   $ lilora dev --gpu-workers 2
   $ lilora dev --data .lilora/demo     (look again at what a demo left)
+  $ lilora dev --listen rules.json     (copying a dataset into the bucket starts learning)
 TEMPORAL_ADDRESS, AWS_ENDPOINT_URL or LILORA_STORE in the environment: that server is used instead of a local one.`,
     )
-    .action(async ({ data, gpuWorkers }: { data?: string; gpuWorkers: number }) => {
+    .action(async ({ data, gpuWorkers, listen }: { data?: string; gpuWorkers: number; listen?: string }) => {
       const { startDeployment } = await import('../local/deployment.ts');
       note('starting …');
       const stopped = untilInterrupted();
       const folder = data ? resolve(data) : join(homeFolder(), 'dev');
-      const deployment = await startDeployment({ folder, report: note, gpuWorkers });
+      const rules = listen && resolve(listen);
+      const deployment = await startDeployment({ folder, report: note, gpuWorkers, listen: rules });
       result(
         [
           `Temporal   ${deployment.temporal}`,
           `its UI     ${deployment.ui ?? 'where that server has it'}`,
           `store      ${deployment.store}${deployment.env['AWS_ENDPOINT_URL_S3'] ? ` at ${deployment.env['AWS_ENDPOINT_URL_S3']}` : ''}`,
+          ...(deployment.listener ? [`listener   ${deployment.listener}, told by the store`] : []),
           `logs       ${deployment.logs}`,
           '',
           'Other terminals of this machine find it by themselves: npx lilora status',
