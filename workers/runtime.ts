@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { DefaultLogger, Runtime } from '@temporalio/worker';
 import pino, { type Logger } from 'pino';
 import { DEFAULTS } from '../core/defaults.ts';
+import { showAlive } from './alive.ts';
 
 /** One structured log per process, on stderr; Temporal's own messages go into it too. */
 export function startRuntime(role: string): Logger {
@@ -18,6 +19,7 @@ export function startRuntime(role: string): Logger {
     workerHeartbeatInterval: `${DEFAULTS['worker.heartbeatSeconds'].value}s`,
     shutdownSignals: [], // we decide the order: activities first, then the engine
   });
+  showAlive();
   return log;
 }
 

@@ -6,7 +6,7 @@ import type { Settings } from './config.ts';
 import { codeVersion } from './runtime.ts';
 
 /** Collaborators of data activities, from the settings of this process. */
-export async function dataContext(settings: Settings): Promise<DataContext> {
+export async function dataContext(settings: Settings, version: string = codeVersion()): Promise<DataContext> {
   const local = !settings.store.includes('://');
   return {
     store: await openStore(settings.store),
@@ -22,6 +22,6 @@ export async function dataContext(settings: Settings): Promise<DataContext> {
       return openStore(uri);
     },
     cache: settings.cache,
-    codeVersion: codeVersion(),
+    codeVersion: version,
   };
 }

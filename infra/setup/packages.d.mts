@@ -1,1 +1,1 @@
-export function packagesInstalled(root: string): boolean;
+export function packagesInstalled(root: string, production?: boolean): boolean;

@@ -36,6 +36,12 @@ it.each([
   expect(packagesInstalled(root)).toBe(same);
 });
 
+it('development packages may be missing in production only', () => {
+  const root = project({ ...a, 'node_modules/b': { version: '2.0.0', dev: true } }, a);
+  expect(packagesInstalled(root, true)).toBe(true);
+  expect(packagesInstalled(root, false)).toBe(false);
+});
+
 it.each([
   ['go1.26.8', true],
   ['go1.27', true],
