@@ -1,0 +1,4 @@
+output "function_arn" {
+  description = "The function."
+  value       = aws_lambda_function.trigger.arn
+}
