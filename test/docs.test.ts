@@ -17,6 +17,10 @@ const PAGES = [
   'docs/defaults.md',
   'docs/benchmarks.md',
   'docs/cost.md',
+  'infra/README.md',
+  'infra/containers/README.md',
+  'infra/lambda/README.md',
+  'infra/launchers/README.md',
 ];
 
 describe('the docs', () => {
