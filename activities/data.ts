@@ -1,8 +1,10 @@
+import { averageRound } from './average-round.ts';
 import { type DataContext, guardPayload } from './context.ts';
 import { fetchDataset } from './fetch-dataset.ts';
 import { inspectDataset } from './inspect-dataset.ts';
 import { findEvaluation, mergeShards } from './merge-shards.ts';
 import { metered, WorkerLife } from './metering.ts';
+import { openRounds } from './open-rounds.ts';
 import { openStream } from './open-stream.ts';
 import { publishGeneration } from './publish-generation.ts';
 import { rollbackStream } from './rollback-stream.ts';
@@ -20,6 +22,8 @@ export function createDataActivities(context: DataContext) {
     fetchDataset: run(fetchDataset),
     findEvaluation: run(findEvaluation),
     mergeShards: run(mergeShards),
+    openRounds: run(openRounds),
+    averageRound: run(averageRound),
     publishGeneration: run(publishGeneration),
     rollbackStream: run(rollbackStream),
   };

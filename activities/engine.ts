@@ -64,6 +64,26 @@ export interface TrainResult {
   readonly engine: EngineInfo;
 }
 
+/** One worker's part of one round (learning/training/rounds.ts). */
+export interface TrainRoundJob extends TrainJob {
+  readonly rounds: { readonly workers: number; readonly roundSteps: number };
+  /** From 0. */
+  readonly worker: number;
+  /** From 0. */
+  readonly round: number;
+  /** Local paths of the averaged weights and of this worker's inner state; null in the first round. */
+  readonly from: { readonly weights: string; readonly inner: string } | null;
+}
+
+export interface TrainRoundResult extends Omit<TrainResult, 'bank' | 'steps'> {
+  /** Local path of what was trained. */
+  readonly weights: string;
+  /** Local path of the worker's moments and position. */
+  readonly inner: string;
+  /** Local path of the bank that the method started, when there was none. */
+  readonly started: string | null;
+}
+
 export interface ConsolidateJob extends ModelJob {
   readonly before: string;
   readonly after: string;
@@ -137,6 +157,7 @@ export interface PredictResult {
 
 export interface EngineJobs {
   train: { job: TrainJob; result: TrainResult };
+  trainRound: { job: TrainRoundJob; result: TrainRoundResult };
   consolidate: { job: ConsolidateJob; result: ConsolidateResult };
   evaluate: { job: EvaluateJob; result: EvaluateResult };
   answer: { job: AnswerJob; result: AnswerResult };

@@ -3,6 +3,7 @@ import { type GpuContext, guardPayload, interruptible } from './context.ts';
 import { evaluateTask } from './evaluate-task.ts';
 import { metered, WorkerLife } from './metering.ts';
 import { regularizeShared } from './regularize-shared.ts';
+import { trainRound } from './train-round.ts';
 import { trainTask } from './train-task.ts';
 
 /** The activities of a gpu worker. Each result also tells what the step used. */
@@ -14,6 +15,7 @@ export function createGpuActivities(context: GpuContext) {
       metered(context, life, async (own) => guardPayload(step.name, await interruptible(own, step(own, input))));
   return {
     trainTask: run(trainTask),
+    trainRound: run(trainRound),
     regularizeShared: run(regularizeShared),
     evaluateTask: run(evaluateTask),
     answerShard: run(answerShard),

@@ -2,12 +2,13 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { DEFAULTS } from '../core/defaults.ts';
 import { canonicalJson, parseJson } from '../core/json.ts';
 import { streamKeys } from '../store/generations.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { openStore } from '../store/open.ts';
 import { reference } from '../test/reference.ts';
-import { QUEUES, type ResolvedStream } from '../workflows/contract.ts';
+import { QUEUES, type ResolvedStream, roundsOf } from '../workflows/contract.ts';
 import type { DataContext } from './context.ts';
 import { openStream } from './open-stream.ts';
 
@@ -56,4 +57,27 @@ it('goes on with a stream of an older version, which did not know some settings'
   await expect(openStream(context, { definition: other })).rejects.toThrow(
     /another definition \(different: evaluation\)/,
   );
+});
+
+it('takes several workers with all that their rounds need, and one worker as if nothing had been said', async () => {
+  const { definition } = await openStream(context, {
+    definition: { name: 'four', model, training: { workers: 4, roundSteps: 10 } },
+  });
+  expect(roundsOf(definition.training)).toEqual({
+    workers: 4,
+    roundSteps: 10,
+    outer: {
+      learningRate: DEFAULTS['training.outerLearningRate'].value,
+      momentum: DEFAULTS['training.outerMomentum'].value,
+    },
+  });
+  const one = { name: 'one', model };
+  await openStream(context, { definition: { ...one, training: { workers: 1 } } });
+  const text = canonicalJson((await stored('one')).training);
+  expect(text).not.toMatch(/workers|round|outer/);
+  await openStream(context, { definition: one });
+  const refused = (training: object) => openStream(context, { definition: { name: 'refused', model, training } });
+  await expect(refused({ roundSteps: 10 })).rejects.toThrow(/for several workers: set workers to 2 or more/);
+  await expect(refused({ workers: 65 })).rejects.toThrow(/workers/);
+  await expect(refused({ workers: 2, outerMomentum: 1 })).rejects.toThrow(/outerMomentum/);
 });

@@ -25,6 +25,8 @@ const value = <K extends keyof Defaults>(name: K): Defaults[K]['value'] => DEFAU
 const positive = z.number().positive();
 const limit = z.number().min(0).optional();
 
+const ROUNDS = ['roundSteps', 'outerLearningRate', 'outerMomentum'] as const;
+
 /** Checks a definition and fills every default in. */
 const Definition = z.strictObject({
   name: z.string().regex(NAME_PATTERN, 'use a-z, 0-9 and -, at most 63 characters'),
@@ -42,7 +44,27 @@ const Definition = z.strictObject({
       weightDecay: z.number().min(0).default(value('training.weightDecay')),
       clipNorm: z.number().min(0).default(value('training.clipNorm')),
       dropout: z.number().min(0).lt(1).default(value('training.dropout')),
+      // 64 workers: the references that their rounds pass on still fit our limit on payloads.
+      workers: positive.int().max(64).default(value('training.workers')),
+      roundSteps: positive.int().optional(),
+      outerLearningRate: positive.optional(),
+      outerMomentum: z.number().min(0).lt(1).optional(),
     })
+    .refine(({ workers, ...rest }) => workers > 1 || ROUNDS.every((name) => rest[name] === undefined), {
+      message: `${ROUNDS.join(', ')} are for several workers: set workers to 2 or more, or leave them out`,
+    })
+    .transform(({ workers, roundSteps, outerLearningRate, outerMomentum, ...straight }) =>
+      // One worker leaves no trace: its definition is that of a stream from before there were rounds.
+      workers === 1
+        ? straight
+        : {
+            ...straight,
+            workers,
+            roundSteps: roundSteps ?? value('training.roundSteps'),
+            outerLearningRate: outerLearningRate ?? value('training.outerLearningRate'),
+            outerMomentum: outerMomentum ?? value('training.outerMomentum'),
+          },
+    )
     .prefault({}),
   evaluation: z
     .strictObject({

@@ -6,9 +6,9 @@ import { DEFAULTS } from '../core/defaults.ts';
 import { digestOf } from '../core/json.ts';
 import { methodNamed } from '../learning/methods/registry.ts';
 import { streamKeys } from '../store/generations.ts';
-import { type FileRef, type ResolvedStream, SIGNALS } from '../workflows/contract.ts';
+import { type FileRef, type Progress, type ResolvedStream, SIGNALS } from '../workflows/contract.ts';
 import { newestCheckpoint, storeCheckpoint } from './checkpoints.ts';
-import { beat, cancellation, type GpuContext, localFile, spentNow, storeFile } from './context.ts';
+import { beat, cancellation, type DataContext, type GpuContext, localFile, spentNow, storeFile } from './context.ts';
 import type { EngineInfo, EngineProgress } from './engine.ts';
 import { modelFolder } from './model-folder.ts';
 import { once } from './results.ts';
@@ -35,16 +35,7 @@ export async function trainTask(context: GpuContext, input: TrainTaskInput): Pro
   const { definition, task } = input;
   const folder = streamKeys(definition.name).task(task);
   const options = trainingOptions(definition, input.safe);
-  const identity = {
-    code: context.codeVersion,
-    model: definition.model.digest,
-    method: digestOf({ name: definition.method.name, options, targets: definition.targets }),
-    training: digestOf(definition.training),
-    bank: input.bank?.sha256 ?? 'none',
-    data: input.train.sha256,
-    seed: String(definition.seed),
-    task,
-  };
+  const identity = trainingIdentity(context, input);
   return once(context, `${folder}/runs`, identity, async () => {
     const checkpoints = `${folder}/checkpoints/${digestOf(identity).slice(0, 16)}`;
     const out = await mkdtemp(join(tmpdir(), 'lilora-train-'));
@@ -94,18 +85,43 @@ export async function trainTask(context: GpuContext, input: TrainTaskInput): Pro
   });
 }
 
+/** Digests of all that decides what training ends with. */
+export function trainingIdentity({ codeVersion }: DataContext, input: TrainTaskInput): Record<string, string> {
+  const { definition, bank, train, task, safe } = input;
+  const { name } = definition.method;
+  return {
+    code: codeVersion,
+    model: definition.model.digest,
+    method: digestOf({ name, options: trainingOptions(definition, safe), targets: definition.targets }),
+    training: digestOf(definition.training),
+    bank: bank?.sha256 ?? 'none',
+    data: train.sha256,
+    seed: String(definition.seed),
+    task,
+  };
+}
+
 /** The method's options, or those of its safe mode. */
 export function trainingOptions(definition: ResolvedStream, safe: boolean): Readonly<Record<string, unknown>> {
   const { name, options } = definition.method;
   return safe ? { ...options, ...methodNamed(name).safe!({ ...options }) } : options;
 }
 
-/** Heartbeats every progress; tells the workflow ever more rarely, so that its history stays short. A lost signal costs nothing. */
-function progressReporter(): (progress: EngineProgress) => void {
-  const longest = DEFAULTS['worker.progressSeconds'].value;
+/**
+ * Heartbeats every progress; tells the workflow ever more rarely, so that its history stays short. A lost signal costs
+ * nothing.
+ * @param more `round` and `rounds` where training goes in rounds
+ * @param workers that train side by side and tell in turn
+ */
+export function progressReporter(
+  more: Pick<Progress, 'round' | 'rounds'> = {},
+  workers = 1,
+): (progress: EngineProgress) => void {
+  const longest = workers * DEFAULTS['worker.progressSeconds'].value;
   let last = Date.now();
-  let seconds = 1;
-  return (progress) => {
+  let seconds = workers;
+  return (told) => {
+    const progress: Progress = { ...told, ...more };
     beat(progress);
     if (Date.now() - last < seconds * 1000) return;
     last = Date.now();

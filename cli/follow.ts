@@ -64,7 +64,9 @@ function progressOf(payload: Parameters<typeof defaultPayloadConverter.fromPaylo
   if (!payload) return null;
   const beat = defaultPayloadConverter.fromPayload<Partial<Progress>>(payload);
   if (typeof beat?.step !== 'number' || typeof beat.steps !== 'number' || beat.steps === 0) return null;
-  return { step: beat.step, steps: beat.steps, loss: typeof beat.loss === 'number' ? beat.loss : null };
+  const { step, steps, round, rounds } = beat;
+  const loss = typeof beat.loss === 'number' ? beat.loss : null;
+  return { step, steps, loss, ...(round !== undefined && rounds !== undefined && { round, rounds }) };
 }
 
 /** Looks again and again until `enough`; gives every moment. */
@@ -90,7 +92,8 @@ export function progressText({
   if (phase === 'waiting-for-person' && note) return [PHASE_TEXT[phase], note];
   if (!progress) return [PHASE_TEXT[phase], ''];
   const loss = progress.loss === null ? '' : `, loss ${progress.loss.toFixed(4)}`;
-  return [PHASE_TEXT[phase], `${progress.step} of ${progress.steps}${loss}`];
+  const round = progress.round === undefined ? '' : `round ${progress.round} of ${progress.rounds}, step `;
+  return [PHASE_TEXT[phase], `${round}${progress.step} of ${progress.steps}${loss}`];
 }
 
 /** How a task ended, in one line. */

@@ -35,6 +35,14 @@ export const DEFAULTS = {
     'share of the inputs',
     'off, so that methods are compared without its noise; the paper uses 0.05',
   ),
+  'training.workers': entry(1, 'workers', 'one GPU straight through; more pay for long trainings only (docs/scale.md)'),
+  'training.roundSteps': entry(25, 'steps', 'of each worker between two averages'),
+  'training.outerLearningRate': entry(
+    1,
+    '',
+    'the plain mean; DiLoCo’s 0.7 with momentum loses in trainings of a few rounds (docs/scale.md)',
+  ),
+  'training.outerMomentum': entry(0, '', 'DiLoCo’s 0.9 needs hundreds of rounds to pay'),
   'training.refitEpochs': entry(0.3, 'epochs', 'own factors start near their best; most of the gain comes early'),
 
   // learning/evaluation
@@ -86,6 +94,12 @@ export const DEFAULTS = {
   'limits.trainHours': entry(24, 'hours', 'budget of one training attempt'),
   'limits.heartbeatSeconds': entry(60, 'seconds', 'a step of a large model stays well below'),
   'limits.checkpointSeconds': entry(60, 'seconds', 'work that a lost worker may cost'),
+  'rounds.downloads': entry(4, 'files', 'workers’ weights on their way to be averaged: at 7B 1 GB of memory each'),
+  'limits.workerRounds': entry(
+    4000,
+    'workers × rounds',
+    'of one training: at six events each, two of them stay below the 51,200 events of a Temporal history',
+  ),
   'stream.seed': entry(0, '', 'same seed, same data, same bank'),
   'stream.method': entry('lilora', '', 'the method that measured best'),
   'stream.targets': entry('paper', '', 'MLP layers of the language model and the projector'),

@@ -1,3 +1,4 @@
+import type { AveragedRound } from '../activities/average-round.ts';
 import type { DataActivities } from '../activities/data.ts';
 import type { GpuActivities } from '../activities/gpu.ts';
 import { LiloraError } from '../core/errors.ts';
@@ -19,7 +20,25 @@ export interface Script {
   samples?: (task: string) => number;
   /** Called when training starts; training ends when it resolves. */
   training?: (attempt: number) => Promise<void>;
+  /** A round of training that the store already has. */
+  averaged?: AveragedRound;
 }
+
+const engine = { backend: '', device: '', version: '' };
+
+/** What the outer step ends with; training takes two rounds. */
+export const averagedRound = (round: number, workers: number): AveragedRound & { reused: boolean } => ({
+  round,
+  weights: file(`averaged-${round}`),
+  velocity: file('v'),
+  inner: Array.from({ length: workers }, (_, worker) => file(`inner-${round}-${worker}`)),
+  started: file('s'),
+  log: file('l'),
+  seconds: 1,
+  engine,
+  bank: round === 1 ? file('averaged') : null,
+  reused: false,
+});
 
 /** A definition of which nothing matters but its name, its queues and what is changed. */
 export function scriptedDefinition(name: string, changes: Partial<ResolvedStream> = {}): ResolvedStream {
@@ -118,6 +137,11 @@ export function scriptedActivities(definition: ResolvedStream, script: Script) {
       calls.push(`merge ${input.answers.map(({ key }) => key).join(' ')}`);
       return evaluated(input);
     },
+    openRounds: async () => ({ run: 'run', steps: 8, rounds: 2, last: script.averaged ?? null }),
+    averageRound: async ({ round, trained, previous }) => {
+      calls.push(`average ${round} of ${trained.map(({ weights }) => weights.key)} after ${previous?.weights.key}`);
+      return averagedRound(round, trained.length);
+    },
     rollbackStream: async ({ state, generation }) => {
       calls.push(`rollback ${generation}`);
       return {
@@ -136,9 +160,15 @@ export function scriptedActivities(definition: ResolvedStream, script: Script) {
         metrics: file('m'),
         steps: 1,
         seconds: 1,
-        engine: { backend: '', device: '', version: '' },
+        engine,
         reused: false,
       };
+    },
+    trainRound: async ({ round, worker, from }) => {
+      calls.push(`round ${round} worker ${worker} from ${from?.inner.key}`);
+      await script.training?.(++trainings);
+      const [weights, inner] = [file(`weights-${round}-${worker}`), file(`inner-${round}-${worker}`)];
+      return { weights, inner, started: null, log: null, seconds: 1, engine, reused: false };
     },
     regularizeShared: async ({ strength }) => {
       calls.push(`regularize ${strength}`);

@@ -1,13 +1,9 @@
-import { fileURLToPath } from 'node:url';
+import { Context } from '@temporalio/activity';
 import { WorkflowUpdateFailedError } from '@temporalio/client';
-import { Worker } from '@temporalio/worker';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { namedFailures } from '../activities/failures.ts';
-import { connectWorker, ensureSearchAttributes, loadSettings } from '../workers/config.ts';
-import type { ResolvedStream, StreamDescription, Submission } from '../workflows/contract.ts';
-import { QUEUES, SCHEMA, streamWorkflowId, taskWorkflowId } from '../workflows/contract.ts';
-import { recordHistories } from './record.ts';
-import { type Script, scriptedActivities, scriptedDefinition } from './scripted-learning.ts';
+import { QUEUES, type TaskDescription, taskWorkflowId } from '../workflows/contract.ts';
+import { averagedRound, type Script, scriptedDefinition } from './scripted-learning.ts';
+import { type Steer, withScriptedStream } from './scripted-stream.ts';
 import { retry, TestServers } from './servers.ts';
 
 /**
@@ -20,75 +16,8 @@ beforeAll(async () => {
 });
 afterAll(() => servers.stop());
 
-/** Runs one stream with scripted activities; `body` steers it. */
-async function withStream(
-  name: string,
-  changes: Omit<Partial<ResolvedStream>, 'gate'> & { gate?: Partial<ResolvedStream['gate']> },
-  script: Script,
-  body: (s: Steer) => Promise<void>,
-) {
-  const definition = scriptedDefinition(name);
-  const { calls, data, gpu } = scriptedActivities(
-    { ...definition, ...changes, gate: { ...definition.gate, ...changes.gate } },
-    script,
-  );
-  const { gpuQueue, evaluationQueue = gpuQueue } = { ...definition, ...changes };
-  const settings = loadSettings(servers.env);
-  const connection = await connectWorker(settings);
-  await ensureSearchAttributes(connection, 'default');
-  const interceptors = { activity: [namedFailures] };
-  const workers = await Promise.all([
-    Worker.create({
-      connection,
-      taskQueue: QUEUES.orchestrator,
-      workflowsPath: fileURLToPath(new URL('../workflows/index.ts', import.meta.url)),
-    }),
-    Worker.create({ connection, taskQueue: QUEUES.data, activities: data, interceptors }),
-    ...[...new Set([gpuQueue, evaluationQueue])].map((taskQueue) =>
-      Worker.create({ connection, taskQueue, activities: gpu, interceptors }),
-    ),
-  ]);
-  const running = Promise.all(workers.map((worker) => worker.run()));
-  const handle = await servers.client.workflow.start('stream', {
-    workflowId: streamWorkflowId(name),
-    taskQueue: QUEUES.orchestrator,
-    args: [{ schema: SCHEMA, definition: { name, model: 's3://models/m' } }],
-  });
-  const describe = () => handle.query<StreamDescription>('describe');
-  const steer: Steer = {
-    calls,
-    handle,
-    describe,
-    submit: (dataset, task) => handle.executeUpdate<Submission, [object]>('submitTask', { args: [{ dataset, task }] }),
-    until: (task, status) =>
-      retry(async () => {
-        const line = (await describe()).tasks.find((t) => t.task === task);
-        if (line?.status !== status)
-          throw new Error(`${task} is ${line?.status}, not ${status}; calls: ${calls.join(', ')}`);
-        return line;
-      }),
-  };
-  try {
-    await body(steer);
-    await recordHistories(servers, async () => [
-      streamWorkflowId(name),
-      ...(await describe()).tasks.map(({ task }) => taskWorkflowId(name, task)),
-    ]);
-  } finally {
-    await handle.terminate('test ends').catch(() => {});
-    for (const worker of workers) worker.shutdown();
-    await running;
-    await connection.close();
-  }
-}
-
-interface Steer {
-  calls: string[];
-  handle: Awaited<ReturnType<TestServers['client']['workflow']['start']>>;
-  describe: () => Promise<StreamDescription>;
-  submit: (dataset: string, task?: string) => Promise<Submission>;
-  until: (task: string, status: string) => Promise<{ message?: string; generation?: number }>;
-}
+type Arguments = Parameters<typeof withScriptedStream> extends [TestServers, ...infer Rest] ? Rest : never;
+const withStream = (...given: Arguments) => withScriptedStream(servers, ...given);
 
 const good = (bank: string | null) => (bank === null ? 10 : 80);
 
@@ -261,6 +190,87 @@ describe('evaluation', () => {
           `publishGeneration on ${QUEUES.data}`,
         ]),
       );
+    });
+  });
+});
+
+describe('training in rounds', () => {
+  const rounds = { roundSteps: 5, outerLearningRate: 1, outerMomentum: 0 };
+  /** A definition that trains in two rounds, says the script. */
+  const inTwo = (workers: number) => ({ training: { ...scriptedDefinition('any').training, ...rounds, workers } });
+  const inRound = ({ calls }: Steer, round: number) => calls.filter((call) => call.startsWith(`round ${round}`));
+
+  it('trains every worker in every round from its own state and the average before', async () => {
+    await withStream('rounds', inTwo(2), { score: good }, async ({ submit, until, calls }) => {
+      await submit('s3://d/a');
+      await until('a', 'published');
+      const sorted = [calls[0], ...calls.slice(1, 3).sort(), calls[3], ...calls.slice(4, 6).sort(), ...calls.slice(6)];
+      expect(sorted).toEqual([
+        'fetch a',
+        'round 0 worker 0 from undefined',
+        'round 0 worker 1 from undefined',
+        'average 0 of weights-0-0,weights-0-1 after undefined',
+        'round 1 worker 0 from inner-0-0',
+        'round 1 worker 1 from inner-0-1',
+        'average 1 of weights-1-0,weights-1-1 after averaged-0',
+        'publish a averaged',
+      ]);
+    });
+  });
+
+  it('goes on after the newest round that the store knows', async () => {
+    const script = { score: good, averaged: averagedRound(0, 3) };
+    await withStream('rounds-again', inTwo(3), script, async ({ submit, until, calls }) => {
+      await submit('s3://d/a');
+      await until('a', 'published');
+      expect(calls.filter((call) => call.startsWith('round 0'))).toEqual([]);
+      expect(calls.filter((call) => call.startsWith('round 1'))).toHaveLength(3);
+    });
+  });
+
+  it('pauses between rounds, and tells which round it is', async () => {
+    let release = () => {};
+    const training = (attempt: number) =>
+      attempt === 1 ? new Promise<void>((resolve) => (release = resolve)) : Promise.resolve();
+    await withStream('rounds-pausing', inTwo(2), { score: good, training }, async (steer) => {
+      const task = servers.client.workflow.getHandle(taskWorkflowId('rounds-pausing', 'a'));
+      const about = () => task.query<TaskDescription>('describe');
+      await steer.submit('s3://d/a');
+      await retry(async () => expect(inRound(steer, 0)).toHaveLength(2));
+      expect((await about()).progress).toEqual({ step: 0, steps: 8, loss: null, round: 1, rounds: 2 });
+      await steer.handle.signal('pause');
+      await retry(async () => expect((await about()).phase).toBe('paused'));
+      release();
+      await retry(async () => expect(steer.calls).toContainEqual(expect.stringMatching(/^average 0/)));
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      expect(inRound(steer, 1)).toEqual([]);
+      await steer.handle.signal('resume');
+      await steer.until('a', 'published');
+      expect(inRound(steer, 1)).toHaveLength(2);
+    });
+  });
+
+  it('pauses within a round, of which every worker then goes on; cancels', async () => {
+    /** Works until it is told to stop. */
+    const busy = async () => {
+      for (;;) {
+        Context.current().heartbeat();
+        await Context.current().sleep(50);
+      }
+    };
+    const training = (attempt: number) => (attempt <= 2 || attempt > 4 ? busy() : Promise.resolve());
+    await withStream('rounds-ending', inTwo(2), { score: good, training }, async (steer) => {
+      await steer.submit('s3://d/a');
+      await retry(async () => expect(inRound(steer, 0)).toHaveLength(2));
+      await steer.handle.signal('pause');
+      await new Promise((resolve) => setTimeout(resolve, 1500));
+      expect(steer.calls).toHaveLength(3);
+      await steer.handle.signal('resume');
+      await retry(async () => expect(inRound(steer, 1)).toHaveLength(2));
+      expect(inRound(steer, 0).sort()).toEqual([0, 0, 1, 1].map((worker) => `round 0 worker ${worker} from undefined`));
+      await steer.handle.executeUpdate('cancelTask', { args: [{ task: 'a' }] });
+      await steer.until('a', 'cancelled');
+      expect(steer.calls.filter((call) => call.startsWith('publish'))).toEqual([]);
     });
   });
 });

@@ -126,6 +126,21 @@ export interface TrainingSettings {
   readonly clipNorm: number;
   /** Share of the inputs of every adapted layer that is dropped while training. */
   readonly dropout: number;
+  /** Workers that train side by side in rounds (workflows/rounds.ts). Absent, with the next three: one, and no rounds. */
+  readonly workers?: number;
+  /** Optimizer steps of each worker between two averages. */
+  readonly roundSteps?: number;
+  /** Learning rate of the outer step, which moves the weights by the mean of the workers' differences. */
+  readonly outerLearningRate?: number;
+  /** Nesterov momentum of the outer step. */
+  readonly outerMomentum?: number;
+}
+
+/** How a stream trains in rounds; null when one worker trains straight through. */
+export function roundsOf(training: TrainingSettings) {
+  const { workers, roundSteps, outerLearningRate, outerMomentum } = training;
+  if (!workers || !roundSteps || outerLearningRate === undefined || outerMomentum === undefined) return null;
+  return { workers, roundSteps, outer: { learningRate: outerLearningRate, momentum: outerMomentum } };
 }
 
 export interface EvaluationSettings {
@@ -288,6 +303,9 @@ export interface Progress {
   readonly loss: number | null;
   /** What the running step spent so far: its activity, its task queue, seconds of all its attempts. */
   readonly spent?: { readonly activity: string; readonly queue: string; readonly seconds: number };
+  /** Counted from 1; absent where training goes straight through. */
+  readonly round?: number;
+  readonly rounds?: number;
 }
 
 /** What the gate saw. */

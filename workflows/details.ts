@@ -70,6 +70,8 @@ export function streamDetails(
     .join('\n\n');
 }
 
+const roundText = ({ round, rounds }: Progress) => (round === undefined ? '' : `round ${round} of ${rounds}, `);
+
 /** Current details of a learn-task workflow. */
 export function taskDetails(
   task: string,
@@ -81,7 +83,7 @@ export function taskDetails(
   cost = '',
 ): string {
   const steps = progress
-    ? `step ${progress.step} of ${progress.steps}${progress.loss === null ? '' : `, loss ${progress.loss.toFixed(4)}`}`
+    ? `${roundText(progress)}step ${progress.step} of ${progress.steps}${progress.loss === null ? '' : `, loss ${progress.loss.toFixed(4)}`}`
     : '';
   const gates = gate.map(
     (report) =>

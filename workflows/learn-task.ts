@@ -21,12 +21,14 @@ import {
   type Phase,
   type Progress,
   QUERIES,
+  roundsOf,
   SIGNALS,
   type TaskDescription,
 } from './contract.ts';
 import { costAttributes, costLine, taskDetails } from './details.ts';
 import { evaluateTasks } from './evaluation.ts';
 import { explain, judge } from './gate.ts';
+import { trainInRounds } from './rounds.ts';
 import { accounted, ledger } from './usage.ts';
 
 export const describeTaskQuery = defineQuery<TaskDescription>(QUERIES.describe);
@@ -160,7 +162,12 @@ async function learn(input: LearnTaskInput): Promise<LearnTaskResult> {
 
   async function train(safe: boolean): Promise<Trained> {
     enter('train');
-    return pausable(() => gpu.trainTask({ definition, bank: state.bank, task, train: prepared.train, safe }));
+    const input = { definition, bank: state.bank, task, train: prepared.train, safe };
+    if (!roundsOf(definition.training)) return pausable(() => gpu.trainTask(input));
+    return trainInRounds({ ...input, samples: prepared.counts['train']! }, gpu, pausable, (latest) => {
+      progress = latest;
+      show();
+    });
   }
 
   async function regularize(trained: FileRef, strength: number): Promise<FileRef> {

@@ -31,7 +31,10 @@ export interface Trainable {
   readonly task: string;
   /** By `<module path>/<tensor>`. */
   readonly tensors: ReadonlyMap<string, TrainableTensor>;
-  /** Frozen numbers for the penalty (earlier shared factors, sums over earlier tasks), by `<module path>/<tensor>`. */
+  /**
+   * Frozen numbers for the penalty (earlier shared factors, sums over earlier tasks), by `<module path>/<tensor>`. A method
+   * may compute them when they are first read.
+   */
   readonly constants: TensorMap;
   /** Losses for this task may read it, for example "is there an earlier task". */
   readonly earlierTasks: readonly string[];

@@ -16,6 +16,8 @@ import { type StepNumbers, TrainingStep } from './step.ts';
 export interface Trained {
   readonly trained: TensorMap;
   readonly steps: number;
+  /** Of the optimizer, where this was a part of a longer run. */
+  readonly state: AdamWState | null;
   /** Why steps ran operation by operation; null when they were compiled. */
   readonly whyEager: string | null;
 }
@@ -34,6 +36,8 @@ export interface Loop {
   readonly random: Random;
   /** False: the task loss alone. */
   readonly penalty: boolean;
+  /** A part of a longer run: steps of the whole, and the step after which to stop. Absent: all steps of the sampler. */
+  readonly part?: { readonly steps: number; readonly until: number };
   readonly signal: AbortSignal;
   readonly onProgress: (progress: StepProgress) => void;
   /** Where to go on; null at the start. */
@@ -54,14 +58,14 @@ export async function trainingLoop(loop: Loop): Promise<Trained> {
     throw new LiloraError('BadDataset', `Task ${trainable.task} has no training samples. Add some.`);
   }
   const sampler = new Sampler(samples.length, { ...training, random: random.split('order') });
-  const { steps } = sampler;
+  const { steps, until } = loop.part ?? { steps: sampler.steps, until: sampler.steps };
   const step = new TrainingStep(loop, sharedRate(options));
   const { optimizer } = step;
   try {
     const resumed = loop.resume?.(steps);
     if (resumed) optimizer.restore(resumed);
     const first = optimizer.step;
-    while (optimizer.step < steps) {
+    while (optimizer.step < until) {
       const done = optimizer.step;
       if (signal.aborted) {
         if (done > first) await loop.onStep?.(() => optimizer.state(), steps, true);
@@ -77,11 +81,12 @@ export async function trainingLoop(loop: Loop): Promise<Trained> {
       if (optimizer.step === done) throw notFinite(trainable.task, done, numbers, batch);
       const secondsPerStep = (performance.now() - began) / 1000;
       loop.onProgress({ step: done + 1, steps, learningRate, ...numbers, secondsPerStep });
-      if (done + 1 < steps) await loop.onStep?.(() => optimizer.state(), steps, false);
+      if (done + 1 < until) await loop.onStep?.(() => optimizer.state(), steps, false);
       // Messages, timers and signals get their turn.
       await setImmediate();
     }
-    return { trained: step.trained(), steps, whyEager: step.whyEager };
+    const state = loop.part ? optimizer.state() : null;
+    return { trained: step.trained(), steps, state, whyEager: step.whyEager };
   } finally {
     step.dispose();
   }

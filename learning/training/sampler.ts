@@ -13,6 +13,11 @@ export interface SamplerOptions {
   readonly lengths?: readonly number[];
 }
 
+/** Steps over so many samples; at least one. */
+export function stepsOf(count: number, { epochs, batchSize }: Pick<SamplerOptions, 'epochs' | 'batchSize'>): number {
+  return Math.max(1, Math.round(Math.ceil(count / batchSize) * epochs));
+}
+
 /** Batches among which samples are grouped by length. */
 const WINDOW = 50;
 
@@ -33,10 +38,10 @@ export class Sampler {
     this.count = count;
     this.options = options;
     this.perEpoch = Math.ceil(count / options.batchSize);
-    this.steps = Math.max(1, Math.round(this.perEpoch * options.epochs));
+    this.steps = stepsOf(count, options);
   }
 
-  /** The samples of step `step`, counted from 0, as indices. */
+  /** The samples of step `step`, counted from 0, as indices. Steps beyond `steps` go on with further epochs. */
   batch(step: number): Int32Array {
     const epoch = Math.floor(step / this.perEpoch);
     if (this.current?.epoch !== epoch) this.current = { epoch, batches: this.epoch(epoch) };

@@ -7,7 +7,7 @@ import type { Bank, Method, Trainable, TrainableTensor } from '../methods/method
 import type { AdaptedLayer, BaseModel } from '../model/model.ts';
 import type { AdamWState } from './adamw.ts';
 import { readCheckpoint, writeCheckpoint } from './checkpoint.ts';
-import { trainingLoop } from './loop.ts';
+import { type Loop, trainingLoop } from './loop.ts';
 import type { StepProgress, TrainingOptions } from './options.ts';
 import { Random } from './random.ts';
 
@@ -28,6 +28,8 @@ export interface TrainTask {
   readonly seed: number;
   /** Digests of all that the run depends on, by what they are of: a checkpoint of another run is refused. */
   readonly identity: Readonly<Record<string, string>>;
+  /** `beginTask` of this very task, when it was done before. */
+  readonly begun?: BegunTask | undefined;
   /** A checkpoint of this very run to go on from. */
   readonly resume?: Uint8Array | undefined;
   /** Least time between two checkpoints; 0: after every step. */
@@ -44,19 +46,43 @@ export interface TrainTask {
  * that do not fit, `IntegrityError` for a damaged checkpoint, `NonFiniteLoss`, and `Cancelled` after a last checkpoint.
  */
 export async function trainTask(run: TrainTask): Promise<{ bank: Bank; steps: number; whyEager: string | null }> {
-  const { method, options, layers, task, seed, identity } = run;
-  const random = new Random(seed);
-  const bank = run.bank ?? method.start(layers, options, random.split('start'));
-  const trainable = method.begin(bank, task, options, random.split(`begin ${task}`));
-  if (![...trainable.tensors.values()].some(({ trained }) => trained)) {
+  const { method, task } = run;
+  const { bank, trainable, random } = run.begun ?? beginTask(run);
+  if (!trainsAnything(trainable)) {
     return { bank: method.finish(bank, trainable, new Map()), steps: 0, whyEager: null };
   }
-  let saved = performance.now();
-  const { trained, ...how } = await trainingLoop({
+  const { trained, steps, whyEager } = await trainingLoop({
     ...run,
+    ...checkpointing(run),
     trainable,
     random: random.split(`train ${task}`),
     penalty: true,
+  });
+  return { bank: method.finish(bank, trainable, trained), steps, whyEager };
+}
+
+export interface BegunTask {
+  readonly bank: Bank;
+  readonly trainable: Trainable;
+  /** Split, never drawn from. */
+  readonly random: Random;
+}
+
+/** The bank that a task begins with, and what is trained from what start: a function of the seed, on any machine. */
+export function beginTask(run: Pick<TrainTask, 'method' | 'options' | 'layers' | 'bank' | 'task' | 'seed'>): BegunTask {
+  const { method, options, task } = run;
+  const random = new Random(run.seed);
+  const bank = run.bank ?? method.start(run.layers, options, random.split('start'));
+  return { bank, trainable: method.begin(bank, task, options, random.split(`begin ${task}`)), random };
+}
+
+export const trainsAnything = ({ tensors }: Trainable): boolean => [...tensors.values()].some(({ trained }) => trained);
+
+/** Resumes from the checkpoint that is there, and stores a new one whenever it is due. */
+export function checkpointing(run: TrainTask): Required<Pick<Loop, 'resume' | 'onStep'>> {
+  const { seed, identity } = run;
+  let saved = performance.now();
+  return {
     resume: (steps) => (run.resume ? resumeState(run.resume, run, steps) : null),
     onStep: async (state, steps, last) => {
       if (!run.onCheckpoint || !(last || performance.now() - saved >= run.checkpointSeconds * 1000)) return;
@@ -64,11 +90,15 @@ export async function trainTask(run: TrainTask): Promise<{ bank: Bank; steps: nu
       await run.onCheckpoint(writeCheckpoint({ optimizer, seed, steps, identity }), optimizer.step);
       saved = performance.now();
     },
-  });
-  return { bank: method.finish(bank, trainable, trained), ...how };
+  };
 }
 
-function resumeState(bytes: Uint8Array, { seed, identity }: TrainTask, steps: number): AdamWState {
+/** Reads the checkpoint of a run with this seed, identity and number of steps; of another one it is `BadConfig`. */
+export function resumeState(
+  bytes: Uint8Array,
+  { seed, identity }: Pick<TrainTask, 'seed' | 'identity'>,
+  steps: number,
+): AdamWState {
   const checkpoint = readCheckpoint(bytes, identity);
   if (checkpoint.seed !== seed || checkpoint.steps !== steps || checkpoint.optimizer.step > steps) {
     const problem = `The checkpoint has seed ${checkpoint.seed} and ${checkpoint.steps} steps`;
@@ -96,9 +126,9 @@ export async function refit(run: Refit): Promise<Bank> {
     const trained = bank.tensors.has(own(key));
     tensors.set(key, { start, place: trained ? 'own' : 'shared', trained });
   }
-  if (![...tensors.values()].some(({ trained }) => trained)) return bank;
   const earlierTasks = bank.tasks.slice(0, bank.tasks.indexOf(task));
   const trainable: Trainable = { task, tensors, constants: new Map(), earlierTasks };
+  if (!trainsAnything(trainable)) return bank;
   const { trained } = await trainingLoop({
     ...run,
     options: { ...bank.options },

@@ -16,9 +16,13 @@ import type {
   TestJob,
   TrainJob,
   TrainResult,
+  TrainRoundJob,
+  TrainRoundResult,
 } from '../../activities/engine.ts';
 import { sha256 } from '../../core/digest.ts';
 import { LiloraError } from '../../core/errors.ts';
+import { digestOf } from '../../core/json.ts';
+import { readTensorMap, writeSafetensors } from '../../core/safetensors.ts';
 import { IMAGE_MARKER, type Sample } from '../../core/sample.ts';
 import { imageSizes } from '../../datasets/image.ts';
 import { unpackSplit } from '../../datasets/prepared.ts';
@@ -34,14 +38,15 @@ import { scorerNamed } from '../../learning/evaluation/scorers.ts';
 import { bindAdapter, bindLora } from '../../learning/methods/adapter.ts';
 import { readBank, writeBank } from '../../learning/methods/bank.ts';
 import { methodNamed } from '../../learning/methods/registry.ts';
-import { selectLayers } from '../../learning/methods/targets.ts';
 import { type BaseModel, noAdapter } from '../../learning/model/model.ts';
 import { loadModel } from '../../learning/model/registry.ts';
 import { startTensors } from '../../learning/tensors/backend.ts';
 import { padBatch } from '../../learning/training/batches.ts';
-import { refit, trainTask } from '../../learning/training/train.ts';
+import { roundPlan, shardOf, trainRound } from '../../learning/training/rounds.ts';
+import { type BegunTask, beginTask, refit, trainTask } from '../../learning/training/train.ts';
 import { PEFT_FILES, readPeft } from '../../store/peft.ts';
 import { Features } from './features.ts';
+import { tellEager, trainingOf, writeInto } from './training.ts';
 
 interface Warm {
   readonly digest: string;
@@ -59,6 +64,8 @@ export class Jobs {
   private warm: Warm | null = null;
   /** Of the running job. */
   private onWork: NonNullable<EngineHooks['onWork']> = () => {};
+  /** Kept between the rounds of one training: what a penalty knows of earlier tasks takes minutes at 7B. */
+  private begun: { readonly key: string; readonly task: BegunTask } | null = null;
 
   private constructor(info: EngineInfo) {
     this.info = info;
@@ -78,6 +85,7 @@ export class Jobs {
   ): Promise<EngineJobs[Kind]['result']> {
     const table = {
       train: this.train,
+      trainRound: this.trainRound,
       consolidate: this.consolidate,
       evaluate: this.evaluate,
       answer: this.answer,
@@ -89,6 +97,7 @@ export class Jobs {
     ) => Promise<EngineJobs[Kind]['result']>;
     this.onWork = (working) => hooks.onWork?.(working);
     this.onWork(true);
+    if (kind !== 'trainRound') this.begun = null;
     return work.call(this, job, hooks);
   }
 
@@ -104,51 +113,56 @@ export class Jobs {
     return this.warm;
   }
 
-  /** Reads a packed training split and sees to the vision features of its images. */
-  private async split(warm: Warm, path: string, hooks: EngineHooks) {
-    const { samples, images } = unpackSplit(await readFile(path), path);
+  /**
+   * Reads a packed training split and sees to the vision features of its images.
+   * @param choose indices of the samples to take, from their number; all when absent
+   */
+  private async split(warm: Warm, path: string, hooks: EngineHooks, choose?: (count: number) => Int32Array) {
+    const { samples: all, images } = unpackSplit(await readFile(path), path);
+    const samples = choose ? Array.from(choose(all.length), (i) => all[i]!) : all;
+    const seen = new Set(samples.flatMap((sample) => sample.images));
     const progress = () => hooks.onProgress({ step: 0, steps: 0, loss: null });
-    const features = await warm.features.ofSplit(images, progress, hooks.signal);
-    const sizes = await imageSizes(images);
-    return { samples: samples.map((sample) => warm.processor.encodeTraining(sample, sizes)), features };
+    const own = new Map([...images].filter(([digest]) => seen.has(digest)));
+    const features = await warm.features.ofSplit(own, progress, hooks.signal);
+    const sizes = await imageSizes(own);
+    const encoded = samples.map((sample) => warm.processor.encodeTraining(sample, sizes));
+    return { count: all.length, samples: encoded, features };
   }
 
   private async train(job: TrainJob, hooks: EngineHooks): Promise<TrainResult> {
     const started = Date.now();
     const warm = await this.model(job.model);
-    const { samples, features } = await this.split(warm, job.samples, hooks);
-    const method = methodNamed(job.method.name);
-    const lines: string[] = [];
-    const { bank, steps, whyEager } = await trainTask({
-      model: warm.model,
-      method,
-      options: method.options.parse(job.method.options),
-      layers: selectLayers(warm.model.layers, job.targets),
-      bank: job.bank ? readBank(await readFile(job.bank), job.bank) : null,
-      task: job.task,
-      samples,
-      features,
-      training: job.training,
-      seed: job.seed,
-      identity: job.identity,
-      resume: job.resume ? await readFile(job.resume) : undefined,
-      checkpointSeconds: job.checkpointSeconds,
-      signal: hooks.signal,
-      onProgress: (progress) => {
-        lines.push(JSON.stringify(progress));
-        hooks.onProgress({ step: progress.step, steps: progress.steps, loss: progress.loss });
-      },
-      onCheckpoint: async (bytes, step) => {
-        const path = join(job.out, 'checkpoint.safetensors');
-        await writeFile(path, bytes);
-        await hooks.onCheckpoint?.(path, step);
-      },
-    });
-    if (whyEager) process.stderr.write(`training ran operation by operation: ${whyEager}\n`);
-    const [path, metrics] = [join(job.out, 'bank.safetensors'), join(job.out, 'metrics.jsonl')];
-    await writeFile(path, writeBank(bank));
-    await writeFile(metrics, `${lines.join('\n')}\n`);
+    const { run, writeLog } = await trainingOf(job, warm.model, await this.split(warm, job.samples, hooks), hooks);
+    const { bank, steps, whyEager } = await trainTask(run);
+    tellEager(whyEager);
+    const path = await writeInto(job.out, 'bank.safetensors', writeBank(bank));
+    const metrics = await writeLog();
     return { bank: path, metrics, steps, seconds: (Date.now() - started) / 1000, engine: this.info };
+  }
+
+  private async trainRound(job: TrainRoundJob, hooks: EngineHooks): Promise<TrainRoundResult> {
+    const started = Date.now();
+    const { rounds, worker, round, bank, model, method, targets, task, seed, out } = job;
+    const warm = await this.model(model);
+    const split = await this.split(warm, job.samples, hooks, (count) => shardOf(job, count, rounds.workers, worker));
+    const { run, writeLog } = await trainingOf(job, warm.model, split, hooks);
+    const key = digestOf({ bank, model, method, targets, task, seed });
+    if (this.begun?.key !== key) this.begun = { key, task: beginTask(run) };
+    const { steps } = roundPlan(split.count, job.training, rounds);
+    const from = job.from && {
+      weights: readTensorMap(await readFile(job.from.weights), job.from.weights),
+      inner: await readFile(job.from.inner),
+    };
+    const done = await trainRound({ ...run, begun: this.begun.task, steps, rounds, worker, round, from });
+    tellEager(done.whyEager);
+    return {
+      weights: await writeInto(out, 'weights.safetensors', writeSafetensors(done.weights)),
+      inner: await writeInto(out, 'inner.safetensors', done.inner),
+      started: bank ? null : await writeInto(out, 'started.safetensors', writeBank(done.bank)),
+      metrics: await writeLog(),
+      seconds: (Date.now() - started) / 1000,
+      engine: this.info,
+    };
   }
 
   private async consolidate(job: ConsolidateJob, hooks: EngineHooks): Promise<ConsolidateResult> {

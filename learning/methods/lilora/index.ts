@@ -52,7 +52,6 @@ export const lilora: Method<LiloraOptions> = {
     mustMatch(bank, options, ['rank', 'alpha', 'innerRank']);
     const first = bank.tasks.length === 0;
     const tensors = new Map<string, TrainableTensor>();
-    const constants: TensorMap = new Map();
     for (const { name, out } of bank.layers) {
       const shared = (tensor: string, frozen: boolean): TrainableTensor => ({
         start: tensorOf(bank, sharedKey(name, tensor)),
@@ -66,11 +65,18 @@ export const lilora: Method<LiloraOptions> = {
       tensors.set(`${name}/A_tilde`, own(kaiming([options.innerRank, options.rank], draw)));
       tensors.set(`${name}/B_tilde`, own(zeros([out, options.innerRank])));
       tensors.set(`${name}/a`, own({ shape: [1], data: Float32Array.of(draw.normal()) }));
-      if (first) continue;
-      const earlier = bank.tasks.map((other) => ownOf(bank, other, name));
-      for (const [key, tensor] of constantsOf(name, sharedOf(bank, name), earlier, options)) constants.set(key, tensor);
     }
-    return { task, tensors, constants, earlierTasks: bank.tasks };
+    let constants: TensorMap | null = null;
+    return {
+      task,
+      tensors,
+      /** Minutes of sums at 7B after some tasks: for training only, not for whoever asks where it starts and ends. */
+      get constants() {
+        constants ??= penaltyConstants(bank, options);
+        return constants;
+      },
+      earlierTasks: bank.tasks,
+    };
   },
 
   /** B_t is formed once per layer: fewer operations than two thin products as soon as there are more tokens than ranks. */
@@ -125,3 +131,13 @@ export const lilora: Method<LiloraOptions> = {
     return { rank, alpha, layers };
   },
 };
+
+function penaltyConstants(bank: Bank, options: LiloraOptions): TensorMap {
+  const constants: TensorMap = new Map();
+  if (bank.tasks.length === 0) return constants;
+  for (const { name } of bank.layers) {
+    const earlier = bank.tasks.map((other) => ownOf(bank, other, name));
+    for (const [key, tensor] of constantsOf(name, sharedOf(bank, name), earlier, options)) constants.set(key, tensor);
+  }
+  return constants;
+}

@@ -1,0 +1,48 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { EngineHooks, TrainJob } from '../../activities/engine.ts';
+import { readBank } from '../../learning/methods/bank.ts';
+import { methodNamed } from '../../learning/methods/registry.ts';
+import { selectLayers } from '../../learning/methods/targets.ts';
+import type { BaseModel } from '../../learning/model/model.ts';
+import type { TrainTask } from '../../learning/training/train.ts';
+
+/** A training job as learning takes it, its hooks bound, with a log of every step that is written at the end. */
+export async function trainingOf(
+  job: TrainJob,
+  model: BaseModel,
+  { samples, features }: Pick<TrainTask, 'samples' | 'features'>,
+  hooks: EngineHooks,
+): Promise<{ run: TrainTask; writeLog: () => Promise<string> }> {
+  const { task, training, seed, identity, checkpointSeconds, out } = job;
+  const method = methodNamed(job.method.name);
+  const lines: string[] = [];
+  const run: TrainTask = {
+    ...{ model, method, samples, features, task, training, seed, identity, checkpointSeconds },
+    options: method.options.parse(job.method.options),
+    layers: selectLayers(model.layers, job.targets),
+    bank: job.bank ? readBank(await readFile(job.bank), job.bank) : null,
+    resume: job.resume ? await readFile(job.resume) : undefined,
+    signal: hooks.signal,
+    onProgress: (progress) => {
+      lines.push(JSON.stringify(progress));
+      hooks.onProgress({ step: progress.step, steps: progress.steps, loss: progress.loss });
+    },
+    onCheckpoint: async (bytes, step) => {
+      await hooks.onCheckpoint?.(await writeInto(out, 'checkpoint.safetensors', bytes), step);
+    },
+  };
+  return { run, writeLog: () => writeInto(out, 'metrics.jsonl', `${lines.join('\n')}\n`) };
+}
+
+/** Says in the engine's log when steps are not compiled: they take longer then. */
+export function tellEager(why: string | null): void {
+  if (why) process.stderr.write(`training ran operation by operation: ${why}\n`);
+}
+
+/** Writes a file into a folder and gives its path. */
+export async function writeInto(folder: string, name: string, content: Uint8Array | string): Promise<string> {
+  const path = join(folder, name);
+  await writeFile(path, content);
+  return path;
+}
