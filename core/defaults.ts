@@ -114,6 +114,13 @@ export const DEFAULTS = {
   ),
   'worker.heartbeatSeconds': entry(10, 'seconds', 'a busy worker does not poll: its own heartbeat shows that it lives'),
 
+  'worker.protectionMinutes': entry(
+    60,
+    'minutes',
+    'ECS: a hung worker keeps its instance so long, a busy one renews it',
+  ),
+  'worker.protectionLingerSeconds': entry(30, 'seconds', 'ECS: the next step of a task follows within seconds'),
+
   // launcher
   'launcher.maxWorkers': entry(1, 'workers', 'a bill has a limit before anybody thought of one; raise it per queue'),
   'launcher.idleExitSeconds': entry(60, 'seconds', 'steps of one task follow each other within seconds'),

@@ -7,6 +7,7 @@ import { QUEUES } from '../workflows/contract.ts';
 import { connectWorker, type Settings } from './config.ts';
 import { EngineProcess } from './engine/handle.ts';
 import { startRuntime, untilStopped } from './runtime.ts';
+import { protectFromScaleIn } from './scale-in.ts';
 import { dataContext } from './stores.ts';
 
 export interface GpuWorkerOptions {
@@ -34,7 +35,7 @@ export async function runGpuWorker(settings: Settings, options: GpuWorkerOptions
       namespace: settings.namespace,
       taskQueue: options.queue ?? QUEUES.gpu,
       activities: idle.watch(createGpuActivities(context)),
-      interceptors: { activity: [namedFailures] },
+      interceptors: { activity: [namedFailures, protectFromScaleIn(log)] },
       maxConcurrentActivityTaskExecutions: 1,
       maxHeartbeatThrottleInterval: '2s', // people watch progress by heartbeats; the default may hold one back for 48 s
       shutdownGraceTime: `${DEFAULTS['worker.shutdownGraceSeconds'].value}s`,

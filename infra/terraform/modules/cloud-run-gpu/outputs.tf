@@ -12,10 +12,11 @@ output "provider_file" {
       type = "rate-based"
       details = {
         max_count = var.max_workers
-        # One worker does one task at a time, and a task takes minutes: size by what waits, not by tasks per second.
-        initial_per_consumer_capacity = 0.01
-        target_backlog_drain_rate     = 0.01
-        scale_down_cooldown_ms        = 60000
+        # A task that finds no worker starts one at once; what waits after that is worth one worker.
+        initial_per_consumer_capacity = 0.05
+        target_backlog_drain_rate     = 0.025
+        # The controller does not see whether a worker is busy: it scales in so long after the last task that found none.
+        no_sync_quiet_ms = var.quiet_minutes * 60000
       }
     }
   })

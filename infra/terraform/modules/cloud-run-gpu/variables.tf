@@ -64,6 +64,17 @@ variable "max_workers" {
   default     = 2
 }
 
+variable "quiet_minutes" {
+  description = "Minutes after the last task that found no worker before instances are taken away, busy or not. Short: long trainings start over from their checkpoint, again and again. Long: that much idle time at the end."
+  type        = number
+  default     = 30
+
+  validation {
+    condition     = var.quiet_minutes >= 2
+    error_message = "At least two minutes: a start takes longer than less."
+  }
+}
+
 variable "environment" {
   description = "TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, LILORA_STORE, AWS_REGION, … of workers. No secrets."
   type        = map(string)

@@ -72,6 +72,21 @@ resource "aws_iam_role_policy_attachment" "worker" {
   policy_arn = each.value
 }
 
+# While it works it protects its task from scale-in.
+resource "aws_iam_role_policy" "protection" {
+  name = "task-protection"
+  role = aws_iam_role.worker.id
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Action    = ["ecs:GetTaskProtection", "ecs:UpdateTaskProtection"]
+      Resource  = ["*"]
+      Condition = { ArnEquals = { "ecs:cluster" = aws_ecs_cluster.gpu.arn } }
+    }]
+  })
+}
+
 # The Temporal server takes this role to set the number of workers, of this one service. It gives the external id: the worker controller
 # refuses a role that could be taken without it.
 resource "aws_iam_role" "scaler" {
