@@ -45,7 +45,7 @@ export function protectFromScaleIn(
     clearTimeout(release);
     if (running++ > 0 || renewal) return;
     void protect();
-    renewal = setInterval(protect, (minutes * 60_000) / 3);
+    renewal = setInterval(() => void protect(), (minutes * 60_000) / 3);
     renewal.unref();
   };
   const end = () => {
