@@ -99,11 +99,9 @@ class Meter {
           since = null;
         };
         const keep = () => {
-          const working = since !== null;
           pause();
           this.useful += done;
           done = 0;
-          if (working) since = Date.now();
         };
         const { onWork, onCheckpoint } = hooks;
         const result = await engine.run(kind, job, {
@@ -115,8 +113,10 @@ class Meter {
           },
           ...(onCheckpoint && {
             onCheckpoint: async (path: string, step: number) => {
+              pause(); // the engine waits for the store
               await onCheckpoint(path, step);
               keep();
+              since = Date.now();
             },
           }),
         });

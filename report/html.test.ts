@@ -65,6 +65,8 @@ describe('the HTML report', () => {
       expect(text).toContain(meaning);
     for (const { answer } of view.tasks[0]!.predictions) expect(text).toContain(answer);
     for (const { sha256 } of view.files) expect(text).toContain(sha256);
+    // Four steps of 25.5 billed and 20 useful seconds.
+    expect(text).toMatch(/stream so far\s+80\.0\s+102\.0\s+1\.27\s+34\.3 MiB\s+11\.4 MiB\s+0\.0492 EUR/);
   });
 
   it('lives with a first generation: no metrics, no engine, no curve, no predictions', () => {

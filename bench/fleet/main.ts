@@ -19,6 +19,7 @@ import { DAY, makeTasks, PATTERNS, type Pattern, readTasks } from './tasks.ts';
 const { values } = parseArgs({
   options: {
     json: { type: 'boolean', default: false },
+    markdown: { type: 'boolean', default: false },
     measure: { type: 'boolean', default: false },
     times: { type: 'string', default: join(ROOT, 'bench/results/fleet-times.json') },
     out: { type: 'string', default: join(ROOT, 'bench/results/fleet.json') },
@@ -95,7 +96,6 @@ const HEAD = [
   'useful GPU-s',
   'billed GPU-s',
   'billed/useful',
-  'money',
 ];
 
 function cells({ policy, outcome, money }: Line, currency: string | null): string[] {
@@ -104,12 +104,18 @@ function cells({ policy, outcome, money }: Line, currency: string | null): strin
     policy,
     ...[queueing.mean, queueing.p50, queueing.p95, queueing.max].map((seconds) => seconds.toFixed(1)),
     coldStarts.toFixed(0),
-    peakWorkers.toFixed(1),
+    peakWorkers.toFixed(0),
     usefulSeconds.toFixed(0),
     billedSeconds.toFixed(0),
     ratio.toFixed(2),
-    moneyText(money, currency),
+    ...(currency === null ? [] : [moneyText(money, currency)]),
   ];
+}
+
+/** The same table for docs/cost.md. */
+function markdown(rows: ReadonlyArray<readonly string[]>): string {
+  const line = (row: readonly string[]) => `| ${row.join(' | ')} |`;
+  return [line(rows[0]!), `| --- |${' ---: |'.repeat(rows[0]!.length - 1)}`, ...rows.slice(1).map(line)].join('\n');
 }
 
 if (values.measure) {
@@ -125,11 +131,18 @@ if (values.measure) {
     runScenario(scenario, { times, seeds: numbers('seeds', values.seeds), prices, queue: values.queue }),
   );
   if (!wanted) writeFileSync(values.out, `${JSON.stringify({ times, results }, null, 1)}\n`);
-  const [lines, rows] = [results.flatMap((result) => result.lines), results.flatMap((result) => result.rows)];
-  if (values.json) process.stdout.write(`${JSON.stringify({ lines, rows })}\n`);
+  if (values.json)
+    process.stdout.write(
+      `${JSON.stringify({ lines: results.flatMap(({ lines }) => lines), rows: results.flatMap(({ rows }) => rows) })}\n`,
+    );
   else
-    for (const { lines: shown } of results)
-      process.stdout.write(
-        `${shown[0]!.scenario} (${shown[0]!.outcome.tasks.toFixed(0)} tasks)\n${table([HEAD, ...shown.map((line) => cells(line, prices?.currency ?? null))])}\n\n`,
-      );
+    for (const { lines: shown } of results) {
+      const rows = [
+        [...HEAD, ...(prices ? ['money'] : [])],
+        ...shown.map((line) => cells(line, prices?.currency ?? null)),
+      ];
+      const { tasks } = shown[0]!.outcome;
+      const title = `${shown[0]!.scenario} (${tasks.toFixed(0)} tasks)`;
+      process.stdout.write(values.markdown ? `**${title}**\n\n${markdown(rows)}\n\n` : `${title}\n${table(rows)}\n\n`);
+    }
 }
