@@ -1,7 +1,7 @@
 /**
- * A training step beside PyTorch, transformers and PEFT: the same weights, adapter, batches and number of threads, in
+ * Training steps and greedy generation beside PyTorch, transformers and PEFT: the same weights, adapter, batches and number of threads, in
  * turn (A B A B …), each on its own pinned cores while the other waits.
- * `npm run bench:step -- [--shapes small,d384] [--kinds dense,answers] [--cores 1,2] [--modes eager,compile] [--rounds 5] [--steps 4] [--json]`
+ * `npm run bench:step -- [--shapes small,d384] [--kinds dense,answers] [--cores 1,2] [--modes eager,compile] [--rounds 5] [--steps 4] [--tokens 32] [--json]`
  */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -23,6 +23,8 @@ const { values } = parseArgs({
     modes: { type: 'string', default: 'eager' },
     rounds: { type: 'string', default: '5' },
     steps: { type: 'string', default: '4' },
+    /** New tokens per prompt; 0 leaves generation out. */
+    tokens: { type: 'string', default: '32' },
     json: { type: 'boolean', default: false },
   },
 });
@@ -59,8 +61,10 @@ async function compare(shape: Shape, kind: Kind, cores: number, mode: string, py
     const name = `${shape.name}, ${shape.rows} × ${lengthOf(shape, kind)}, ${kind}, ${cores} ${cores === 1 ? 'core' : 'cores'}, torch ${mode}`;
     say(`${name}: ${a.version} beside ${b.version}`);
     const count = values.steps;
+    // Before training, while both adapters are the same.
+    const decoding = values.tokens === '0' ? [] : await decode(name, ours, peer);
     // The first round compiles and warms up on both sides; its losses must agree.
-    const first = [await ours.ask<Steps>(count), await peer.ask<Steps>(count)] as const;
+    const first = [await ours.ask<Steps>(`train ${count}`), await peer.ask<Steps>(`train ${count}`)] as const;
     for (const [i, loss] of first[0].losses.entries())
       if (!(Math.abs(loss - first[1].losses[i]!) <= SAME_LOSS * (i + 1)))
         throw new Error(`${name}: losses ${first[0].losses} and ${first[1].losses} are not the same work.`);
@@ -68,7 +72,7 @@ async function compare(shape: Shape, kind: Kind, cores: number, mode: string, py
     const pairs: Array<[number, number]> = [];
     let last: readonly [Steps, Steps] = first;
     for (let round = 0; round < Number(values.rounds); round++) {
-      last = [await ours.ask<Steps>(count), await peer.ask<Steps>(count)];
+      last = [await ours.ask<Steps>(`train ${count}`), await peer.ask<Steps>(`train ${count}`)];
       const mean = ({ seconds }: Steps) => (1000 * seconds.reduce((x, y) => x + y, 0)) / seconds.length;
       pairs.push([mean(last[0]), mean(last[1])]);
     }
@@ -77,12 +81,37 @@ async function compare(shape: Shape, kind: Kind, cores: number, mode: string, py
       row(`training step: ${name}`, 'ms', pairs),
       row(`peak memory: ${name}`, 'MiB', [mebibytes]),
       row(`load: ${name}`, 's', [[a.loadSeconds, b.loadSeconds]]),
+      ...decoding,
     ];
   } finally {
     ours.end();
     peer.end();
     rmSync(work, { recursive: true, force: true });
   }
+}
+
+interface Answers {
+  readonly seconds: number;
+  readonly tokens: number[][];
+}
+
+/** One token, which is the prompt's pass, and the time of each further one. */
+async function decode(name: string, ours: Side, peer: Side): Promise<Row[]> {
+  const count = Number(values.tokens);
+  const both = async (tokens: number) =>
+    [await ours.ask<Answers>(`generate ${tokens}`), await peer.ask<Answers>(`generate ${tokens}`)] as const;
+  // Capacity of the cache is part of a shape, so both counts warm up.
+  await both(1);
+  const [a, b] = await both(count);
+  if (JSON.stringify(a.tokens) !== JSON.stringify(b.tokens)) throw new Error(`${name}: other tokens.`);
+  const [prefill, token]: [Array<[number, number]>, Array<[number, number]>] = [[], []];
+  for (let round = 0; round < Number(values.rounds); round++) {
+    const [one, many] = [await both(1), await both(count)];
+    prefill.push([1000 * one[0].seconds, 1000 * one[1].seconds]);
+    const each = (i: 0 | 1) => (1000 * (many[i].seconds - one[i].seconds)) / (count - 1);
+    token.push([each(0), each(1)]);
+  }
+  return [row(`prompt: ${name}`, 'ms', prefill), row(`further token: ${name}`, 'ms', token)];
 }
 
 const python = execFileSync(join(ROOT, 'infra/python/environment.sh'), {

@@ -44,6 +44,10 @@ export class ToyModel implements BaseModel {
     throw new Error('A toy has no tower.');
   }
 
+  generator(): never {
+    throw new Error('A toy does not speak.');
+  }
+
   generate(): never {
     throw new Error('A toy does not speak.');
   }

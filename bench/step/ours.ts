@@ -1,6 +1,6 @@
 /**
- * Our side of bench/step.ts: loads a model and the work folder, then takes as many training steps as each line of
- * standard input says and answers with one line of JSON. Started by the harness, not by hand.
+ * Our side of bench/step.ts: loads a model and the work folder, then does what each line of standard input says
+ * (`train STEPS`, `generate TOKENS`) and answers with one line of JSON. Started by the harness, not by hand.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -8,9 +8,11 @@ import { createInterface } from 'node:readline';
 import * as tf from '@tensorflow/tfjs';
 import { readSafetensors } from '../../core/safetensors.ts';
 import type { EncodedSample } from '../../core/sample.ts';
+import { bindAdapter } from '../../learning/methods/adapter.ts';
 import { selectLayers } from '../../learning/methods/targets.ts';
 import { loadModel } from '../../learning/model/registry.ts';
 import { startTensors } from '../../learning/tensors/backend.ts';
+import { padBatch } from '../../learning/training/batches.ts';
 import { Random } from '../../learning/training/random.ts';
 import { TrainingStep } from '../../learning/training/step.ts';
 import { LORA, loraMethod } from './work.ts';
@@ -47,13 +49,14 @@ const samples = Array.from({ length: batches * rows }, (_, i): EncodedSample => 
 const { method, options } = loraMethod();
 const layers = selectLayers(model.layers, LORA.targets);
 const bank = method.start(layers, options, new Random(1));
+const trainable = method.begin(bank, 'bench', options, new Random(2));
 const step = new TrainingStep(
   {
     model,
     method,
     options,
     layers,
-    trainable: method.begin(bank, 'bench', options, new Random(2)),
+    trainable,
     features: (digests) => tf.gather(features!, tf.tensor1d(digests.map(Number), 'int32')) as tf.Tensor3D,
     training: {
       learningRate: LORA.learningRate,
@@ -69,21 +72,49 @@ const step = new TrainingStep(
   1,
 );
 
+// No token ends an answer here: both sides make as many as they are asked for.
+Object.defineProperty(model, 'endTokens', { value: [] });
+const learned = method.finish(bank, trainable, new Map([...trainable.tensors].map(([key, { start }]) => [key, start])));
+const generator = model.generator(bindAdapter(learned, 'bench').adapt);
+
 const answer = (value: object) => process.stdout.write(`${JSON.stringify(value)}\n`);
 answer({ version: engine.version, loadSeconds });
 let done = 0;
 for await (const line of createInterface({ input: process.stdin })) {
+  const [what, count] = line.split(' ');
+  answer(what === 'train' ? train(Number(count)) : generate(Number(count)));
+}
+process.exit(0);
+
+function train(count: number) {
   const result = { seconds: [] as number[], losses: [] as number[] };
-  for (let i = 0; i < Number(line); i++) {
+  for (let i = 0; i < count; i++) {
     const at = (done++ % batches) * rows;
     const start = performance.now();
     const { loss } = step.take(samples.slice(at, at + rows), LORA.learningRate, new Random(0));
     result.seconds.push((performance.now() - start) / 1000);
     result.losses.push(loss);
   }
-  answer({ ...result, eager: step.whyEager, peakBytes: peak() });
+  return { ...result, eager: step.whyEager, peakBytes: peak() };
 }
-process.exit(0);
+
+/** Greedy tokens after the prompts of the first batch. */
+function generate(count: number) {
+  const prompts = samples.slice(0, rows).map(({ inputIds, labels, ...sample }) => {
+    const end = features ? labels!.findIndex((label) => label !== -100) : -1;
+    return { ...sample, labels: null, inputIds: end > 0 ? inputIds.slice(0, end) : inputIds };
+  });
+  const seen = features && tf.slice(features, 0, rows);
+  const start = performance.now();
+  const rowsOf = generator.generate(
+    padBatch(prompts, model.padToken, { side: 'left' }),
+    seen as tf.Tensor3D | null,
+    count,
+  );
+  const seconds = (performance.now() - start) / 1000;
+  seen?.dispose();
+  return { seconds, tokens: rowsOf.map(({ ids }) => ids) };
+}
 
 /** Most memory that this process ever had, from the kernel. */
 function peak(): number {

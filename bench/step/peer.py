@@ -1,7 +1,7 @@
 """The peer's side of bench/step.ts: PyTorch, transformers and PEFT on the same model, adapter and batches.
 
-usage: peer.py MODEL WORK THREADS eager|compile. Takes as many training steps as each line of standard input says and
-answers with one line of JSON.
+usage: peer.py MODEL WORK THREADS eager|compile. Does what each line of standard input says (`train STEPS`,
+`generate TOKENS`) and answers with one line of JSON.
 """
 
 import json
@@ -54,11 +54,36 @@ def peak():
 versions = f"torch {torch.__version__}, transformers {transformers.__version__}, peft {peft.__version__}"
 answer({"version": versions, "loadSeconds": load_seconds})
 done = 0
-for line in sys.stdin:
+
+
+def train(count):
+    global done
     seconds, losses = [], []
-    for _ in range(int(line)):
+    for _ in range(count):
         start = time.perf_counter()
         losses.append(step(done % len(ids)))
         seconds.append(time.perf_counter() - start)
         done += 1
-    answer({"seconds": seconds, "losses": losses, "peakBytes": peak()})
+    return {"seconds": seconds, "losses": losses, "peakBytes": peak()}
+
+
+@torch.no_grad()
+def generate(count):
+    """Greedy tokens after the prompts of the first batch, with the key-value cache."""
+    model.eval()
+    prompt = ids[0]
+    if pixels is not None:
+        prompt = prompt[:, : int((labels[0][0] != -100).nonzero()[0])]
+    inputs = {"input_ids": prompt, "attention_mask": torch.ones_like(prompt)}
+    if pixels is not None:
+        inputs["pixel_values"] = pixels[0]
+    start = time.perf_counter()
+    out = model.generate(**inputs, max_new_tokens=count, min_new_tokens=count, do_sample=False, eos_token_id=None, pad_token_id=3)
+    seconds = time.perf_counter() - start
+    model.train()
+    return {"seconds": seconds, "tokens": out[:, prompt.shape[1] :].tolist()}
+
+
+for line in sys.stdin:
+    what, count = line.split()
+    answer(train(int(count)) if what == "train" else generate(int(count)))

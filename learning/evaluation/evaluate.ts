@@ -2,7 +2,7 @@ import { setImmediate } from 'node:timers/promises';
 import type * as tf from '@tensorflow/tfjs';
 import { LiloraError } from '../../core/errors.ts';
 import type { EncodedSample, Sample } from '../../core/sample.ts';
-import type { Adapt, BaseModel } from '../model/model.ts';
+import type { Adapt, BaseModel, Generator } from '../model/model.ts';
 import { padBatch } from '../training/batches.ts';
 import type { Scorer } from './scorers/scorer.ts';
 
@@ -70,22 +70,36 @@ export async function evaluateTask(evaluation: Evaluation): Promise<EvaluationRe
  * bit by bit whoever computes it, and beside whatever other batches.
  */
 export async function answerPrompts(answering: Answering): Promise<Answer[]> {
-  const { samples, batchSize, signal, onProgress } = answering;
+  const { samples, batchSize } = answering;
   const all = evaluationBatches(samples, batchSize);
   const { from, to } = answering.batches ?? { from: 0, to: all.length };
   if (!(from >= 0 && from < to && to <= all.length))
     throw new LiloraError('BadConfig', `Batches ${from} to ${to} were asked for; the test split has ${all.length}.`);
+  const generator = answering.model.generator(answering.adapt);
+  try {
+    return await answerBatches(answering, all.slice(from, to), generator);
+  } finally {
+    generator.dispose();
+  }
+}
+
+async function answerBatches(
+  answering: Answering,
+  batches: readonly number[][],
+  generator: Generator,
+): Promise<Answer[]> {
+  const { samples, signal, onProgress } = answering;
   const answers: Answer[] = [];
-  for (let batch = from; batch < to; batch++) {
+  for (const [done, chosen] of batches.entries()) {
     if (signal.aborted)
-      throw new LiloraError('Cancelled', `Evaluation was cancelled after ${batch - from} of ${to - from} batches.`);
-    const chosen = all[batch]!;
+      throw new LiloraError('Cancelled', `Evaluation was cancelled after ${done} of ${batches.length} batches.`);
     const texts = await answer(
       answering,
       chosen.map((i) => samples[i]!),
+      generator,
     );
     for (const [row, sample] of chosen.entries()) answers.push({ sample, text: texts[row]! });
-    onProgress(batch + 1 - from, to - from);
+    onProgress(done + 1, batches.length);
     await setImmediate();
   }
   return answers;
@@ -138,14 +152,15 @@ export const jsonLines = (values: readonly object[]) => values.map((value) => `$
 
 /** Greedy answers to one batch of prompts. */
 async function answer(
-  { model, adapt, decode, features, maxNewTokens }: Answering,
+  { model, decode, features, maxNewTokens }: Answering,
   samples: readonly EncodedSample[],
+  generator: Generator,
 ): Promise<string[]> {
   const images = samples.flatMap((sample) => sample.images);
   const vision = images.length > 0 ? await features(images) : null;
   try {
     const batch = padBatch(samples, model.padToken, { side: 'left' });
-    return model.generate(batch, vision, adapt, maxNewTokens).map(({ ids }) => {
+    return generator.generate(batch, vision, maxNewTokens).map(({ ids }) => {
       const end = ids.findIndex((id) => model.endTokens.includes(id));
       return decode(end < 0 ? ids : ids.slice(0, end)).trim();
     });

@@ -129,14 +129,21 @@ export function roundUp(size: number, steps: number): number {
   return Math.ceil(size / step) * step;
 }
 
-/** The same rows with all padding on the left, without columns that are padding in every row. */
-export function padLeft({ labels: _, ...batch }: TokenBatch, padToken: number): TokenBatch {
+/**
+ * The same rows with all padding on the left, as wide as the longest row.
+ * @param width another width, given the longest row's
+ */
+export function padLeft(
+  { labels: _, ...batch }: TokenBatch,
+  padToken: number,
+  width = (longest: number) => longest,
+): TokenBatch {
   const { rows, length, inputIds, attentionMask } = batch;
   const real = Array.from({ length: rows }, (_, row) => {
     const at = Array.from({ length }, (_, i) => row * length + i);
     return at.filter((i) => attentionMask[i]).map((i) => inputIds[i]!);
   });
-  const longest = Math.max(...real.map((ids) => ids.length));
+  const longest = width(Math.max(...real.map((ids) => ids.length)));
   const ids = new Int32Array(rows * longest).fill(padToken);
   const mask = new Int32Array(rows * longest);
   for (const [row, tokens] of real.entries()) {

@@ -77,9 +77,21 @@ export function embedTokens(ids: tf.Tensor1D, c: DecoderConfig, weights: Weights
 }
 
 /** Keys and values of earlier tokens in one layer, each [rows, kvHeads, tokens, headSize]. */
-export interface LayerCache {
+export type LayerCache = {
   readonly k: tf.Tensor4D;
   readonly v: tf.Tensor4D;
+};
+
+/** One place among the tokens of a cache: `here` is 1 there and 0 elsewhere, `others` the reverse; [1, 1, tokens, 1]. */
+export interface Slot {
+  readonly here: tf.Tensor4D;
+  readonly others: tf.Tensor4D;
+}
+
+/** @param at number of the place, scalar int32 */
+export function slotAt(at: tf.Scalar, tokens: number): Slot {
+  const here = tf.cast(tf.equal(tf.reshape(tf.range(0, tokens, 1, 'int32'), [1, 1, tokens, 1]), at), 'float32');
+  return { here: here as tf.Tensor4D, others: tf.sub(1, here) as tf.Tensor4D };
 }
 
 /** What one pass through the decoder needs besides the hidden states. */
@@ -94,8 +106,8 @@ export interface Pass {
   readonly bias: (window: number | null) => tf.Tensor4D;
   /** Flat positions whose final state is wanted, each once; all when absent. The last layer computes only these. */
   readonly wanted?: tf.Tensor1D;
-  /** Earlier tokens, one entry per layer. */
-  readonly past?: readonly LayerCache[];
+  /** Earlier tokens, one entry per layer, with room for later ones; the one token of this pass goes into slot `slot`. */
+  readonly past?: { readonly cache: readonly LayerCache[]; readonly slot: Slot };
   /** Called with the keys and values of every layer, earlier tokens included. */
   readonly onCache?: (layer: number, cache: LayerCache) => void;
   /** Called with every hidden state, for tests and diagnosis. */
@@ -138,10 +150,12 @@ function decoderLayer(
   const q = rotary(split(dense('self_attn.q_proj', h, c.qkvBias), c.heads), pass.cos, pass.sin);
   let k = rotary(split(dense('self_attn.k_proj', h, c.qkvBias), c.kvHeads), pass.cos, pass.sin);
   let v = split(dense('self_attn.v_proj', h, c.qkvBias), c.kvHeads);
-  const past = pass.past?.[index];
-  if (past) {
-    k = tf.concat([past.k, k], 2);
-    v = tf.concat([past.v, v], 2);
+  if (pass.past) {
+    const { slot, cache } = pass.past;
+    const put = (old: tf.Tensor4D, new_: tf.Tensor4D) =>
+      tf.add(tf.mul(old, slot.others), tf.mul(new_, slot.here)) as tf.Tensor4D;
+    k = put(cache[index]!.k, k);
+    v = put(cache[index]!.v, v);
   }
   pass.onCache?.(index, { k, v });
   const mixed = tf.transpose(attention(q, k, v, pass.bias(c.windows?.[index] ?? null)), [0, 2, 1, 3]);

@@ -126,6 +126,16 @@ describe.each(SETTINGS)('$name on $engine', ({ name, engine }) => {
       const result = model.generate(ref.batch(at), seen, noAdapter, count);
       expect(tf.memory().numTensors).toBe(before);
       expect(result.map((row) => row.ids)).toEqual(ids);
+      // Compiled throughout, and again with the same graphs.
+      const generator = model.generator(noAdapter);
+      for (let i = 0; i < 2; i++) {
+        for (const [row, again] of generator.generate(ref.batch(at), seen, count).entries()) {
+          expect(again.ids).toEqual(result[row]!.ids);
+          expectNear(again.logProbabilities, result[row]!.logProbabilities, 1e-5, 'compiled log-probabilities');
+        }
+      }
+      generator.dispose();
+      expect(tf.memory().numTensors).toBe(before);
       // Each log-probability again, from one pass over prompt and answer without a cache.
       const batch = ref.batch(at);
       const row = result.length - 1;

@@ -3,12 +3,14 @@ import { LiloraError } from '../../core/errors.ts';
 import type { LayerCache } from './decoder.ts';
 import type { Generated } from './model.ts';
 
-/** The state between two steps: logits of the newest token of every live row, and the cache of all layers. */
-export interface Step {
-  /** [live rows, vocabulary]. */
-  readonly logits: tf.Tensor2D;
+/** What one pass gives: the most probable next token of every row (the first of equals), its log-probability, and the cache. */
+export type Step = {
+  /** [rows] int32. */
+  readonly ids: tf.Tensor1D;
+  /** [rows]. */
+  readonly logProbabilities: tf.Tensor1D;
   readonly cache: readonly LayerCache[];
-}
+};
 
 export interface GreedyOptions {
   readonly rows: number;
@@ -17,15 +19,21 @@ export interface GreedyOptions {
   /** Real tokens of every row in the prompt; rows stop when the context is full. */
   readonly lengths: readonly number[];
   readonly contextLength: number;
-  /** The prompt: logits at the last token of every row. */
+  /** The prompt. */
   prefill(): Step;
-  /** One more token per live row: ids and row numbers in the prompt, in the order of the cache; the first step is 1. */
-  next(ids: number[], rows: number[], cache: readonly LayerCache[], step: number): Step;
+  /** One more token for the rows of the cache: their last tokens, their numbers in the prompt; the first step is 1. */
+  next(ids: Int32Array, rows: readonly number[], cache: readonly LayerCache[], step: number): Step;
+}
+
+/** The state of a step from its logits [rows, vocabulary]. */
+export function stepOf(logits: tf.Tensor2D, cache: readonly LayerCache[]): Step {
+  const ids = tf.argMax(logits, 1) as tf.Tensor1D;
+  return { ids, logProbabilities: tf.max(tf.logSoftmax(logits), 1) as tf.Tensor1D, cache };
 }
 
 /**
- * Greedy decoding: the most probable token every time (the first of equals), until an end token. Rows that ended leave
- * the batch, so a long answer does not make the short ones compute on.
+ * Greedy decoding: the most probable token every time, until an end token. When half of the rows have ended, the others
+ * go on alone: a long answer does not make the short ones compute on, and shapes change rarely.
  */
 export function greedy(options: GreedyOptions): Generated[] {
   const results = Array.from({ length: options.rows }, () => ({
@@ -33,54 +41,62 @@ export function greedy(options: GreedyOptions): Generated[] {
     logProbabilities: [] as number[],
   }));
   const room = (row: number) => Math.min(options.maxNewTokens, options.contextLength - options.lengths[row]!);
-  let live = results.map((_, row) => row);
+  const open = new Set(results.keys());
+  let rows = [...results.keys()];
   if (options.maxNewTokens <= 0) return results;
-  let step = tidyStep(() => options.prefill());
+  let step = options.prefill();
   try {
     for (let count = 1; ; count++) {
-      const chosen = best(step.logits);
-      for (const [i, row] of live.entries()) {
-        if (results[row]!.ids.length >= room(row)) continue;
-        if (!Number.isFinite(chosen.logProbabilities[i])) {
-          const problem = `the logits of row ${row} are not finite at new token ${count}`;
-          throw new LiloraError('NonFiniteLoss', `Generation: ${problem}. Check the weights of model and adapter.`);
+      const ids = step.ids.dataSync() as Int32Array;
+      const logProbabilities = step.logProbabilities.dataSync();
+      for (const row of [...open]) {
+        const at = rows.indexOf(row);
+        const result = results[row]!;
+        if (result.ids.length < room(row)) {
+          if (!Number.isFinite(logProbabilities[at])) {
+            const problem = `the logits of row ${row} are not finite at new token ${count}`;
+            throw new LiloraError('NonFiniteLoss', `Generation: ${problem}. Check the weights of model and adapter.`);
+          }
+          result.ids.push(ids[at]!);
+          result.logProbabilities.push(logProbabilities[at]!);
         }
-        results[row]!.ids.push(chosen.ids[i]!);
-        results[row]!.logProbabilities.push(chosen.logProbabilities[i]!);
+        if (result.ids.length >= room(row) || options.endTokens.includes(result.ids.at(-1)!)) open.delete(row);
       }
-      const kept = [...live.keys()].filter((i) => {
-        const { ids } = results[live[i]!]!;
-        return ids.length < room(live[i]!) && !options.endTokens.includes(ids.at(-1)!);
-      });
-      if (kept.length === 0) return results;
-      const rows = kept.map((i) => live[i]!);
+      if (open.size === 0) return results;
+      const kept = keptRows(rows, open);
       const previous = step;
-      step = tidyStep(() => {
-        const cache = kept.length < live.length ? keepRows(previous.cache, kept) : previous.cache;
-        const ids = kept.map((i) => chosen.ids[i]!);
-        return options.next(ids, rows, cache, count);
-      });
-      tf.dispose(previous as unknown as tf.TensorContainer);
-      live = rows;
+      const cache = kept ? gatherCache(previous.cache, kept) : previous.cache;
+      const last = kept ? Int32Array.from(kept, (i) => ids[i]!) : ids;
+      if (kept) rows = kept.map((i) => rows[i]!);
+      step = options.next(last, rows, cache, count);
+      disposeStep(previous);
+      if (kept) disposeCache(cache);
     }
   } finally {
-    tf.dispose(step as unknown as tf.TensorContainer);
+    disposeStep(step);
   }
 }
 
-/** `tf.tidy` for a step, whose type it does not know how to walk. */
-function tidyStep(compute: () => Step): Step {
-  return tf.tidy(() => compute() as unknown as tf.TensorContainer) as unknown as Step;
+/** Places of the open rows, filled up to a power of two by a repeated one; null while more than half of the rows are open. */
+function keptRows(rows: readonly number[], open: ReadonlySet<number>): number[] | null {
+  const size = 2 ** Math.ceil(Math.log2(open.size));
+  if (size > rows.length / 2) return null;
+  const places = [...open].map((row) => rows.indexOf(row));
+  return Array.from({ length: size }, (_, i) => places[i] ?? places[0]!);
 }
 
-function best(logits: tf.Tensor2D): { ids: Int32Array; logProbabilities: Float32Array } {
-  return tf.tidy(() => ({
-    ids: tf.argMax(logits, 1).dataSync() as Int32Array,
-    logProbabilities: tf.max(tf.logSoftmax(logits), 1).dataSync() as Float32Array,
-  }));
+function gatherCache(cache: readonly LayerCache[], places: readonly number[]): LayerCache[] {
+  const at = tf.tensor1d([...places], 'int32');
+  const kept = cache.map(({ k, v }) => ({ k: tf.gather(k, at), v: tf.gather(v, at) }));
+  at.dispose();
+  return kept;
 }
 
-function keepRows(cache: readonly LayerCache[], rows: number[]): LayerCache[] {
-  const at = tf.tensor1d(rows, 'int32');
-  return cache.map(({ k, v }) => ({ k: tf.gather(k, at), v: tf.gather(v, at) }));
+function disposeCache(cache: readonly LayerCache[]): void {
+  tf.dispose(cache.flatMap(({ k, v }) => [k, v]));
+}
+
+function disposeStep({ ids, logProbabilities, cache }: Step): void {
+  tf.dispose([ids, logProbabilities]);
+  disposeCache(cache);
 }

@@ -47,6 +47,13 @@ export interface Generated {
   readonly logProbabilities: number[];
 }
 
+/** Greedy generation of batch after batch; see `BaseModel.generator`. */
+export interface Generator {
+  generate(batch: TokenBatch, features: tf.Tensor3D | null, maxNewTokens: number): Generated[];
+  /** Frees what was compiled. */
+  dispose(): void;
+}
+
 /**
  * A frozen multimodal language model. Methods that take tensors do not dispose them; returned tensors belong to the
  * caller. All computation is float32.
@@ -87,6 +94,8 @@ export interface BaseModel {
   lossOf(inputs: Tree, adapt: Adapt): tf.Scalar;
   /** Greedy decoding with a key-value cache, one result per row; stops each row at an end token or `maxNewTokens`. */
   generate(batch: TokenBatch, features: tf.Tensor3D | null, adapt: Adapt, maxNewTokens: number): Generated[];
+  /** The same for many batches with one adapter: compiled once per shape. The adapter must stay as it is. */
+  generator(adapt: Adapt): Generator;
   /** Frees every weight. */
   dispose(): void;
 }

@@ -1,9 +1,19 @@
 import * as tf from '@tensorflow/tfjs';
+import { Compiled, tensorsOf, tidied } from '../tensors/compile.ts';
 import { attentionBias, crossEntropy, putRows } from '../tensors/ops.ts';
-import { type BatchTensors, batchTargets, batchTensors, padLeft, type Targets } from './batch.ts';
-import { type DecoderConfig, decode, decoderLayers, embedTokens, head, type LayerCache, type Pass } from './decoder.ts';
-import { greedy, type Step } from './generate.ts';
-import type { Adapt, AdaptedLayer, BaseModel, Generated, TokenBatch } from './model.ts';
+import { type BatchTensors, batchTargets, batchTensors, padLeft, roundUp, type Targets } from './batch.ts';
+import {
+  type DecoderConfig,
+  decode,
+  decoderLayers,
+  embedTokens,
+  head,
+  type LayerCache,
+  type Pass,
+  slotAt,
+} from './decoder.ts';
+import { greedy, type Step, stepOf } from './generate.ts';
+import type { Adapt, AdaptedLayer, BaseModel, Generated, Generator, TokenBatch } from './model.ts';
 import { type Positions, plainPositions, spatialPositions } from './positions.ts';
 import { type RopeTables, ropeTables, turnsAt } from './rope.ts';
 import type { Weights } from './weights.ts';
@@ -30,6 +40,19 @@ export interface Eye {
 
 /** What the loss reads. A type, not an interface, so that it is a `Tree`. */
 type LossInputs = { batch: BatchTensors; targets: Targets; features: tf.Tensor3D | null };
+
+/** What the first pass of generation reads. */
+type PromptInputs = { inputs: BatchTensors; features: tf.Tensor3D | null; capacity: number };
+
+/** What every later pass reads: last tokens [rows], their positions [rows], the place of the new token among the keys. */
+type TokenInputs = {
+  ids: tf.Tensor1D;
+  positions: tf.Tensor1D;
+  slot: tf.Scalar;
+  /** [rows, 1, 1, tokens of the cache]: 0 for padding of the prompt. */
+  keys: tf.Tensor4D;
+  cache: readonly LayerCache[];
+};
 
 /** A decoder that reads text and pictures: a `BaseModel` of any family. It does not own its weights. */
 export class VisionLanguageModel implements BaseModel {
@@ -101,7 +124,7 @@ export class VisionLanguageModel implements BaseModel {
     }
     options.onState?.('inputs_embeds', x);
     const { rows, length, keys } = inputs;
-    const pass = { rows, length, ...this.turns(inputs.positions, rows, length), bias: biases(keys, true), ...options };
+    const pass = { rows, length, ...this.turns(inputs.positions, rows, length), bias: biases(keys, null), ...options };
     return decode(x, decoder, this.weights, adapt, pass);
   }
 
@@ -131,53 +154,113 @@ export class VisionLanguageModel implements BaseModel {
   }
 
   generate(batch: TokenBatch, features: tf.Tensor3D | null, adapt: Adapt, maxNewTokens: number): Generated[] {
-    const prompt = padLeft(batch, this.padToken);
+    this.ropeOnce();
+    // The prompt passes once: recording it would cost as much again.
+    const prefill = (inputs: PromptInputs) => tidied(() => this.prefill(inputs, adapt));
+    const next = new Compiled((inputs: TokenInputs) => this.oneToken(inputs, adapt));
+    try {
+      return this.answers(batch, features, maxNewTokens, prefill, (inputs) => next.run(inputs));
+    } finally {
+      next.dispose();
+    }
+  }
+
+  generator(adapt: Adapt): Generator {
+    this.ropeOnce();
+    const prefill = new Compiled((inputs: PromptInputs) => this.prefill(inputs, adapt));
+    const next = new Compiled((inputs: TokenInputs) => this.oneToken(inputs, adapt));
+    return {
+      generate: (batch, features, maxNewTokens) =>
+        this.answers(
+          batch,
+          features,
+          maxNewTokens,
+          (inputs) => prefill.run(inputs),
+          (inputs) => next.run(inputs),
+        ),
+      dispose: () => {
+        prefill.dispose();
+        next.dispose();
+      },
+    };
+  }
+
+  private answers(
+    batch: TokenBatch,
+    features: tf.Tensor3D | null,
+    maxNewTokens: number,
+    prefill: (inputs: PromptInputs) => Step,
+    next: (inputs: TokenInputs) => Step,
+  ): Generated[] {
+    const prompt = padLeft(batch, this.padToken, (longest) => roundUp(longest, 8));
     const { rows, length, attentionMask } = prompt;
     const lengths = Array.from({ length: rows }, (_, row) =>
       attentionMask.subarray(row * length, (row + 1) * length).reduce((sum, one) => sum + one, 0),
     );
     const { next: first } = this.positions(prompt);
+    const capacity = length + maxNewTokens;
+    const { contextLength, endTokens } = this;
     return greedy({
       rows,
       maxNewTokens,
       lengths,
-      endTokens: this.endTokens,
-      contextLength: this.contextLength,
+      endTokens,
+      contextLength,
       prefill: () => {
-        const cache: LayerCache[] = [];
-        const wanted = tf.range(length - 1, rows * length, length, 'int32');
-        const onCache = (_: number, entry: LayerCache) => void cache.push(entry);
-        const inputs = this.inputs(prompt, features);
-        const states = this.states(inputs, features, adapt, { wanted, onCache });
-        return { logits: head(states, this.config.decoder, this.weights), cache };
+        const inputs = tidied(() => this.inputs(prompt, features));
+        const step = prefill({ inputs, features, capacity });
+        tf.dispose(tensorsOf(inputs));
+        return step;
       },
-      next: (ids, live, past, step) => {
-        const keys = new Float32Array(live.length * (length + step)).fill(1);
-        for (const [i, row] of live.entries()) {
-          keys.fill(0, i * (length + step), i * (length + step) + length - lengths[row]!);
-        }
-        const positions = live.map((row) => first[row]! + step - 1);
-        return this.oneToken(ids, positions, tf.tensor4d(keys, [live.length, 1, 1, length + step]), past, adapt);
+      next: (ids, live, cache, step) => {
+        const padding = new Float32Array(live.length * capacity).fill(1);
+        for (const [i, row] of live.entries()) padding.fill(0, i * capacity, i * capacity + length - lengths[row]!);
+        // A row that has ended computes on without a meaning until it leaves: it must stay within the tables.
+        const positions = live.map((row) => Math.min(first[row]! + step - 1, contextLength - 1));
+        const inputs = {
+          ids: tf.tensor1d(ids, 'int32'),
+          positions: tf.tensor1d(positions, 'int32'),
+          slot: tf.scalar(length + step - 1, 'int32'),
+          keys: tf.tensor4d(padding, [live.length, 1, 1, capacity]),
+        };
+        const result = next({ ...inputs, cache });
+        tf.dispose(Object.values(inputs));
+        return result;
       },
     });
   }
 
+  /** The first new token of every row, and the cache of the prompt with room up to `capacity` tokens. */
+  private prefill({ inputs, features, capacity }: PromptInputs, adapt: Adapt): Step {
+    const { rows, length } = inputs;
+    const cache: LayerCache[] = [];
+    const room = (t: tf.Tensor4D) =>
+      tf.pad(t, [
+        [0, 0],
+        [0, 0],
+        [0, capacity - length],
+        [0, 0],
+      ]) as tf.Tensor4D;
+    const onCache = (_: number, { k, v }: LayerCache) => void cache.push({ k: room(k), v: room(v) });
+    const wanted = tf.range(length - 1, rows * length, length, 'int32');
+    const states = this.states(inputs, features, adapt, { wanted, onCache });
+    return stepOf(head(states, this.config.decoder, this.weights), cache);
+  }
+
   /** One new token per row after what the cache holds. */
-  private oneToken(
-    ids: number[],
-    positions: number[],
-    keys: tf.Tensor4D,
-    past: readonly LayerCache[],
-    adapt: Adapt,
-  ): Step {
+  private oneToken({ ids, positions, slot, keys, cache: past }: TokenInputs, adapt: Adapt): Step {
     const { decoder } = this.config;
     const cache: LayerCache[] = [];
-    const x = embedTokens(tf.tensor1d(ids, 'int32'), decoder, this.weights);
-    const at = tf.tensor1d(positions, 'int32');
-    const turns = this.turns([at, at, at], ids.length, 1);
-    const onCache = (_: number, entry: LayerCache) => void cache.push(entry);
-    const pass: Pass = { rows: ids.length, length: 1, ...turns, bias: biases(keys, false), past, onCache };
-    return { logits: head(decode(x, decoder, this.weights, adapt, pass), decoder, this.weights), cache };
+    const x = embedTokens(ids, decoder, this.weights);
+    const pass: Pass = {
+      rows: ids.shape[0],
+      length: 1,
+      ...this.turns([positions, positions, positions], ids.shape[0], 1),
+      bias: biases(keys, slot),
+      past: { cache: past, slot: slotAt(slot, keys.shape[3]) },
+      onCache: (_, entry) => void cache.push(entry),
+    };
+    return stepOf(head(decode(x, decoder, this.weights, adapt, pass), decoder, this.weights), cache);
   }
 
   /** Cosines and sines for positions, each [rows, 1, length, headSize]. */
@@ -204,10 +287,10 @@ export class VisionLanguageModel implements BaseModel {
 }
 
 /** The bias of every layer of one pass, made once per width of window. */
-function biases(keys: tf.Tensor4D, causal: boolean): Pass['bias'] {
+function biases(keys: tf.Tensor4D, query: tf.Scalar | null): Pass['bias'] {
   const made = new Map<number | null, tf.Tensor4D>();
   return (window) => {
-    if (!made.has(window)) made.set(window, attentionBias(keys, causal, window));
+    if (!made.has(window)) made.set(window, attentionBias(keys, query, window));
     return made.get(window)!;
   };
 }

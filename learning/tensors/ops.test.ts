@@ -161,7 +161,7 @@ describe.each(['cpu', 'tensorflow'] as const)('on the %s engine', (name) => {
       [2, 2, 3, 2],
       [2, 2, 3, 2],
     ];
-    const bias = tf.tidy(() => attentionBias(tf.tensor4d(keep, [2, 1, 1, 3]), true));
+    const bias = tf.tidy(() => attentionBias(tf.tensor4d(keep, [2, 1, 1, 3]), null));
     const formula = (q: number[], k: number[], v: number[]) => {
       const vectors = (x: number[]) => rowsOf(x, 2);
       const out: number[] = [];

@@ -97,19 +97,20 @@ export function rotary(x: tf.Tensor4D, cos: tf.Tensor, sin: tf.Tensor): tf.Tenso
 /**
  * What is added to attention scores: 0 where a query may look, −1e9 where not.
  * @param keys 1 for real tokens, 0 for padding, [rows, 1, 1, keys]
- * @param causal a token does not look at later ones; queries and keys are the same tokens. False: one query, the last token
+ * @param query null: queries and keys are the same tokens, and none looks at later ones. Else the place of the one query
+ *   among the keys, scalar int32
  * @param window how many tokens back a query looks, itself included; null: all
  */
-export function attentionBias(keys: tf.Tensor4D, causal: boolean, window: number | null = null): tf.Tensor4D {
+export function attentionBias(keys: tf.Tensor4D, query: tf.Scalar | null, window: number | null = null): tf.Tensor4D {
   const count = keys.shape[3];
   const at = tf.range(0, count, 1, 'int32');
-  const query = causal ? tf.expandDims(at, 1) : tf.scalar(count - 1, 'int32');
+  const from = query ?? tf.expandDims(at, 1);
   let allowed: tf.Tensor = keys;
   const only = (seen: tf.Tensor) => {
     allowed = tf.mul(allowed, tf.cast(seen, 'float32'));
   };
-  if (causal) only(tf.greaterEqual(query, at));
-  if (window !== null) only(tf.less(tf.sub(query, at), window));
+  only(tf.greaterEqual(from, at));
+  if (window !== null) only(tf.less(tf.sub(from, at), window));
   return tf.mul(tf.sub(1, allowed), MASKED) as tf.Tensor4D;
 }
 
