@@ -3,7 +3,7 @@ import { readGeneration, readHead } from '../store/generations.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { openStore } from '../store/open.ts';
 import { type Head, type StreamDefinition, streamWorkflowId, taskWorkflowId } from '../workflows/contract.ts';
-import { retry, TestServers } from './servers.ts';
+import { freePort, retry, TestServers } from './servers.ts';
 import type { SmallDataset } from './small-dataset.ts';
 import { startStream, submitDataset, tinyStream, untilSettled, uploadDataset, uploadTinyModel } from './tiny-stream.ts';
 
@@ -30,6 +30,17 @@ beforeAll(async () => {
 afterAll(() => servers.stop());
 
 describe('the whole path', () => {
+  it('shows the metrics of a worker to Prometheus', async () => {
+    const address = `127.0.0.1:${await freePort()}`;
+    servers.env['LILORA_METRICS'] = address;
+    const worker = await servers.worker('orchestrator');
+    delete servers.env['LILORA_METRICS'];
+    const metrics = await retry(async () => (await fetch(`http://${address}/metrics`)).text());
+    expect(metrics).toContain('temporal_worker_task_slots_available');
+    worker.kill('SIGTERM');
+    expect(await new Promise((ended) => worker.once('exit', ended))).toBe(0);
+  });
+
   it('publishes a generation per task and answers the same dataset with the first one', async () => {
     const worker = await servers.worker('gpu');
     await start(define('plain'));

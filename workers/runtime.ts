@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { DefaultLogger, Runtime } from '@temporalio/worker';
+import { DefaultLogger, Runtime, type RuntimeOptions } from '@temporalio/worker';
 import pino, { type Logger } from 'pino';
 import { DEFAULTS } from '../core/defaults.ts';
 import { showAlive } from './alive.ts';
@@ -16,11 +16,17 @@ export function startRuntime(role: string): Logger {
   const levels = { TRACE: 'trace', DEBUG: 'debug', INFO: 'info', WARN: 'warn', ERROR: 'error' } as const;
   Runtime.install({
     logger: new DefaultLogger('INFO', ({ level, message, meta }) => log[levels[level]](meta ?? {}, message)),
+    ...metricsFor(process.env['LILORA_METRICS']),
     workerHeartbeatInterval: `${DEFAULTS['worker.heartbeatSeconds'].value}s`,
     shutdownSignals: [], // we decide the order: activities first, then the engine
   });
   showAlive();
   return log;
+}
+
+/** The Temporal SDK's own metrics for Prometheus at `http://ADDRESS/metrics`, when an address (`host:port`) is given. */
+function metricsFor(address: string | undefined): Pick<RuntimeOptions, 'telemetryOptions'> {
+  return address ? { telemetryOptions: { metrics: { prometheus: { bindAddress: address } } } } : {};
 }
 
 /** Root of this checkout or package. */
