@@ -14,6 +14,7 @@ const PAGES = [
   'CHANGELOG.md',
   'docs/using.md',
   'docs/house.md',
+  'docs/triggers.md',
   'docs/defaults.md',
   'docs/benchmarks.md',
   'docs/cost.md',

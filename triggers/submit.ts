@@ -67,6 +67,7 @@ export class Submitter {
   /** The last submission of each dataset: two versions of it go to their stream one after the other. */
   private readonly last = new Map<string, Promise<Outcome>>();
   private readonly stopped = new AbortController();
+  private readonly cut = new AbortController();
   private health = { at: 0, answer: Promise.resolve(false) };
 
   constructor(client: Client) {
@@ -129,11 +130,14 @@ export class Submitter {
     this.lanes.set(stream, lane);
     return lane(async () => {
       try {
-        const submission = await this.client.withDeadline(Date.now() + CALL, () =>
-          rule.definition ? this.updateWithStart(rule, dataset, id) : this.updateRunning(stream, dataset, id),
+        const send = () =>
+          rule.definition ? this.updateWithStart(rule, dataset, id) : this.updateRunning(stream, dataset, id);
+        const submission = await this.client.withAbortSignal(this.cut.signal, () =>
+          this.client.withDeadline(Date.now() + CALL, send),
         );
         return { status: 'submitted', submission } as const;
       } catch (error) {
+        if (this.cut.signal.aborted) return { status: 'unavailable', reason: 'This process is stopping.' } as const;
         return outcomeOf(error, this.client, stream);
       }
     });
@@ -176,17 +180,11 @@ export class Submitter {
     );
   }
 
-  /** Submissions that are under way. */
-  get waiting(): number {
-    return this.pending.size;
-  }
-
-  /** Makes no new attempts and waits for those that run, at most so many milliseconds. */
+  /** Makes no new attempts, and breaks off those that run after so many milliseconds. */
   async stop(grace: number): Promise<void> {
     this.stopped.abort();
-    await Promise.race([
-      Promise.all([...this.pending.values()].map(({ work }) => work)),
-      delay(grace, null, { ref: false }),
-    ]);
+    const end = setTimeout(() => this.cut.abort(), grace);
+    await Promise.all([...this.pending.values()].map(({ work }) => work));
+    clearTimeout(end);
   }
 }

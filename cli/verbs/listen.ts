@@ -70,8 +70,8 @@ async function listen(file: string, { host, port: wanted, sqs }: Options): Promi
       await Promise.race([interrupted, polling]);
     } finally {
       stopping.abort();
-      await Promise.all([submitter.stop(grace), listener?.stop(grace), sqs && polling.catch(() => {})]);
-      log.info({ ...receiver.counts, abandoned: submitter.waiting }, 'listener stops');
+      await Promise.all([submitter.stop(grace), listener?.stop(grace + 1000), sqs && polling.catch(() => {})]);
+      log.info(receiver.counts, 'listener stops');
     }
   });
 }
