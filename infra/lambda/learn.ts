@@ -3,9 +3,10 @@
  * are invoked again and again, as Temporal's worker controller does while tasks wait, and dist/trigger submits the dataset out of recorded
  * events. `npx tsx infra/lambda/learn.ts [DIST]`
  */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { ensureSearchAttributes } from '../../workers/config.ts';
 import { ROOT } from '../../workers/runtime.ts';
 import { QUEUES, type StreamDescription } from '../../workflows/contract.ts';
@@ -25,6 +26,14 @@ function invoke(role: string, env: NodeJS.ProcessEnv) {
     env: { ...process.env, ...env, LILORA_ROLE: role, LILORA_BUILD_ID: BUILD_ID },
     stdio: ['ignore', 'ignore', 'pipe'],
   });
+}
+
+/** One invocation of the trigger function with an event. */
+async function trigger(event: string, env: NodeJS.ProcessEnv): Promise<{ stdout: string; stderr: string }> {
+  const child = spawn(process.execPath, [INVOKE, join(dist, 'trigger'), '20'], { env, stdio: 'pipe' });
+  child.stdin.end(event);
+  const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)]);
+  return { stdout, stderr };
 }
 
 /** Invokes a function again whenever the invocation before has ended, until told to stop. */
@@ -76,10 +85,10 @@ await learnOnce({
     let [said, failures] = ['', 0];
     // What could not be submitted in time stays in the queue, and SQS hands it over again.
     for (let delivery = 1; delivery <= 5 && failures !== 1; delivery++) {
-      const { stdout, stderr } = spawnSync(process.execPath, [INVOKE, join(dist, 'trigger'), '20'], {
-        env: { PATH: process.env['PATH'], ...variables(servers), LILORA_RULES: JSON.stringify(rules) },
-        input: event,
-        encoding: 'utf8',
+      const { stdout, stderr } = await trigger(event, {
+        PATH: process.env['PATH'],
+        ...variables(servers),
+        LILORA_RULES: JSON.stringify(rules),
       });
       said = `${stdout}\n${stderr}`;
       failures = JSON.parse(stdout.trim().split('\n').at(-1) ?? '{}').batchItemFailures?.length;
