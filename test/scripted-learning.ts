@@ -12,6 +12,8 @@ export interface Script {
   /** Score of a task on a bank; banks are named trained, regularized-<strength>, safe. */
   score: (bank: string | null, task: string) => number;
   bad?: string[];
+  /** Datasets that were written anew: part of their digest. */
+  versions?: Readonly<Record<string, number>>;
   /** Evaluations that were computed before. */
   known?: (bank: string | null, task: string) => boolean;
   consolidates?: boolean;
@@ -96,7 +98,11 @@ export function scriptedActivities(definition: ResolvedStream, script: Script) {
     inspectDataset: async ({ dataset }) => {
       if (script.bad?.includes(`manifest:${dataset}`))
         throw new LiloraError('BadDataset', `${dataset}/dataset.json is not JSON.`);
-      return { name: dataset.split('/').at(-1)!, digest: `digest-of-${dataset}`, uri: dataset };
+      return {
+        name: dataset.split('/').at(-1)!,
+        digest: `digest-of-${dataset}${script.versions?.[dataset] ?? ''}`,
+        uri: dataset,
+      };
     },
     fetchDataset: async ({ task }) => {
       calls.push(`fetch ${task}`);

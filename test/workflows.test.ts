@@ -102,6 +102,31 @@ describe('a stream', () => {
     });
   });
 
+  it('learns the newest version of a dataset that waits, and refuses another one of a task that runs', async () => {
+    let release = () => {};
+    const training = () => new Promise<void>((resolve) => (release = resolve));
+    const versions: Record<string, number> = {};
+    await withStream('newer', {}, { score: good, training, versions }, async ({ submit, until, calls, describe }) => {
+      await submit('s3://d/a');
+      await submit('s3://d/b');
+      await retry(async () => expect(calls).toContain('train a'));
+      Object.assign(versions, { 's3://d/a': 2, 's3://d/b': 2 });
+      expect(await submit('s3://d/b')).toMatchObject({ duplicate: false, datasetDigest: 'digest-of-s3://d/b2' });
+      expect(await submit('s3://d/b')).toMatchObject({ duplicate: true, datasetDigest: 'digest-of-s3://d/b2' });
+      await expect(submit('s3://d/a')).rejects.toMatchObject({ cause: { type: 'Conflict' } });
+      await expect(submit('s3://elsewhere/b')).rejects.toMatchObject({ cause: { type: 'Conflict' } });
+      expect((await describe()).tasks.map((t) => [t.task, t.datasetDigest])).toEqual([
+        ['a', 'digest-of-s3://d/a'],
+        ['b', 'digest-of-s3://d/b2'],
+      ]);
+      release();
+      await until('a', 'published');
+      await retry(async () => expect(calls).toContain('train b'));
+      release();
+      await until('b', 'published');
+    });
+  });
+
   it('cancels queued and running tasks; nothing is published', async () => {
     const training = () => new Promise<void>((resolve) => setTimeout(resolve, 1500));
     await withStream('cancelling', {}, { score: good, training }, async ({ submit, until, handle, calls }) => {
