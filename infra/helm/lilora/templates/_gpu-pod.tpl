@@ -64,6 +64,7 @@ spec:
       envFrom:
         {{- include "lilora.storeSecret" $root | nindent 8 }}
       {{- end }}
+      {{- include "lilora.metricsPort" $root | nindent 6 }}
       {{- include "lilora.workerProbes" $root | nindent 6 }}
       resources:
         {{- range $kind, $amounts := .resources }}

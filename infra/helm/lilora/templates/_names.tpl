@@ -53,6 +53,9 @@ app.kubernetes.io/component: {{ .component }}
 {{- define "lilora.storeEnv" -}}
 - { name: LILORA_STORE, value: {{ .Values.store.uri | quote }} }
 - { name: LILORA_LOG_LEVEL, value: {{ .Values.logLevel }} }
+{{- if .Values.metrics.enabled }}
+- { name: LILORA_METRICS, value: "0.0.0.0:{{ .Values.metrics.port }}" }
+{{- end }}
 {{- with .Values.store.region }}
 - { name: AWS_REGION, value: {{ . | quote }} }
 {{- end }}
@@ -93,6 +96,13 @@ livenessProbe:
   periodSeconds: 30
   timeoutSeconds: 5
   failureThreshold: 3
+{{- end }}
+
+{{- define "lilora.metricsPort" -}}
+{{- if .Values.metrics.enabled }}
+ports:
+  - { name: metrics, containerPort: {{ .Values.metrics.port }} }
+{{- end }}
 {{- end }}
 
 {{- define "lilora.pullSecrets" -}}
