@@ -88,6 +88,16 @@ export function beat(details?: object): void {
   }
 }
 
+/** Beats while something runs that says nothing on its own: an answer that is waited for, a long listing. */
+export async function beating<T>(work: () => Promise<T>): Promise<T> {
+  const timer = setInterval(beat, 10_000);
+  try {
+    return await work();
+  } finally {
+    clearInterval(timer);
+  }
+}
+
 /** Aborts when the activity is cancelled or this worker stops. */
 export function cancellation({ stopping }: GpuContext): AbortSignal {
   return AbortSignal.any([Context.current().cancellationSignal, stopping]);

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import sharp from 'sharp';
 import { sha256 } from '../core/digest.ts';
+import { isLiloraError } from '../core/errors.ts';
 import type { Sample } from '../core/sample.ts';
 import { unpackSplit } from '../datasets/prepared.ts';
 import type { Prediction } from '../learning/evaluation/evaluate.ts';
@@ -61,7 +62,10 @@ async function taskView(
   j: number,
 ): Promise<TaskView> {
   const { file } = evaluation.predictions[j]!;
-  const predictions = await readLines<Prediction>(context, file);
+  const predictions = await readLines<Prediction>(context, file).catch((error) => {
+    if (isLiloraError(error, 'NotFound')) return []; // caches may be compacted at any time: no examples then
+    throw error;
+  });
   const chosen = [
     ...predictions.filter(({ score }) => score >= 50).slice(0, SHOWN),
     ...predictions.filter(({ score }) => score < 50).slice(0, SHOWN),

@@ -34,7 +34,7 @@ describe('help', () => {
 
   it('knows every verb', () => {
     const wanted =
-      'demo dev create validate submit watch status report cost budget approve reject pause resume cancel rollback pull predict worker listen doctor';
+      'demo dev create validate submit watch status report cost budget approve reject pause resume cancel rollback schedule pull predict worker listen doctor';
     expect(verbs.sort()).toEqual(wanted.split(' ').sort());
   });
 
@@ -56,6 +56,12 @@ describe('misuse has exit code 2 and says so on stderr', () => {
     [['listen', 'rules.json', '--port', '70000'], /must be a port/],
     [['budget', 'pets', '--task-money', 'much'], /number from 0, or "none"/],
     [['status', '--nope'], /unknown option '--nope'/],
+    [['schedule', 'create', 'nonsense', 'pets'], /Choose from sweep, drift-watch, compact/],
+    [['schedule', 'create', 'sweep', 'pets'], /sweep needs --prefix/],
+    [['schedule', 'create', 'sweep', '--prefix', 's3://a'], /sweep needs a stream/],
+    [['schedule', 'create', 'compact', '--points', '3'], /--points goes with drift-watch/],
+    [['schedule', 'create', 'compact', '--every', 'often'], /a time such as 90s/],
+    [['schedule', 'create', 'compact', '--every', '1h', '--cron', '0 3 * * *'], /cannot be used with/],
     [['demo', '--tasks', 'digit,digit'], /different names/],
     [['dev', '--gpu-workers', '0'], /at least 1/],
     [['predict', 'prompt without anything'], /--model DIR/],

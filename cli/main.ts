@@ -13,6 +13,7 @@ import { addListen } from './verbs/listen.ts';
 import { addPredict } from './verbs/predict.ts';
 import { addPull } from './verbs/pull.ts';
 import { addReport } from './verbs/report.ts';
+import { addSchedule } from './verbs/schedule.ts';
 import { addStatus } from './verbs/status.ts';
 import { addSteering } from './verbs/steer.ts';
 import { addSubmit } from './verbs/submit.ts';
@@ -64,6 +65,7 @@ First steps:
     addCost,
     addBudget,
     addSteering,
+    addSchedule,
     addPull,
     addPredict,
     addWorker,

@@ -2,6 +2,7 @@ import { readdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { folderDigest } from '../activities/model-folder.ts';
 import { LiloraError } from '../core/errors.ts';
+import { inLanes } from '../core/lanes.ts';
 import { localFolder } from '../datasets/local-folder.ts';
 import { datasetVersion, parseManifest } from '../datasets/manifest.ts';
 import { MANIFEST_FILE } from '../datasets/source.ts';
@@ -70,15 +71,11 @@ async function uploadFiles(
 ): Promise<void> {
   const place: ObjectStore = openStore(target);
   if (await place.head(last)) return;
-  const waiting = [...files];
   let done = 0;
-  const lane = async () => {
-    for (let path = waiting.pop(); path !== undefined; path = waiting.pop()) {
-      await place.upload(path, join(folder, path));
-      onFile(++done, files.length + 1);
-    }
-  };
-  await Promise.all(Array.from({ length: LANES }, lane));
+  await inLanes(LANES, files, async (path) => {
+    await place.upload(path, join(folder, path));
+    onFile(++done, files.length + 1);
+  });
   await place.upload(last, join(folder, last));
   onFile(files.length + 1, files.length + 1);
 }

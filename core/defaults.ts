@@ -152,6 +152,29 @@ export const DEFAULTS = {
   'sqs.visibilitySeconds': entry(120, 'seconds', 'a message is hidden so long; well above `trigger.answerSeconds`'),
   'sqs.returnSeconds': entry(30, 'seconds', 'before a message that failed comes back; doubled each time, up to 15 min'),
 
+  // what schedules start
+  'sweep.limit': entry(10, 'datasets', 'per run: a wrong prefix costs ten tasks, not a thousand'),
+  'drift.limit': entry(5, 'points', 'as much as the gate lets a task lose'),
+  'drift.standardErrors': entry(3, '', 'a loss that small test data show by chance once in 700 times is no drift'),
+  'drift.history': entry(200, 'measurements', 'per stream; the oldest go'),
+  'compact.keepGenerations': entry(10, 'generations', 'besides the head: what a rollback may go back to'),
+  'compact.taskDays': entry(7, 'days', 'a failed task may be submitted again and goes on from its checkpoint'),
+  'compact.cacheDays': entry(30, 'days', 'evaluations of retired generations are seldom asked for again'),
+  'compact.cacheBytes': entry(10 * 2 ** 30, 'bytes', 'some 100 000 evaluations of 500 answers'),
+  'compact.uploadDays': entry(2, 'days', 'longer than the longest training attempt'),
+  'compact.reportDays': entry(90, 'days', 'what was removed can be read for a quarter'),
+  'schedule.sweepEvery': entry('1h', '', 'a look costs one listing; a dataset waits half an hour on average'),
+  'schedule.driftWatchEvery': entry('24h', '', 'fresh test data seldom come more often'),
+  'schedule.compactEvery': entry('24h', '', 'what it removes is days old: more often finds nothing'),
+  'schedule.sweepOverlap': entry('buffer-one', '', 'what lands during a long sweep is swept right after it'),
+  'schedule.driftWatchOverlap': entry('skip', '', 'the next run measures the newest data anyway'),
+  'schedule.compactOverlap': entry('skip', '', 'the next run removes the same'),
+  'schedule.sweepPause': entry(true, '', 'a sweep that fails needs a person: wrong prefix, stopped stream'),
+  'schedule.driftWatchPause': entry(false, '', 'an alarm must not end the watch'),
+  'schedule.compactPause': entry(true, '', 'a store that cannot be read is mended before more of it goes'),
+  'schedule.jitterShare': entry(0.1, 'share of the interval', 'schedules of many streams do not start at once'),
+  'schedule.jitterMinutes': entry(10, 'minutes', 'most that a start is put off'),
+
   // cli
   'predict.maxNewTokens': entry(64, 'tokens', 'one sentence; answers end earlier by themselves'),
 } as const;

@@ -19,6 +19,8 @@ const RETRYABLE = {
   Conflict: false,
   /** A named stream, task, generation or object does not exist. */
   NotFound: false,
+  /** What is published scores worse on fresh data than its limit allows. */
+  Drifted: false,
   /** The loss became NaN or infinite. */
   NonFiniteLoss: false,
   /** Not enough memory for this batch or this model. */

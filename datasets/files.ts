@@ -1,6 +1,7 @@
 import { DEFAULTS } from '../core/defaults.ts';
 import { sha256 } from '../core/digest.ts';
 import { LiloraError } from '../core/errors.ts';
+import { inLanes } from '../core/lanes.ts';
 import { decodeImage } from './image.ts';
 import type { Manifest } from './manifest.ts';
 import type { Problems } from './problems.ts';
@@ -58,10 +59,6 @@ export async function readImages(
       problems.addError(error);
     }
   };
-  const waiting = files.values();
-  const lane = async () => {
-    for (const file of waiting) await one(file);
-  };
-  await Promise.all(Array.from({ length: LANES }, lane));
+  await inLanes(LANES, files, one);
   return { digests, bytes: kept };
 }

@@ -22,7 +22,12 @@ export function streamKeys(stream: string) {
     generations: `${root}/generations/`,
     generation: (number: number) => `${root}/generations/${number}`,
     manifest: (number: number) => `${root}/generations/${number}/manifest.json`,
+    tasks: `${root}/tasks/`,
     task: (task: string) => `${root}/tasks/${task}`,
+    /** Dataset versions that sweeps submitted, measurements of drift, reports of compactions. */
+    swept: `${root}/swept/`,
+    drift: `${root}/drift/`,
+    compactions: `${root}/compactions/`,
   };
 }
 

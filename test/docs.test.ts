@@ -22,6 +22,7 @@ const PAGES = [
   'infra/containers/README.md',
   'infra/lambda/README.md',
   'infra/launchers/README.md',
+  'docs/schedules.md',
 ];
 
 describe('the docs', () => {

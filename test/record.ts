@@ -16,6 +16,9 @@ export async function recordHistories(servers: TestServers, ids: () => Promise<r
       .fetchHistory()
       .catch(() => null);
     if (!history) continue; // cancelled before it started
-    writeFileSync(join(folder, `${id.replaceAll('/', '.')}.json`), historyToJSON(history).replaceAll(ROOT, ''));
+    writeFileSync(
+      join(folder, `${id.replaceAll('/', '.').replaceAll(':', '')}.json`),
+      historyToJSON(history).replaceAll(ROOT, ''),
+    );
   }
 }

@@ -2,6 +2,7 @@ import { CreateMultipartUploadCommand, S3Client, UploadPartCommand } from '@aws-
 import { afterAll, beforeAll } from 'vitest';
 import { MeteredStore, noTraffic } from '../store/metered.ts';
 import { openStore } from '../store/open.ts';
+import { compactionSuite } from './compaction-suite.ts';
 import { TestServers } from './servers.ts';
 import { storeSuite } from './store-suite.ts';
 
@@ -25,3 +26,6 @@ storeSuite(
   () => new MeteredStore(openStore('s3://lilora-test/metered'), noTraffic()),
   abandonIn('metered'),
 );
+
+let stores = 0;
+compactionSuite('S3', () => openStore(`s3://lilora-test/compaction-${stores++}`));

@@ -4,6 +4,7 @@ import { Worker } from '@temporalio/worker';
 import { createDataActivities } from '../activities/data.ts';
 import { namedFailures } from '../activities/failures.ts';
 import { createLauncherActivities } from '../activities/launcher.ts';
+import { createUpkeepActivities } from '../activities/upkeep.ts';
 import { DEFAULTS } from '../core/defaults.ts';
 import { QUEUES } from '../workflows/contract.ts';
 import { connectWorker, ensureSearchAttributes, type Settings } from './config.ts';
@@ -35,7 +36,11 @@ export async function runOrchestrator(
     const data = await Worker.create({
       ...common,
       taskQueue: QUEUES.data,
-      activities: { ...createDataActivities(context), ...createLauncherActivities(context, launchers) },
+      activities: {
+        ...createDataActivities(context),
+        ...createUpkeepActivities(context),
+        ...createLauncherActivities(context, launchers),
+      },
       interceptors: { activity: [namedFailures] },
     });
     await startLaunchers(new Client({ connection, namespace: settings.namespace }), launchers);

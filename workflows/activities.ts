@@ -3,6 +3,7 @@ import { type ActivityOptions, proxyActivities } from '@temporalio/workflow';
 import type { DataActivities } from '../activities/data.ts';
 import type { GpuActivities } from '../activities/gpu.ts';
 import type { LauncherActivities } from '../activities/launcher.ts';
+import type { UpkeepActivities } from '../activities/upkeep.ts';
 import { NON_RETRYABLE } from '../core/errors.ts';
 import { QUEUES, type ResolvedStream } from './contract.ts';
 import { metered } from './usage.ts';
@@ -52,6 +53,14 @@ export const data = metered(
     retry: RETRY.data,
   }),
 );
+
+/** Activities of what schedules start. They beat every ten seconds: a stream waits for the one that compacts it. */
+export const upkeep = proxyActivities<UpkeepActivities>({
+  taskQueue: QUEUES.data,
+  startToCloseTimeout: '2h',
+  heartbeatTimeout: '30s',
+  retry: RETRY.data,
+});
 
 /** Waits until a GPU task queue lacks a worker. */
 export const { awaitDemand } = proxyActivities<LauncherActivities>({

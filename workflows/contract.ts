@@ -20,6 +20,7 @@ export const UPDATES = {
   cancelTask: 'cancelTask',
   rollback: 'rollback',
   raiseBudget: 'raiseBudget',
+  compact: 'compact',
 } as const;
 
 export const SIGNALS = {
@@ -43,6 +44,7 @@ export const SEARCH_ATTRIBUTES = {
   LiloraForgetting: 'Double',
   LiloraGpuSeconds: 'Int',
   LiloraCost: 'Double',
+  LiloraDrift: 'Int',
 } as const;
 
 /** Names of streams and tasks: safe in workflow ids, object keys and file names. */

@@ -1,5 +1,5 @@
 import type { Evaluated, EvaluateTaskInput } from '../activities/evaluate-task.ts';
-import { data, gpuActivities } from './activities.ts';
+import { data, gpuActivities, priorityOf } from './activities.ts';
 import type { BatchRange, EvaluationSettings, FileRef, LearnedTask, ResolvedStream } from './contract.ts';
 
 /** A test split, and what its answers are scored with. `samples` may be unknown: then it is one shard. */
@@ -36,8 +36,9 @@ export async function evaluateTasks(
   definition: ResolvedStream,
   bank: FileRef | null,
   tests: readonly Test[],
+  priority = priorityOf(definition),
 ): Promise<Evaluated[]> {
-  const gpu = gpuActivities(definition, definition.evaluationQueue);
+  const gpu = gpuActivities(definition, definition.evaluationQueue, priority);
   const most = Math.min(MOST_PER_TASK, Math.ceil(MOST_SHARDS / tests.length));
   const plans = tests.map(({ task, test, metric, samples }) => {
     const input: EvaluateTaskInput = { definition, bank, task, test, metric };

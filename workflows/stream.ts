@@ -20,7 +20,7 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import type { Budget } from '../core/cost.ts';
-import { data, priorityOf } from './activities.ts';
+import { data, priorityOf, upkeep } from './activities.ts';
 import { changedBudget, checkLimits } from './budget.ts';
 import {
   type DecideGate,
@@ -40,6 +40,8 @@ import {
 } from './contract.ts';
 import { costAttributes, costLine, streamDetails } from './details.ts';
 import { budgetSignal, gateDecisionSignal, learnTask, pauseSignal, resumeSignal } from './learn-task.ts';
+import type { Compacted, CompactRequest } from './schedule-contract.ts';
+import { mustKnow } from './schema.ts';
 import { ledger, taskUsageSignal } from './usage.ts';
 
 export const submitTaskUpdate = defineUpdate<Submission, [SubmitTask]>(UPDATES.submitTask);
@@ -47,6 +49,7 @@ export const decideGateUpdate = defineUpdate<void, [DecideGate]>(UPDATES.decideG
 export const cancelTaskUpdate = defineUpdate<void, [{ task: string }]>(UPDATES.cancelTask);
 export const rollbackUpdate = defineUpdate<StreamDescription, [{ generation: number }]>(UPDATES.rollback);
 export const raiseBudgetUpdate = defineUpdate<Budget, [RaiseBudget]>(UPDATES.raiseBudget);
+export const compactUpdate = defineUpdate<Compacted, [CompactRequest]>(UPDATES.compact);
 export const describeStreamQuery = defineQuery<StreamDescription>(QUERIES.describe);
 export const streamPauseSignal = defineSignal(SIGNALS.pause);
 export const streamResumeSignal = defineSignal(SIGNALS.resume);
@@ -64,8 +67,7 @@ const refuse = (message: string, type = 'BadConfig') => ApplicationFailure.nonRe
  */
 export async function stream(input: StreamInput): Promise<void> {
   const name = input.definition?.name ?? '';
-  if (input.schema !== SCHEMA)
-    throw refuse(`This worker understands schema ${SCHEMA}, not ${input.schema}: update the workers.`);
+  mustKnow(input.schema);
   if (!NAME_PATTERN.test(name)) throw refuse(`"${name}" is no stream name: use a-z, 0-9 and -, at most 63 characters.`);
 
   let paused = input.carried?.paused ?? false;
@@ -77,7 +79,7 @@ export async function stream(input: StreamInput): Promise<void> {
     scope: CancellationScope | null;
   } | null = null;
   let learnedInThisRun = 0;
-  let busy = false; // a rollback moves the head: no task may start meanwhile
+  let busy = false; // a rollback moves the head, a compaction removes files: no task may start meanwhile
 
   let budget: Budget = input.carried?.budget ?? input.definition.budget ?? {};
   ledger.carry(input.carried?.usage);
@@ -214,7 +216,8 @@ export async function stream(input: StreamInput): Promise<void> {
     rollbackUpdate,
     async ({ generation }) => {
       await condition(() => state !== null);
-      if (running || busy) throw refuse('A task is running: cancel it or wait, then roll back.', 'Conflict');
+      if (busy) throw refuse('A rollback or a compaction is under way: wait, then roll back.', 'Conflict');
+      if (running) throw refuse('A task is running: cancel it or wait, then roll back.', 'Conflict');
       busy = true;
       try {
         state = await data.rollbackStream({ state: state!, generation });
@@ -234,6 +237,27 @@ export async function stream(input: StreamInput): Promise<void> {
     {
       validator: ({ generation }) => {
         if (!Number.isInteger(generation) || generation < 1) throw refuse('rollback needs {"generation": N}.');
+      },
+    },
+  );
+
+  setHandler(
+    compactUpdate,
+    async (request) => {
+      await condition(() => state !== null);
+      while (busy) await condition(() => !busy);
+      busy = true;
+      try {
+        const openTasks = tasks.filter((t) => t.status === 'queued' || t.status === 'running').map((t) => t.task);
+        return await upkeep.compactStream({ stream: name, openTasks, request });
+      } finally {
+        busy = false;
+      }
+    },
+    {
+      validator: (request) => {
+        if (typeof request?.run?.id !== 'string' || !(request.settings?.keepGenerations >= 0))
+          throw refuse('compact is asked by the compact workflow: `lilora schedule create compact`.');
       },
     },
   );

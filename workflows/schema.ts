@@ -1,0 +1,9 @@
+import { ApplicationFailure } from '@temporalio/workflow';
+import { SCHEMA } from './contract.ts';
+
+/** Refuses an input that another version of the product wrote. */
+export function mustKnow(schema: number): void {
+  if (schema === SCHEMA) return;
+  const message = `This worker understands schema ${SCHEMA}, not ${schema}: update the workers.`;
+  throw ApplicationFailure.nonRetryable(message, 'BadConfig');
+}
