@@ -55,7 +55,7 @@ variable "noncurrent_days" {
 }
 
 variable "memo_days" {
-  description = "Days after which memoised evaluations and copies of image features go; they are computed again when needed."
+  description = "Days after which memoised evaluations and answers, and records of how long workers lived, go."
   type        = number
   default     = 180
 }
