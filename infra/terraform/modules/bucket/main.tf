@@ -112,7 +112,7 @@ resource "aws_s3_bucket_lifecycle_configuration" "store" {
   }
 
   dynamic "rule" {
-    for_each = { "cache/evaluations/" = var.memo_days, "cache/answers/" = var.memo_days, "leases/" = var.memo_days, "launches/" = 7 }
+    for_each = { "cache/evaluations/" = var.memo_days, "cache/answers/" = var.memo_days, "workers/" = var.memo_days, "launches/" = 7 }
 
     content {
       id     = "expire-${replace(trimsuffix(rule.key, "/"), "/", "-")}"

@@ -27,7 +27,7 @@ locals {
   }]
 
   # A worker that trains writes what its tasks make and what everybody may memoise. It cannot publish: neither generations nor heads.
-  gpu_places = ["${local.store}/streams/*/tasks/*", "${local.store}/cache/*", "${local.store}/leases/*"]
+  gpu_places = ["${local.store}/streams/*/tasks/*", "${local.store}/cache/*", "${local.store}/workers/*"]
 
   statements = {
     gpu = concat(local.read, local.key, [
