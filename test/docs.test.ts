@@ -17,6 +17,7 @@ const PAGES = [
   'docs/triggers.md',
   'docs/defaults.md',
   'docs/benchmarks.md',
+  'docs/models.md',
   'docs/cost.md',
   'infra/README.md',
   'infra/containers/README.md',

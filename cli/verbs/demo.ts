@@ -36,7 +36,10 @@ export function addDemo(program: Command): void {
     .option('--tasks <names>', 'example datasets, in the order of learning', names, TASKS)
     .option('--train-samples <n>', 'training samples of each, to be quicker', wholeNumber)
     .option('--test-samples <n>', 'test samples of each', wholeNumber)
-    .option('--model <folder>', 'another base model in the LLaVA layout than the one that comes with the examples')
+    .option(
+      '--model <folder>',
+      'another base model than the one that comes with the examples: a folder in the Hugging Face layout',
+    )
     .option('--gpu-workers <n>', 'how many gpu workers, each with an engine of its own', count, 1)
     .option('--keep', 'keep the servers running until Ctrl-C')
     .option('--json', 'end with one JSON object on stdout')

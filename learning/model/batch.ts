@@ -16,7 +16,7 @@ export type BatchTensors = {
   readonly positions: readonly tf.Tensor1D[];
   /** [rows, 1, 1, length]: 1 for real tokens. */
   readonly keys: tf.Tensor4D;
-  /** Null in a batch without images. `at` [M] int32: flat positions; `text` [N, 1]: 0 there and 1 elsewhere. */
+  /** Null in a batch without images. `at` [M] int32: flat positions, N for fillers; `text` [N, 1]: 0 there, else 1. */
   readonly images: { readonly at: tf.Tensor1D; readonly text: tf.Tensor2D } | null;
 };
 
@@ -42,12 +42,14 @@ export interface BatchLimits {
  * is too long, or the image tokens do not match the images.
  * @param imageTokens how many image tokens the features of its images make
  * @param positions of its tokens; asked for when all else fits
+ * @param filled how many image tokens there are with fillers after them
  */
 export function batchTensors(
   batch: TokenBatch,
   imageTokens: number,
   limits: BatchLimits,
   positions: () => Positions,
+  filled = imageTokens,
 ): BatchTensors {
   const { rows, length, inputIds, attentionMask } = batch;
   const bad = (problem: string, next: string): never => {
@@ -90,7 +92,13 @@ export function batchTensors(
     ids: tf.tensor1d(ids, 'int32'),
     positions: positions().axes.map((axis) => tf.tensor1d(axis, 'int32')),
     keys: tf.tensor4d(Float32Array.from(attentionMask), [rows, 1, 1, length]),
-    images: imageAt.length > 0 ? { at: tf.tensor1d(imageAt, 'int32'), text: tf.tensor2d(text, [size, 1]) } : null,
+    images:
+      imageAt.length > 0
+        ? {
+            at: tf.tensor1d([...imageAt, ...Array<number>(filled - imageTokens).fill(size)], 'int32'),
+            text: tf.tensor2d(text, [size, 1]),
+          }
+        : null,
   };
 }
 

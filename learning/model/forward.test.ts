@@ -118,6 +118,22 @@ describe.each(SETTINGS)('$name on $engine', ({ name, engine }) => {
     });
   });
 
+  test('a loss whose features are filled up to a common size is the loss of the logits', () => {
+    tf.tidy(() => {
+      const batch = ref.batch('mixed');
+      const seen = features('mixed')!;
+      const labels = batch.inputIds.map((id, i) => (batch.attentionMask[i] && id !== model.imageToken ? id : -100));
+      const { features: filled } = model.lossInputs({ ...batch, labels }, seen);
+      expect(filled!.shape[0]).toBe(name === 'qwen2vl' ? 48 : seen.shape[0]);
+      const places = [...labels.keys()].filter((i) => (i + 1) % batch.length !== 0 && labels[i + 1]! >= 0);
+      const logP = tf
+        .logSoftmax(model.logits(batch, seen, noAdapter, Int32Array.from(places)))
+        .arraySync() as number[][];
+      const mean = places.reduce((sum, place, i) => sum - logP[i]![labels[place + 1]!]!, 0) / places.length;
+      expect(Math.abs(model.loss({ ...batch, labels }, seen, noAdapter).dataSync()[0]! - mean)).toBeLessThan(NEAR.loss);
+    });
+  });
+
   test.each((ref.json.generate as Generation[]).filter((g) => !g.eos_token_id))(
     'greedy generation: $case',
     ({ case: at, max_new_tokens: count, ids }) => {

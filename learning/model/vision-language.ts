@@ -98,12 +98,13 @@ export class VisionLanguageModel implements BaseModel {
     return this.eye.project(features, adapt);
   }
 
-  /** Checks a batch and puts it into the engine. */
-  inputs(batch: TokenBatch, features: tf.Tensor3D | null): BatchTensors {
+  /** Checks a batch and puts it into the engine. @param rows of features, with fillers after them */
+  inputs(batch: TokenBatch, features: tf.Tensor3D | null, rows = features?.shape[0]): BatchTensors {
     const { vocabulary, contextLength } = this.config.decoder;
     const limits = { imageToken: this.imageToken, contextLength, vocabulary };
-    const tokens = features ? this.eye.imageTokens(features.shape) : 0;
-    return batchTensors(batch, tokens, limits, () => this.positions(batch));
+    const tokens = (count = 0) => (features ? this.eye.imageTokens([count, features.shape[1], features.shape[2]]) : 0);
+    const positions = () => this.positions(batch);
+    return batchTensors(batch, tokens(features?.shape[0]), limits, positions, tokens(rows));
   }
 
   private positions(batch: TokenBatch): Positions {
@@ -130,7 +131,15 @@ export class VisionLanguageModel implements BaseModel {
 
   lossInputs(batch: TokenBatch, features: tf.Tensor3D | null): LossInputs {
     this.ropeOnce();
-    return { batch: this.inputs(batch, features), targets: batchTargets(batch), features };
+    return { ...this.filled(batch, features), targets: batchTargets(batch) };
+  }
+
+  /** A batch whose features are filled up, so that batches share shapes, and with them graphs, whatever their images' sizes. */
+  private filled(batch: TokenBatch, features: tf.Tensor3D | null) {
+    if (!features) return { batch: this.inputs(batch, null), features };
+    const rows = roundUp(features.shape[0], 8);
+    const fill = tf.zeros<tf.Rank.R3>([rows - features.shape[0], features.shape[1], features.shape[2]]);
+    return { batch: this.inputs(batch, features, rows), features: tf.concat([features, fill]) as tf.Tensor3D };
   }
 
   lossOf(inputs: LossInputs, adapt: Adapt): tf.Scalar {
@@ -207,9 +216,9 @@ export class VisionLanguageModel implements BaseModel {
       endTokens,
       contextLength,
       prefill: () => {
-        const inputs = tidied(() => this.inputs(prompt, features));
-        const step = prefill({ inputs, features, capacity });
-        tf.dispose(tensorsOf(inputs));
+        const { batch: inputs, features: seen } = tidied(() => this.filled(prompt, features));
+        const step = prefill({ inputs, features: seen, capacity });
+        tf.dispose(tensorsOf({ inputs, seen }));
         return step;
       },
       next: (ids, live, cache, step) => {

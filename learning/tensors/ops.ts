@@ -199,13 +199,22 @@ export function dropout(x: tf.Tensor2D, rate: number, seed: tf.Tensor1D): tf.Ten
 
 /**
  * x with some rows replaced: x [n, width], rows [m, width], at [m] different row numbers, keep [n, 1] with 0 at these
- * rows and 1 elsewhere.
+ * rows and 1 elsewhere. Rows for number n go nowhere: they only fill up to a common size.
  */
 export function putRows(x: tf.Tensor2D, rows: tf.Tensor2D, at: tf.Tensor1D, keep: tf.Tensor2D): tf.Tensor2D {
+  const [n, width] = x.shape;
   const placed = withGradient([rows], (rows) => ({
-    value: tf.scatterND(tf.expandDims(at, 1), rows, x.shape) as tf.Tensor2D,
+    value: tf.slice(tf.scatterND(tf.expandDims(at, 1), rows, [n + 1, width]), [0, 0], [n, width]) as tf.Tensor2D,
     save: [at],
-    gradient: (dy, [at]) => [gatherRows(dy as tf.Tensor2D, at as tf.Tensor1D)],
+    gradient: (dy, [at]) => [
+      gatherRows(
+        tf.pad(dy as tf.Tensor2D, [
+          [0, 1],
+          [0, 0],
+        ]),
+        at as tf.Tensor1D,
+      ),
+    ],
   }));
   return tf.add(tf.mul(x, keep), placed) as tf.Tensor2D;
 }

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Publishes a small stream with the product's own parts, then loads every adapter with PEFT on transformers and compares.
+# Publishes a small stream of every family with the product's own parts, then loads every adapter with PEFT on transformers
+# and compares.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -11,8 +12,12 @@ fi
 
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
-if ! node --import tsx test/interop/publish.ts "$work"; then
-  echo "0 passed, 1 failed"
-  exit 1
-fi
-"$python" test/interop/compare.py "$work"
+# The example base model (LLaVA), and a model of every other family.
+models=(examples/base-model test/fixtures/smolvlm/model test/fixtures/qwen2vl/model)
+for i in "${!models[@]}"; do
+  if ! node --import tsx test/interop/publish.ts "$work/$i" "${models[$i]}"; then
+    echo "0 passed, 1 failed"
+    exit 1
+  fi
+done
+"$python" test/interop/compare.py "$work"/*

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { sizeOf } from '../../../core/host-tensor.ts';
+import { MODEL_SHAPES } from '../../../test/model-shapes.ts';
 import { reference } from '../../../test/reference.ts';
 import { noAdapter } from '../model.ts';
 import { buildModel, defineModel } from '../registry.ts';
@@ -9,29 +10,8 @@ import { type LlavaConfig, llavaConfig } from './config.ts';
 const gqa = JSON.parse(readFileSync(`${reference('llava-gqa').folder}/model/config.json`, 'utf8'));
 const read = (json: unknown, generation?: unknown) => llavaConfig(json, generation, 'config.json');
 
-/** As `llava-hf/llava-1.5-7b-hf` has it on the hub: only what differs from the defaults. */
-const HUB_7B = {
-  model_type: 'llava',
-  image_token_index: 32000,
-  pad_token_id: 32001,
-  projector_hidden_act: 'gelu',
-  text_config: { model_type: 'llama', max_position_embeddings: 4096, rms_norm_eps: 1e-5, vocab_size: 32064 },
-  vision_config: {
-    hidden_size: 1024,
-    image_size: 336,
-    intermediate_size: 4096,
-    model_type: 'clip_vision_model',
-    num_attention_heads: 16,
-    num_hidden_layers: 24,
-    patch_size: 14,
-    projection_dim: 768,
-  },
-  vision_feature_layer: -2,
-  vision_feature_select_strategy: 'default',
-};
-
 describe('LLaVA-1.5-7B', () => {
-  const definition = defineModel(HUB_7B);
+  const definition = defineModel(MODEL_SHAPES['LLaVA-1.5-7B']);
   const config = definition.config as LlavaConfig;
 
   test('has the sizes of the published model', () => {

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { sizeOf } from '../../../core/host-tensor.ts';
+import { MODEL_SHAPES } from '../../../test/model-shapes.ts';
 import { reference } from '../../../test/reference.ts';
 import { selectLayers } from '../../methods/targets.ts';
 import { buildModel, defineModel } from '../registry.ts';
@@ -10,70 +11,18 @@ import { qwen2vl } from './index.ts';
 const small = JSON.parse(readFileSync(`${reference('qwen2vl').folder}/model/config.json`, 'utf8'));
 const read = (json: unknown, generation?: unknown) => qwen2vlConfig(json, generation, 'config.json');
 
-/** As the hub has it: the fields of the text model at the top. */
-const hub = (text: object, width: number) => ({
-  model_type: 'qwen2_vl',
-  architectures: ['Qwen2VLForConditionalGeneration'],
-  eos_token_id: 151645,
-  vision_start_token_id: 151652,
-  image_token_id: 151655,
-  hidden_act: 'silu',
-  max_position_embeddings: 32768,
-  max_window_layers: 28,
-  rms_norm_eps: 1e-6,
-  rope_theta: 1000000,
-  sliding_window: 32768,
-  use_sliding_window: false,
-  rope_scaling: { type: 'mrope', mrope_section: [16, 24, 24] },
-  hidden_size: width,
-  num_hidden_layers: 28,
-  vision_config: {
-    depth: 32,
-    embed_dim: 1280,
-    mlp_ratio: 4,
-    num_heads: 16,
-    in_chans: 3,
-    hidden_size: width,
-    patch_size: 14,
-    spatial_merge_size: 2,
-    spatial_patch_size: 14,
-    temporal_patch_size: 2,
-  },
-  ...text,
-});
-const HUB_2B = hub(
-  {
-    intermediate_size: 8960,
-    num_attention_heads: 12,
-    num_key_value_heads: 2,
-    vocab_size: 151936,
-    tie_word_embeddings: true,
-  },
-  1536,
-);
-const HUB_7B = hub(
-  {
-    intermediate_size: 18944,
-    num_attention_heads: 28,
-    num_key_value_heads: 4,
-    vocab_size: 152064,
-    tie_word_embeddings: false,
-  },
-  3584,
-);
-
 describe('the published models', () => {
   test.each([
-    ['2B', HUB_2B, 2_208_985_600],
-    ['7B', HUB_7B, 8_291_375_616],
-  ])('%s has as many parameters as published', (_, config, parameters) => {
-    const { shapes } = defineModel(config);
+    ['Qwen2-VL-2B', 2_208_985_600],
+    ['Qwen2-VL-7B', 8_291_375_616],
+  ] as const)('%s has as many parameters as published', (name, parameters) => {
+    const { shapes } = defineModel(MODEL_SHAPES[name]);
     expect([...shapes.values()].reduce((sum, shape) => sum + sizeOf(shape), 0)).toBe(parameters);
     expect(shapes.get('model.visual.patch_embed.proj.weight')).toEqual([1280, 3, 2, 14, 14]);
   });
 
   test('adapted layers: the decoder, and the merger', () => {
-    const model = buildModel(defineModel(HUB_7B), () => {
+    const model = buildModel(defineModel(MODEL_SHAPES['Qwen2-VL-7B']), () => {
       throw new Error('no weight is needed to list layers');
     });
     const paper = selectLayers(model.layers, 'paper');

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { sizeOf } from '../../../core/host-tensor.ts';
+import { MODEL_SHAPES } from '../../../test/model-shapes.ts';
 import { reference } from '../../../test/reference.ts';
 import { selectLayers } from '../../methods/targets.ts';
 import { buildModel, defineModel } from '../registry.ts';
@@ -10,46 +11,8 @@ import { positionIds } from './vision.ts';
 const small = JSON.parse(readFileSync(`${reference('smolvlm').folder}/model/config.json`, 'utf8'));
 const read = (json: unknown, generation?: unknown) => smolvlmConfig(json, generation, 'config.json');
 
-/** As `HuggingFaceTB/SmolVLM-256M-Instruct` has it on the hub, without fields that change no number. */
-const HUB_256M = {
-  model_type: 'idefics3',
-  architectures: ['Idefics3ForConditionalGeneration'],
-  scale_factor: 4,
-  image_token_id: 49190,
-  tie_word_embeddings: false,
-  text_config: {
-    model_type: 'llama',
-    architectures: ['VLlama3ForCausalLM'],
-    hidden_size: 576,
-    intermediate_size: 1536,
-    num_hidden_layers: 30,
-    num_attention_heads: 9,
-    num_key_value_heads: 3,
-    head_dim: 64,
-    max_position_embeddings: 8192,
-    rope_theta: 100000,
-    rope_scaling: null,
-    rms_norm_eps: 1e-5,
-    vocab_size: 49280,
-    qk_layer_norms: false,
-    use_resampler: false,
-    perceiver_config: { qk_layer_norms_perceiver: false },
-    tie_word_embeddings: false,
-  },
-  vision_config: {
-    model_type: 'siglip_vision_model',
-    use_base_siglip: true,
-    hidden_size: 768,
-    image_size: 512,
-    patch_size: 16,
-    num_attention_heads: 12,
-    max_image_size: { longest_edge: 512 },
-    size: { longest_edge: 2048 },
-  },
-};
-
 describe('SmolVLM-256M', () => {
-  const definition = defineModel(HUB_256M, { eos_token_id: 49279, pad_token_id: 2 });
+  const definition = defineModel(MODEL_SHAPES['SmolVLM-256M'], { eos_token_id: 49279, pad_token_id: 2 });
 
   test('has the 256,484,928 parameters in 471 tensors of the published model', () => {
     expect(definition.shapes.size).toBe(471);
