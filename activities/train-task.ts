@@ -108,8 +108,8 @@ export function trainingOptions(definition: ResolvedStream, safe: boolean): Read
 }
 
 /**
- * Heartbeats every progress; tells the workflow ever more rarely, so that its history stays short. A lost signal costs
- * nothing.
+ * Heartbeats every progress; tells the workflow of the first step at once, then ever more rarely, so that its history
+ * stays short. A lost signal costs nothing.
  * @param more `round` and `rounds` where training goes in rounds
  * @param workers that train side by side and tell in turn
  */
@@ -120,10 +120,13 @@ export function progressReporter(
   const longest = workers * DEFAULTS['worker.progressSeconds'].value;
   let last = Date.now();
   let seconds = workers;
+  let stepping = false;
   return (told) => {
     const progress: Progress = { ...told, ...more };
     beat(progress);
-    if (Date.now() - last < seconds * 1000) return;
+    const first = !stepping && progress.steps > 0;
+    stepping ||= first;
+    if (!first && Date.now() - last < seconds * 1000) return;
     last = Date.now();
     seconds = Math.min(2 * seconds, longest);
     const { client, info } = Context.current();

@@ -3,8 +3,9 @@ import { join } from 'node:path';
 import type { Client } from '@temporalio/client';
 import { LiloraError } from '../core/errors.ts';
 import { openStore } from '../store/open.ts';
-import type { Matrix } from '../workflows/contract.ts';
+import { type Matrix, QUEUES } from '../workflows/contract.ts';
 import { outcomeText } from './follow.ts';
+import { type FromZero, measureFromZero } from './from-zero.ts';
 import { adapterFiles, published } from './generations.ts';
 import type { Deployment } from './local/deployment.ts';
 import { ROOT } from './place.ts';
@@ -36,6 +37,8 @@ export interface DemoResult {
     readonly adapter: { readonly uri: string; readonly sha256: string };
   }>;
   readonly timings: Readonly<Record<string, number | Readonly<Record<string, number>>>>;
+  /** Only with gpu workers that start from zero. */
+  readonly serverless?: FromZero;
 }
 
 /** Folder of the example base model that comes with the repository. */
@@ -46,6 +49,8 @@ export class Demo {
   private readonly options: DemoOptions;
   private readonly timings: Record<string, number | Record<string, number>> = {};
   private readonly datasets = new Map<string, string>();
+  private readonly submitted = new Map<string, number>();
+  private serverless: FromZero | undefined;
   private model = '';
 
   constructor(options: DemoOptions) {
@@ -96,6 +101,7 @@ export class Demo {
       title: `Learning ${task}`,
       run: async (say: Say) => {
         const clock = new PhaseClock();
+        this.submitted.set(task, Date.now());
         await submitTask(client(), async () => openStore(deployment().store), stream, {
           dataset: this.datasets.get(task)!,
         });
@@ -117,6 +123,18 @@ export class Demo {
     }));
   }
 
+  /** The step after the last task where gpu workers start from zero: none is left. */
+  toZero(deployment: () => Deployment, client: () => Client): Step {
+    return {
+      title: 'Waiting until the gpu worker leaves',
+      run: this.timed('toZero', async () => {
+        const store = openStore(deployment().store);
+        const gpu = { queue: QUEUES.gpu, living: () => deployment().gpuWorkers() };
+        this.serverless = await measureFromZero(client(), store, gpu, this.options.stream, this.submitted);
+      }),
+    };
+  }
+
   async result(deployment: Deployment): Promise<DemoResult> {
     const store = openStore(deployment.store);
     const { stream } = this.options;
@@ -126,7 +144,8 @@ export class Demo {
       const { ref } = adapterFiles(found, task).find(({ name }) => name === 'adapter_model.safetensors')!;
       return { task, adapter: { uri: `${deployment.store}/${ref.key}`, sha256: ref.sha256 } };
     });
-    return { stream, generation, matrix, metrics, tasks, timings: this.timings };
+    const { timings, serverless } = this;
+    return { stream, generation, matrix, metrics, tasks, timings, ...(serverless && { serverless }) };
   }
 
   /** A step whose time is kept under a name. */

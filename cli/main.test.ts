@@ -29,8 +29,10 @@ afterEach(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
+const program = await buildProgram();
+
 describe('help', () => {
-  const verbs = buildProgram().commands.map((command) => command.name());
+  const verbs = program.commands.map((command) => command.name());
 
   it('knows every verb', () => {
     const wanted =

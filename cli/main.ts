@@ -1,33 +1,38 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';
-import { readable } from './failures.ts';
 import { ROOT } from './place.ts';
-import { addBudget } from './verbs/budget.ts';
-import { addCost } from './verbs/cost.ts';
-import { addCreate } from './verbs/create.ts';
-import { addDemo } from './verbs/demo.ts';
-import { addDev } from './verbs/dev.ts';
-import { addDoctor } from './verbs/doctor.ts';
-import { addListen } from './verbs/listen.ts';
-import { addPredict } from './verbs/predict.ts';
-import { addPull } from './verbs/pull.ts';
-import { addReport } from './verbs/report.ts';
-import { addSchedule } from './verbs/schedule.ts';
-import { addStatus } from './verbs/status.ts';
-import { addSteering } from './verbs/steer.ts';
-import { addSubmit } from './verbs/submit.ts';
-import { addValidate } from './verbs/validate.ts';
-import { addWatch } from './verbs/watch.ts';
-import { addWorker } from './verbs/worker.ts';
 
 /** Exit codes of every verb. */
 export const DONE = 0;
 export const FAILED = 1;
 export const MISUSE = 2;
 
-/** The whole command line, for `main` and for the tests of its help. */
-export function buildProgram(): Command {
+type Add = (program: Command) => void;
+
+/** Verbs in the order of the help, and the module that adds them. Only the one that is asked for is loaded: a worker that starts from zero loads no other. */
+const VERBS: ReadonlyArray<readonly [verbs: string, load: () => Promise<Add>]> = [
+  ['demo', async () => (await import('./verbs/demo.ts')).addDemo],
+  ['dev', async () => (await import('./verbs/dev.ts')).addDev],
+  ['create', async () => (await import('./verbs/create.ts')).addCreate],
+  ['validate', async () => (await import('./verbs/validate.ts')).addValidate],
+  ['submit', async () => (await import('./verbs/submit.ts')).addSubmit],
+  ['watch', async () => (await import('./verbs/watch.ts')).addWatch],
+  ['status', async () => (await import('./verbs/status.ts')).addStatus],
+  ['report', async () => (await import('./verbs/report.ts')).addReport],
+  ['cost', async () => (await import('./verbs/cost.ts')).addCost],
+  ['budget', async () => (await import('./verbs/budget.ts')).addBudget],
+  ['approve reject pause resume cancel rollback', async () => (await import('./verbs/steer.ts')).addSteering],
+  ['schedule', async () => (await import('./verbs/schedule.ts')).addSchedule],
+  ['pull', async () => (await import('./verbs/pull.ts')).addPull],
+  ['predict', async () => (await import('./verbs/predict.ts')).addPredict],
+  ['worker', async () => (await import('./verbs/worker.ts')).addWorker],
+  ['listen', async () => (await import('./verbs/listen.ts')).addListen],
+  ['doctor', async () => (await import('./verbs/doctor.ts')).addDoctor],
+];
+
+/** The command line: with one verb, or, for help and for words that are none, with all of them. */
+export async function buildProgram(verb?: string): Promise<Command> {
   const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string };
   const program = new Command('lilora')
     .description('Continual learning for multimodal models: datasets in, one published generation of adapters out.')
@@ -53,33 +58,15 @@ First steps:
   $ lilora create pets --model ./examples/base-model
   $ lilora submit pets ./my-dataset --wait`,
     );
-  for (const add of [
-    addDemo,
-    addDev,
-    addCreate,
-    addValidate,
-    addSubmit,
-    addWatch,
-    addStatus,
-    addReport,
-    addCost,
-    addBudget,
-    addSteering,
-    addSchedule,
-    addPull,
-    addPredict,
-    addWorker,
-    addListen,
-    addDoctor,
-  ])
-    add(program);
+  const wanted = VERBS.filter(([verbs]) => verb !== undefined && verbs.split(' ').includes(verb));
+  for (const [, load] of wanted.length > 0 ? wanted : VERBS) (await load())(program);
   for (const command of program.commands) command.exitOverride();
   return program;
 }
 
 /** Runs one command line and gives the exit code. */
 export async function main(args: readonly string[]): Promise<number> {
-  const program = buildProgram();
+  const program = await buildProgram(args[0]);
   try {
     if (args.length === 0) {
       program.outputHelp({ error: true });
@@ -89,6 +76,7 @@ export async function main(args: readonly string[]): Promise<number> {
     return typeof process.exitCode === 'number' ? process.exitCode : DONE;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? DONE : MISUSE;
+    const { readable } = await import('./failures.ts');
     process.stderr.write(`${readable(error, process.env['LILORA_DEBUG'] !== undefined)}\n`);
     return FAILED;
   }

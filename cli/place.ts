@@ -50,7 +50,31 @@ export function findRunning(home: string = homeFolder()): Running | null {
  * on this machine.
  */
 export function verbEnvironment(env: NodeJS.ProcessEnv = process.env): NodeJS.ProcessEnv {
-  if (env['TEMPORAL_ADDRESS'] || env['TEMPORAL_PROFILE'] || env['LILORA_STORE']) return env;
-  const running = findRunning(homeFolder(env));
+  const running = servesVerb(env) && findRunning(homeFolder(env));
   return running ? { ...env, ...running.env } : env;
+}
+
+/** Whether a verb looks for what `lilora dev` runs. */
+const servesVerb = (env: NodeJS.ProcessEnv) =>
+  !env['TEMPORAL_ADDRESS'] && !env['TEMPORAL_PROFILE'] && !env['LILORA_STORE'];
+
+/** Time between two looks after the servers of `lilora dev`, in milliseconds. */
+const LOOK = 1000;
+
+/**
+ * For a process that found its servers by `verbEnvironment`: aborts when they go, so that nothing outlives `lilora dev`.
+ * Undefined for servers that are not ours. Call it before the environment is adopted.
+ */
+export function untilServersGo(env: NodeJS.ProcessEnv = process.env): AbortSignal | undefined {
+  const home = homeFolder(env);
+  const running = servesVerb(env) && findRunning(home);
+  if (!running) return undefined;
+  const gone = new AbortController();
+  const timer = setInterval(() => {
+    if (findRunning(home)?.pid === running.pid) return;
+    clearInterval(timer);
+    gone.abort();
+  }, LOOK);
+  timer.unref();
+  return gone.signal;
 }

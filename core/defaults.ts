@@ -107,6 +107,21 @@ export const DEFAULTS = {
   'engine.quietMinutes': entry(60, 'minutes', 'loading and consolidating a 7B model say nothing for long'),
   'engine.stopSeconds': entry(20, 'seconds', 'time for a last checkpoint before the engine is killed'),
   'worker.shutdownGraceSeconds': entry(8, 'seconds', 'below the 10 s that Cloud Run gives a stopping instance'),
+  'worker.leaseSeconds': entry(
+    10,
+    'seconds',
+    'a killed worker is billed so much too little at most; costs a few cents a month',
+  ),
+  'worker.idleExitSeconds': entry(
+    5,
+    'seconds',
+    'of a worker that starts from zero: about what another start would cost',
+  ),
+  'worker.firstTaskSeconds': entry(
+    2,
+    'seconds',
+    'one that starts from zero and finds nothing: its task went to another',
+  ),
   'worker.progressSeconds': entry(
     15,
     'seconds',

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { sha256 } from '../core/digest.ts';
 import { readPeft } from '../store/peft.ts';
 import { ROOT } from '../workers/runtime.ts';
+import { type Running, startLilora } from './command.ts';
 import { retry } from './servers.ts';
 
 /** The command as a newcomer meets it: `demo`, then `dev` on what it left, and the other verbs beside it. */
@@ -25,21 +26,10 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-function start(...args: string[]) {
-  const child = spawn(process.execPath, [join(ROOT, 'cli/lilora.mjs'), ...args], {
-    env,
-    cwd: folder,
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  children.push(child);
-  const said = { stdout: '', stderr: '' };
-  child.stdout.on('data', (text) => {
-    said.stdout += text;
-  });
-  child.stderr.on('data', (text) => {
-    said.stderr += text;
-  });
-  return { child, said, ended: new Promise<number | null>((done) => child.once('close', done)) };
+function start(...args: string[]): Running {
+  const running = startLilora(args, { env, cwd: folder });
+  children.push(running.child);
+  return running;
 }
 
 async function lilora(...args: string[]) {
@@ -75,7 +65,7 @@ describe('lilora demo', () => {
 });
 
 describe('lilora dev on what the demo left', () => {
-  let dev: ReturnType<typeof start>;
+  let dev: Running;
   beforeAll(async () => {
     dev = start('dev', '--data', join(folder, 'home/demo'), '--gpu-workers', '2');
     await retry(async () => {

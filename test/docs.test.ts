@@ -61,8 +61,8 @@ describe('the docs', () => {
       }
   });
 
-  it('name only verbs and options that the command has', () => {
-    const program = buildProgram();
+  it('name only verbs and options that the command has', async () => {
+    const program = await buildProgram();
     for (const page of PAGES)
       for (const [line, rest] of read(page).matchAll(/^(?:\$ )?(?:npx )?lilora ([a-z].*)$/gm)) {
         const words = rest!.replace(/\s+#.*$/, '').split(/\s+/);

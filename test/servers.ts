@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
 import { Client, Connection } from '@temporalio/client';
+import { SERVER_FLAGS } from '../cli/local/deployment.ts';
 import { choices } from '../infra/setup/choose.mjs';
 import { ROOT } from '../workers/runtime.ts';
 
@@ -59,20 +60,9 @@ export class TestServers {
   async startTemporal(): Promise<ChildProcess> {
     const { temporal } = choices();
     if (temporal.kind !== 'cached') throw new Error('These tests need the Temporal server: run `npm run setup`.');
-    const args = [
-      'server',
-      'start-dev',
-      '--ip',
-      '127.0.0.1',
-      '--port',
-      String(this.ports.temporal),
-      '--headless',
-      '--log-level',
-      'error',
-    ];
-    const child = this.keep(
-      spawn(temporal.path!, [...args, '--db-filename', join(this.folder, 'temporal.db')], { stdio: 'ignore' }),
-    );
+    const args = ['server', 'start-dev', '--ip', '127.0.0.1', '--port', String(this.ports.temporal), '--headless'];
+    args.push('--log-level', 'error', ...SERVER_FLAGS, '--db-filename', join(this.folder, 'temporal.db'));
+    const child = this.keep(spawn(temporal.path!, args, { stdio: 'ignore' }));
     const connection = await retry(async () => {
       const made = await Connection.connect({ address: this.address });
       await made.workflowService.describeNamespace({ namespace: 'default' });

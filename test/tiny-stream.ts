@@ -38,9 +38,12 @@ export async function uploadFolder(folder: string, uri: string): Promise<void> {
 
 export const uploadTinyModel = () => uploadFolder(join(ROOT, 'test/fixtures/llava-mha/model'), MODEL);
 
+/** Where streams run, and a folder for what the test makes. */
+type Servers = Pick<TestServers, 'client' | 'folder'>;
+
 /** Makes a small dataset and gives its URI. */
 export async function uploadDataset(
-  servers: TestServers,
+  servers: Servers,
   name: string,
   options: Partial<SmallDataset> = {},
 ): Promise<string> {
@@ -51,20 +54,20 @@ export async function uploadDataset(
   return uri;
 }
 
-export const startStream = (servers: TestServers, definition: StreamDefinition) =>
+export const startStream = (servers: Servers, definition: StreamDefinition) =>
   servers.client.workflow.start('stream', {
     workflowId: streamWorkflowId(definition.name),
     taskQueue: QUEUES.orchestrator,
     args: [{ schema: SCHEMA, definition }],
   });
 
-const handleOf = (servers: TestServers, stream: string) => servers.client.workflow.getHandle(streamWorkflowId(stream));
+const handleOf = (servers: Servers, stream: string) => servers.client.workflow.getHandle(streamWorkflowId(stream));
 
-export const submitDataset = (servers: TestServers, stream: string, dataset: string) =>
+export const submitDataset = (servers: Servers, stream: string, dataset: string) =>
   handleOf(servers, stream).executeUpdate<Submission, [object]>('submitTask', { args: [{ dataset }] });
 
 /** Waits until a task is neither queued nor running. */
-export const untilSettled = (servers: TestServers, stream: string, task: string) =>
+export const untilSettled = (servers: Servers, stream: string, task: string) =>
   retry(async () => {
     const found = await handleOf(servers, stream).query<StreamDescription>('describe');
     const line = found.tasks.find((t) => t.task === task);

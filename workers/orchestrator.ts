@@ -9,6 +9,7 @@ import { DEFAULTS } from '../core/defaults.ts';
 import { QUEUES } from '../workflows/contract.ts';
 import { connectWorker, ensureSearchAttributes, type Settings } from './config.ts';
 import { loadLaunchers, startLaunchers } from './launchers.ts';
+import { startLog } from './log.ts';
 import { startRuntime, untilStopped } from './runtime.ts';
 import { dataContext } from './stores.ts';
 
@@ -17,7 +18,8 @@ export async function runOrchestrator(
   settings: Settings,
   options: { readonly signal?: AbortSignal } = {},
 ): Promise<void> {
-  const log = startRuntime('orchestrator');
+  const log = startLog('orchestrator');
+  startRuntime(log);
   const launchers = loadLaunchers();
   const connection = await connectWorker(settings);
   try {

@@ -3,16 +3,12 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { DefaultLogger, Runtime, type RuntimeOptions } from '@temporalio/worker';
-import pino, { type Logger } from 'pino';
+import type { Logger } from 'pino';
 import { DEFAULTS } from '../core/defaults.ts';
 import { showAlive } from './alive.ts';
 
-/** One structured log per process, on stderr; Temporal's own messages go into it too. */
-export function startRuntime(role: string): Logger {
-  const log = pino(
-    { base: { role, pid: process.pid }, level: process.env['LILORA_LOG_LEVEL'] ?? 'info' },
-    pino.destination(2),
-  );
+/** Temporal's native part of this process: its messages go into our log, and signals are ours. */
+export function startRuntime(log: Logger): void {
   const levels = { TRACE: 'trace', DEBUG: 'debug', INFO: 'info', WARN: 'warn', ERROR: 'error' } as const;
   Runtime.install({
     logger: new DefaultLogger('INFO', ({ level, message, meta }) => log[levels[level]](meta ?? {}, message)),
@@ -21,7 +17,6 @@ export function startRuntime(role: string): Logger {
     shutdownSignals: [], // we decide the order: activities first, then the engine
   });
   showAlive();
-  return log;
 }
 
 /** The Temporal SDK's own metrics for Prometheus at `http://ADDRESS/metrics`, when an address (`host:port`) is given. */

@@ -4,17 +4,27 @@ import { CreateBucketCommand, HeadBucketCommand, S3Client } from '@aws-sdk/clien
 import { Connection } from '@temporalio/client';
 import { LiloraError } from '../../core/errors.ts';
 import { type Choices, choices } from '../../infra/setup/choose.mjs';
+import { temporalSettings } from '../../workers/config.ts';
 import { birthOf, findRunning, homeFolder, ROOT, type Running, runningFile } from '../place.ts';
 import { Child } from './child.ts';
 import { localCredentials } from './credentials.ts';
 import { startListener } from './listener.ts';
 import { freePort } from './ports.ts';
+import { GpuFromZero } from './serverless.ts';
 
 /** Where servers listen when nothing else does. */
 const PORTS = { temporal: 7233, ui: 8233, s3: 7070 };
 const BUCKET = 'lilora';
-/** Our own server has it on; the `temporal` command must be told. */
-const FAIRNESS = ['--dynamic-config-value', 'matching.enableFairness=true'];
+/** Settings of a local Temporal server, as flags. */
+export const SERVER_FLAGS = [
+  // The open poll of a worker that leaves is ended by the server, so that no task is given to one that has gone. With
+  // more than one partition a poll may be ended while another partition answers it, and that task is lost to a timeout.
+  'frontend.enableCancelWorkerPollsOnShutdown=true',
+  'matching.numTaskqueueReadPartitions=1',
+  'matching.numTaskqueueWritePartitions=1',
+  // Our own server has it on; the `temporal` command must be told.
+  'matching.enableFairness=true',
+].flatMap((setting) => ['--dynamic-config-value', setting]);
 
 export interface DeploymentOptions {
   /** Data of the servers, kept between runs. */
@@ -25,9 +35,11 @@ export interface DeploymentOptions {
   readonly gpuWorkers?: number;
   /** A file of rules: datasets that land in the local S3 server are submitted by themselves. */
   readonly listen?: string;
+  /** No gpu worker runs until a task waits for one: Temporal's worker controller starts it. */
+  readonly serverless?: boolean;
 }
 
-/** Everything on this machine: Temporal, an object store, one orchestrator and the gpu workers. */
+/** Everything on this machine: Temporal, an object store, one orchestrator and the gpu workers, or a way to start them. */
 export interface Deployment {
   /** Variables with which the other verbs find it. */
   readonly env: Readonly<Record<string, string>>;
@@ -38,16 +50,14 @@ export interface Deployment {
   /** Where the S3 server sends its events; null without `listen`. */
   readonly listener: string | null;
   readonly logs: string;
+  /** How many gpu workers run now. */
+  gpuWorkers(): number;
   stop(): Promise<void>;
 }
 
 /** Starts all of it and waits until it is ready. Fails, with everything ended again, when a part does not come up. */
-export async function startDeployment({
-  folder,
-  report,
-  gpuWorkers = 1,
-  listen,
-}: DeploymentOptions): Promise<Deployment> {
+export async function startDeployment(options: DeploymentOptions): Promise<Deployment> {
+  const { folder, report, gpuWorkers = 1, listen, serverless } = options;
   const home = homeFolder();
   const running = findRunning(home);
   if (running)
@@ -58,6 +68,11 @@ export async function startDeployment({
   const logs = join(folder, 'logs');
   mkdirSync(logs, { recursive: true, mode: 0o700 });
   const chosen = choices();
+  if (serverless && chosen.temporal.kind !== 'cached')
+    throw new LiloraError(
+      'BadConfig',
+      "Starting gpu workers from zero on this machine needs the project's own Temporal server. Run `npm run setup -- --only temporal`, and leave TEMPORAL_ADDRESS unset.",
+    );
   const servers: Child[] = [];
   const workers: Child[] = [];
   const ends: Array<() => Promise<void>> = [];
@@ -69,10 +84,11 @@ export async function startDeployment({
       among.push(child);
       return child;
     };
+  let gpu: GpuFromZero | undefined;
   const stop = async () => {
     if (findRunning(home)?.pid === process.pid) rmSync(runningFile(home), { force: true });
     // Workers first: they hand their work back while the servers still listen.
-    await Promise.all(workers.map((child) => child.stop()));
+    await Promise.all([gpu?.stop(), ...workers.map((child) => child.stop())]);
     await Promise.all([...servers.map((child) => child.stop()), ...ends.map((end) => end())]);
   };
   try {
@@ -80,26 +96,30 @@ export async function startDeployment({
     const listener = listen ? await startListener(chosen, listen, temporal.env, keeper(servers)) : null;
     const store = await startStore(chosen, folder, home, keeper(servers), listener);
     const env = { ...temporal.env, ...store.env, LILORA_STORE: store.store };
-    await startWorkers({ ...process.env, ...env }, gpuWorkers, keeper(workers));
     const found: Running = { pid: process.pid, birth: birthOf(process.pid), folder, ui: temporal.ui, env };
     writeFileSync(runningFile(home), JSON.stringify(found), { mode: 0o600 });
-    return { env, temporal: temporal.address, ui: temporal.ui, store: store.store, listener, logs, stop };
+    if (serverless) gpu = new GpuFromZero({ folder, logFile: join(logs, 'gpu-worker.log'), report });
+    const workerEnv = { ...process.env, ...env };
+    const names = Array.from({ length: serverless ? 0 : gpuWorkers }, (_, i) =>
+      gpuWorkers === 1 ? 'gpu worker' : `gpu worker ${i + 1}`,
+    );
+    await Promise.all([
+      startWorker('orchestrator', 'orchestrator', workerEnv, keeper(workers)),
+      ...names.map((name) => startWorker(name, 'gpu', workerEnv, keeper(workers))),
+      gpu?.open(temporalSettings(workerEnv)),
+    ]);
+    const living = () => gpu?.count ?? gpuWorkers;
+    const { address, ui } = temporal;
+    return { env, temporal: address, ui, store: store.store, listener, logs, gpuWorkers: living, stop };
   } catch (error) {
     await stop();
     throw error;
   }
 }
 
-async function startWorkers(env: NodeJS.ProcessEnv, gpuWorkers: number, keep: Keep): Promise<void> {
-  const lilora = [join(ROOT, 'cli/lilora.mjs'), 'worker'];
-  const orchestrator = keep('orchestrator', process.execPath, [...lilora, 'orchestrator'], env);
-  const gpus = Array.from({ length: gpuWorkers }, (_, i) =>
-    keep(gpuWorkers === 1 ? 'gpu worker' : `gpu worker ${i + 1}`, process.execPath, [...lilora, 'gpu'], env),
-  );
-  await Promise.all([
-    orchestrator.logged('orchestrator ready', 60),
-    ...gpus.map((gpu) => gpu.logged('gpu worker ready', 60)),
-  ]);
+async function startWorker(name: string, role: 'orchestrator' | 'gpu', env: NodeJS.ProcessEnv, keep: Keep) {
+  const worker = keep(name, process.execPath, [join(ROOT, 'cli/lilora.mjs'), 'worker', role], env);
+  await worker.logged(role === 'gpu' ? 'gpu worker ready' : 'orchestrator ready', 60);
 }
 
 /** Starts a child process that is kept alive. */
@@ -168,12 +188,16 @@ async function startTemporal(
   const database = join(folder, 'temporal.db');
   if (temporal.kind === 'cached' || temporal.kind === 'cli') {
     const flags = ['--ip', '127.0.0.1', '--port', String(port), '--ui-port', String(uiPort), '--db-filename', database];
-    if (temporal.kind === 'cli') flags.push(...FAIRNESS);
-    keep('temporal', temporal.path, ['server', 'start-dev', ...flags, '--log-level', 'error'], process.env);
+    keep(
+      'temporal',
+      temporal.path,
+      ['server', 'start-dev', ...flags, '--log-level', 'error', ...SERVER_FLAGS],
+      process.env,
+    );
   } else {
     // The SDK downloads the `temporal` command at its first use.
     const { TestWorkflowEnvironment } = await import('@temporalio/testing');
-    const server = { ip: '127.0.0.1', port, ui: true, uiPort, dbFilename: database, extraArgs: FAIRNESS };
+    const server = { ip: '127.0.0.1', port, ui: true, uiPort, dbFilename: database, extraArgs: SERVER_FLAGS };
     const environment = await TestWorkflowEnvironment.createLocal({ server });
     onStop(() => environment.teardown());
   }

@@ -2,11 +2,12 @@ import { readFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import type { Client } from '@temporalio/client';
-import { type Command, InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { LiloraError } from '../../core/errors.ts';
 import type { MetricValues } from '../../report/generation-view.ts';
 import { matrixText, metricsText, table } from '../../report/terminal.ts';
 import type { DemoResult } from '../demo-run.ts';
+import type { FromZero } from '../from-zero.ts';
 import type { Deployment } from '../local/deployment.ts';
 import { note, result, resultJson } from '../output.ts';
 import { findRunning, homeFolder } from '../place.ts';
@@ -22,6 +23,7 @@ interface Options {
   readonly gpuWorkers: number;
   readonly keep?: boolean;
   readonly json?: boolean;
+  readonly serverless?: boolean;
 }
 
 /** The three example tasks of the demo: few enough for three minutes, different enough to be forgotten. */
@@ -41,11 +43,17 @@ export function addDemo(program: Command): void {
       'another base model than the one that comes with the examples: a folder in the Hugging Face layout',
     )
     .option('--gpu-workers <n>', 'how many gpu workers, each with an engine of its own', count, 1)
+    .addOption(
+      new Option(
+        '--serverless',
+        "no gpu worker runs until a task waits: Temporal's worker controller starts it from zero",
+      ).conflicts('gpuWorkers'),
+    )
     .option('--keep', 'keep the servers running until Ctrl-C')
     .option('--json', 'end with one JSON object on stdout')
     .addHelpText(
       'after',
-      '\nExamples:\n  $ lilora demo\n  $ lilora demo --keep\n  $ lilora demo --tasks digit --json | jq .matrix',
+      '\nExamples:\n  $ lilora demo\n  $ lilora demo --keep\n  $ lilora demo --tasks digit --json | jq .matrix\n  $ lilora demo --serverless',
     )
     .action(demo);
 }
@@ -77,10 +85,13 @@ async function demo(options: Options): Promise<void> {
   const work = async () => {
     await runSteps([
       {
-        title: 'Starting Temporal, the S3 server and the workers',
+        title: options.serverless
+          ? 'Starting Temporal, the S3 server and the orchestrator, but no gpu worker'
+          : 'Starting Temporal, the S3 server and the workers',
         run: run.timed('servers', async (say) => {
           if (!findRunning()) await rm(folder, { recursive: true, force: true });
-          starting = startDeployment({ folder, report: say, gpuWorkers: options.gpuWorkers });
+          const { gpuWorkers, serverless } = options;
+          starting = startDeployment({ folder, report: say, gpuWorkers, serverless });
           deployment = await starting;
           Object.assign(process.env, deployment.env);
           client = await config.connectClient(config.temporalSettings());
@@ -95,6 +106,14 @@ async function demo(options: Options): Promise<void> {
         () => deployment!,
         () => client!,
       ),
+      ...(options.serverless
+        ? [
+            run.toZero(
+              () => deployment!,
+              () => client!,
+            ),
+          ]
+        : []),
     ]);
     return run.result(deployment!);
   };
@@ -124,6 +143,7 @@ function demoText(done: DemoResult, deployment: Deployment, { keep }: Options): 
     `Accuracy of every task (percent) after each step, measured on generation after generation of stream ${stream}:`,
     matrixText(matrix),
     metricsText(metrics as MetricValues),
+    done.serverless ? fromZeroText(done.serverless) : '',
     `Published as generation ${generation}; every adapter is a plain PEFT LoRA:`,
     table(
       tasks.map(({ task, adapter }) => [task, adapter.uri, adapter.sha256.slice(0, 16)]),
@@ -144,6 +164,19 @@ function demoText(done: DemoResult, deployment: Deployment, { keep }: Options): 
   ]
     .filter((part, i) => i === 0 || part !== '')
     .join('\n\n');
+}
+
+function fromZeroText({ workers, firstStepSeconds, gpuSeconds }: FromZero): string {
+  const { billed, useful } = gpuSeconds;
+  const first = Object.entries(firstStepSeconds).map(
+    ([task, s]) => `${task} ${s === null ? 'none' : `${s.toFixed(1)} s`}`,
+  );
+  return [
+    'GPU workers, started from zero by Temporal when a task waited:',
+    `  how many             ${workers.map(({ count }) => count).join(' → ')}`,
+    `  first training step  ${first.join(', ')} after the submission`,
+    `  GPU-seconds          ${billed.toFixed(1)} billed, ${useful.toFixed(1)} of them with work`,
+  ].join('\n');
 }
 
 /** The first test sample of an example dataset, to try a prediction with. */

@@ -1,8 +1,15 @@
 import { join, resolve } from 'node:path';
-import { type Command, InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { note, result } from '../output.ts';
 import { homeFolder } from '../place.ts';
 import { wholeNumber } from './create.ts';
+
+interface Options {
+  readonly data?: string;
+  readonly gpuWorkers: number;
+  readonly listen?: string;
+  readonly serverless?: boolean;
+}
 
 export function addDev(program: Command): void {
   program
@@ -13,6 +20,12 @@ export function addDev(program: Command): void {
     .option('--data <folder>', 'where the data is kept (default: .lilora/dev)')
     .option('--gpu-workers <n>', 'how many gpu workers, each with an engine of its own', count, 1)
     .option('--listen <rules>', 'submit datasets as they land in the S3 server; a file as for `lilora listen`')
+    .addOption(
+      new Option(
+        '--serverless',
+        "no gpu worker runs until a task waits: Temporal's worker controller starts it from zero",
+      ).conflicts('gpuWorkers'),
+    )
     .addHelpText(
       'after',
       `
@@ -21,15 +34,16 @@ Examples:
   $ lilora dev --gpu-workers 2
   $ lilora dev --data .lilora/demo     (look again at what a demo left)
   $ lilora dev --listen rules.json     (copying a dataset into the bucket starts learning)
+  $ lilora dev --serverless
 TEMPORAL_ADDRESS, AWS_ENDPOINT_URL or LILORA_STORE in the environment: that server is used instead of a local one.`,
     )
-    .action(async ({ data, gpuWorkers, listen }: { data?: string; gpuWorkers: number; listen?: string }) => {
+    .action(async ({ data, listen, ...options }: Options) => {
       const { startDeployment } = await import('../local/deployment.ts');
       note('starting …');
       const stopped = untilInterrupted();
       const folder = data ? resolve(data) : join(homeFolder(), 'dev');
       const rules = listen && resolve(listen);
-      const deployment = await startDeployment({ folder, report: note, gpuWorkers, listen: rules });
+      const deployment = await startDeployment({ folder, report: note, listen: rules, ...options });
       result(
         [
           `Temporal   ${deployment.temporal}`,
@@ -37,6 +51,9 @@ TEMPORAL_ADDRESS, AWS_ENDPOINT_URL or LILORA_STORE in the environment: that serv
           `store      ${deployment.store}${deployment.env['AWS_ENDPOINT_URL_S3'] ? ` at ${deployment.env['AWS_ENDPOINT_URL_S3']}` : ''}`,
           ...(deployment.listener ? [`listener   ${deployment.listener}, told by the store`] : []),
           `logs       ${deployment.logs}`,
+          ...(options.serverless
+            ? ['gpu        no worker runs; one starts when a task waits, and ends when idle']
+            : []),
           '',
           'Other terminals of this machine find it by themselves: npx lilora status',
           'Ctrl-C ends it.',
