@@ -1,7 +1,8 @@
 /**
  * What a base model takes in memory, predicted and measured: `npm run bench:memory [-- --model SmolVLM-256M --tokens 512]`.
  * Writes a model of a published shape with random weights (BF16, shards of one part each) into a temporary folder and
- * loads it in a process of its own; then one training step on text of so many tokens (LoRA, preset `paper`, rank 16).
+ * loads it in a process of its own; then one training step on text of so many
+ * tokens, none for 0 (LoRA, preset `paper`, rank 16).
  */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -13,6 +14,7 @@ import { writeSafetensors } from '../core/safetensors.ts';
 import { methodNamed } from '../learning/methods/registry.ts';
 import { selectLayers } from '../learning/methods/targets.ts';
 import { modelMemory } from '../learning/model/memory.ts';
+import type { BaseModel } from '../learning/model/model.ts';
 import { defineModel, loadModel } from '../learning/model/registry.ts';
 import { startTensors } from '../learning/tensors/backend.ts';
 import { trainTask } from '../learning/training/train.ts';
@@ -64,6 +66,13 @@ async function measure(folder: string): Promise<void> {
   const model = await loadModel(folder);
   const loaded = resident();
   const seconds = (performance.now() - began) / 1000;
+  if (tokens > 0) await step(model);
+  const measured = { before, loadPeak: loaded.peak, loaded: loaded.now, trainPeak: resident().peak, seconds };
+  process.stdout.write(JSON.stringify(measured));
+}
+
+/** One training step. */
+async function step(model: BaseModel): Promise<void> {
   const method = methodNamed('per-task-lora');
   const inputIds = Int32Array.from({ length: tokens }, (_, i) => 5 + (i % 100));
   const labels = inputIds.map((id, i) => (i < tokens / 2 ? -100 : id));
@@ -93,8 +102,6 @@ async function measure(folder: string): Promise<void> {
     signal: new AbortController().signal,
     onProgress: () => {},
   });
-  const measured = { before, loadPeak: loaded.peak, loaded: loaded.now, trainPeak: resident().peak, seconds };
-  process.stdout.write(JSON.stringify(measured));
 }
 
 function report(): void {
@@ -118,7 +125,9 @@ function report(): void {
         [values.model, 'predicted, GiB', 'measured, GiB'],
         ['weights, in the process', gib(predicted.weights), gib(found.loaded - found.before)],
         ['peak while loading', gib(predicted.weights + predicted.loading), gib(found.loadPeak - found.before)],
-        [`peak of a training step of ${tokens} tokens`, '', gib(found.trainPeak - found.before)],
+        ...(tokens > 0
+          ? [[`peak of a training step of ${tokens} tokens`, '', gib(found.trainPeak - found.before)]]
+          : []),
         ['seconds to load', '', found.seconds.toFixed(1)],
       ]),
     );

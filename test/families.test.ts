@@ -6,6 +6,7 @@ import { readPeft } from '../store/peft.ts';
 import { ROOT } from '../workers/runtime.ts';
 import { reference } from './reference.ts';
 import { TestServers } from './servers.ts';
+import type { LlavaSample } from './small-dataset.ts';
 import { startStream, submitDataset, tinyStream, untilSettled, uploadDataset, uploadFolder } from './tiny-stream.ts';
 
 /** Every family of base models from its own folder: answers with no server, and a stream of two tasks on real parts. */
@@ -17,6 +18,15 @@ beforeAll(async () => {
   await servers.worker('gpu');
 });
 afterAll(() => servers.stop());
+
+/** One sample without an image, and one with two. */
+function mixed(samples: LlavaSample[], split: string): void {
+  const [first, second, third] = samples as [LlavaSample, LlavaSample, LlavaSample];
+  delete first.image;
+  first.conversations[0]!.value = `Which colour has the sky of ${split}?`;
+  (second as { image: unknown }).image = [second.image, third.image];
+  second.conversations[0]!.value = '<image>\n<image>\nWhich colours are these?';
+}
 
 interface Generation {
   readonly case: string;
@@ -47,7 +57,12 @@ describe.each(['smolvlm', 'qwen2vl'])('%s', (family) => {
     const training = { batchSize: 4, epochs: 1, learningRate: 1e-3 };
     await startStream(servers, tinyStream(family, { model: uri, training }));
     for (const [i, task] of ['first', 'second'].entries()) {
-      const dataset = await uploadDataset(servers, `${family}-${task}`, { train: 12, test: 4, seed: 10 + i });
+      const dataset = await uploadDataset(servers, `${family}-${task}`, {
+        train: 12,
+        test: 4,
+        seed: 10 + i,
+        spoil: mixed,
+      });
       await submitDataset(servers, family, dataset);
       const line = await untilSettled(servers, family, `${family}-${task}`);
       expect(line.message ?? '').toBe('');

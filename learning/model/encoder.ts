@@ -49,6 +49,26 @@ export function namedLinear(x: tf.Tensor2D, name: string, w: Weights): tf.Tensor
   return linear(x, w(`${name}.weight`), w(`${name}.bias`));
 }
 
+/** Numbers in the largest table of scores: 256 MiB. */
+const MOST_SCORES = 2 ** 26;
+
+/**
+ * Attention without a mask, in parts of the queries, so that large pictures do not need a table of all pairs of patches.
+ * q, k and v [images, heads, tokens, size].
+ */
+export function pictureAttention(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, most = MOST_SCORES): tf.Tensor4D {
+  const [images, heads, tokens] = q.shape;
+  const part = Math.max(1, Math.floor(most / (images * heads * tokens)));
+  if (part >= tokens) return attention(q, k, v, null);
+  const starts = Array.from({ length: Math.ceil(tokens / part) }, (_, i) => i * part);
+  return tf.concat(
+    starts.map((start) =>
+      tf.tidy(() => attention(tf.slice(q, [0, 0, start, 0], [-1, -1, Math.min(part, tokens - start), -1]), k, v, null)),
+    ),
+    2,
+  );
+}
+
 /** One layer: x [images * tokens, width], every token sees all tokens of its image. `w` takes names below the layer. */
 export function encoderLayer(
   x: tf.Tensor2D,
@@ -61,7 +81,7 @@ export function encoderLayer(
     tf.transpose(tf.reshape(t, [images, tokens, c.heads, c.width / c.heads]), [0, 2, 1, 3]) as tf.Tensor4D;
   const h = namedNorm(x, 'layer_norm1', w, c.eps);
   const [q, k, v] = ATTENTION.slice(0, 3).map((part) => heads(namedLinear(h, `self_attn.${part}`, w)));
-  const mixed = tf.reshape(tf.transpose(attention(q!, k!, v!, null), [0, 2, 1, 3]), [images * tokens, c.width]);
+  const mixed = tf.reshape(tf.transpose(pictureAttention(q!, k!, v!), [0, 2, 1, 3]), [images * tokens, c.width]);
   const y = tf.add(x, namedLinear(mixed as tf.Tensor2D, 'self_attn.out_proj', w)) as tf.Tensor2D;
   const inner = namedLinear(namedNorm(y, 'layer_norm2', w, c.eps), 'mlp.fc1', w);
   return tf.add(y, namedLinear(ACTIVATIONS[c.activation]!(inner), 'mlp.fc2', w)) as tf.Tensor2D;

@@ -8,6 +8,9 @@ import type { BaseModel } from '../../learning/model/model.ts';
 /** Images that are looked at together, and pictures (tiles) of one pass through the tower. */
 const GROUP = 32;
 
+/** Pixels of one pass: as many as in a group of pictures of 512 × 512. */
+const PIXELS = GROUP * 512 * 512;
+
 /** Encoded image files by digest. */
 type Encoded = ReadonlyMap<string, Uint8Array>;
 
@@ -94,14 +97,15 @@ export class Features {
   }
 }
 
-/** Where a pass ends that begins at `from`: images of one size, not too many pictures, at least one image. */
+/** Where a pass ends that begins at `from`: images of one size, not too many pictures or pixels, at least one image. */
 function passEnd(images: readonly Picture[], from: number): number {
   const { height, width } = images[from]!;
+  const most = Math.min(GROUP, PIXELS / (height * width));
   let pictures = 0;
   const end = images.findIndex((image, i) => {
     if (i < from) return false;
     pictures += image.count;
-    return i > from && (image.height !== height || image.width !== width || pictures > GROUP);
+    return i > from && (image.height !== height || image.width !== width || pictures > most);
   });
   return end < 0 ? images.length : end;
 }

@@ -45,7 +45,7 @@ export function visionFeatures(pixels: tf.Tensor4D, c: VisionConfig, weights: We
   const tokens = (c.imageSize / c.patchSize) ** 2 + 1;
   let x = namedNorm(embed(pixels, c, w), 'pre_layrnorm', w, c.eps);
   for (let i = 0; i < c.featureLayers; i++)
-    x = encoderLayer(x, images, tokens, c, (n) => w(`encoder.layers.${i}.${n}`));
+    x = tf.tidy(() => encoderLayer(x, images, tokens, c, (n) => w(`encoder.layers.${i}.${n}`)));
   const states = tf.reshape(x, [images, tokens, c.width]) as tf.Tensor3D;
   return c.classToken ? states : tf.slice(states, [0, 1, 0], [images, tokens - 1, c.width]);
 }

@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
 import { LiloraError } from '../../../core/errors.ts';
 import { ACTIVATIONS } from '../../tensors/activations.ts';
-import { attention, linear, rotary } from '../../tensors/ops.ts';
-import { linearShapes, namedLinear, namedNorm, normShapes, patches } from '../encoder.ts';
+import { linear, rotary } from '../../tensors/ops.ts';
+import { linearShapes, namedLinear, namedNorm, normShapes, patches, pictureAttention } from '../encoder.ts';
 import { frequencies } from '../rope.ts';
 import type { Weights } from '../weights.ts';
 
@@ -69,7 +69,8 @@ export function visionFeatures(pixels: tf.Tensor4D, c: VisionConfig, weights: We
   const merged = tf.reshape(tf.transpose(cut, [0, 2, 1, 3, 4]), [images * tokens, 3 * c.patchSize ** 2]);
   const turns = axialTurns(rows, columns, c);
   let x = linear(merged as tf.Tensor2D, kernel);
-  for (let i = 0; i < c.layers; i++) x = block(x, images, tokens, c, turns, (n) => w(`blocks.${i}.${n}`));
+  for (let i = 0; i < c.layers; i++)
+    x = tf.tidy(() => block(x, images, tokens, c, turns, (n) => w(`blocks.${i}.${n}`)));
   return tf.reshape(x, [(images * tokens) / c.merge ** 2, c.merge ** 2, c.width]) as tf.Tensor3D;
 }
 
@@ -109,7 +110,7 @@ function block(x: tf.Tensor2D, images: number, tokens: number, c: VisionConfig, 
   const [q, k, v] = parts.map((part) =>
     tf.transpose(tf.reshape(part, [images, tokens, c.heads, c.width / c.heads]), [0, 2, 1, 3]),
   ) as [tf.Tensor4D, tf.Tensor4D, tf.Tensor4D];
-  const seen = attention(rotary(q, turns.cos, turns.sin), rotary(k, turns.cos, turns.sin), v, null);
+  const seen = pictureAttention(rotary(q, turns.cos, turns.sin), rotary(k, turns.cos, turns.sin), v);
   const mixed = tf.reshape(tf.transpose(seen, [0, 2, 1, 3]), [images * tokens, c.width]) as tf.Tensor2D;
   const y = tf.add(x, namedLinear(mixed, 'attn.proj', w)) as tf.Tensor2D;
   const inner = ACTIVATIONS[c.activation]!(namedLinear(namedNorm(y, 'norm2', w, EPS), 'mlp.fc1', w));

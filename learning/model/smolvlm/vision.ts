@@ -53,7 +53,8 @@ export function visionFeatures(pixels: tf.Tensor4D, c: VisionConfig, weights: We
   const at = tf.tensor1d(positionIds(perSide, Math.floor(c.imageSize / c.patchSize)), 'int32');
   const places = tf.gather(w('embeddings.position_embedding.weight'), at);
   let x = tf.reshape(tf.add(tf.reshape(seen, [tiles, tokens, c.width]), places), [-1, c.width]) as tf.Tensor2D;
-  for (let i = 0; i < c.layers; i++) x = encoderLayer(x, tiles, tokens, c, (n) => w(`encoder.layers.${i}.${n}`));
+  for (let i = 0; i < c.layers; i++)
+    x = tf.tidy(() => encoderLayer(x, tiles, tokens, c, (n) => w(`encoder.layers.${i}.${n}`)));
   return tf.reshape(namedNorm(x, 'post_layernorm', w, c.eps), [tiles, tokens, c.width]) as tf.Tensor3D;
 }
 
