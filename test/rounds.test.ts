@@ -1,5 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { ASSUMED } from '../bench/rounds-plan.ts';
 import { readGeneration, readHead } from '../store/generations.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { openStore } from '../store/open.ts';
@@ -77,6 +78,12 @@ it('ends in the same bank when one of two workers is killed in a round, and leav
   expect(rounds.filter(({ attempt }) => attempt! > 1)).toHaveLength(1);
   expect(new Set(rounds.map(({ identity }) => identity)).size).toBe(2);
   expect(started.filter(({ name }) => name === 'trainTask')).toEqual([]);
+
+  const at = (which: number) => events!.findIndex(({ eventId }) => String(eventId) === String(which));
+  const [first, last] = [rounds[0]!, started.findLast(({ name }) => name === 'averageRound')!];
+  const during = events!.slice(at(Number(first.scheduledEventId)), at(Number(last.scheduledEventId)) + 3);
+  const signals = during.filter((event) => event.workflowExecutionSignaledEventAttributes).length;
+  expect(during.length - 4 * signals, 'events of three rounds').toBeLessThanOrEqual(3 * ASSUMED.events * (2 + 1));
 
   for (const stream of ['calm', 'struck'])
     expect(await keys(stream)).toEqual([expect.stringMatching(/\/00002\/averaged\/[0-9a-f]{64}\.json$/)]);

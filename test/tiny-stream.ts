@@ -67,10 +67,10 @@ export const submitDataset = (servers: Servers, stream: string, dataset: string)
   handleOf(servers, stream).executeUpdate<Submission, [object]>('submitTask', { args: [{ dataset }] });
 
 /** Waits until a task is neither queued nor running. */
-export const untilSettled = (servers: Servers, stream: string, task: string) =>
+export const untilSettled = (servers: Servers, stream: string, task: string, seconds = 150) =>
   retry(async () => {
     const found = await handleOf(servers, stream).query<StreamDescription>('describe');
     const line = found.tasks.find((t) => t.task === task);
     if (!line || line.status === 'queued' || line.status === 'running') throw new Error(`${task} is ${line?.status}`);
     return line;
-  }, 150);
+  }, seconds);
