@@ -43,16 +43,32 @@ import { loadModel } from '../../learning/model/registry.ts';
 import { startTensors } from '../../learning/tensors/backend.ts';
 import { padBatch } from '../../learning/training/batches.ts';
 import { roundPlan, shardOf, trainRound } from '../../learning/training/rounds.ts';
-import { type BegunTask, beginTask, refit, trainTask } from '../../learning/training/train.ts';
+import { type BegunTask, beginTask, refit, type TrainTask, trainTask } from '../../learning/training/train.ts';
 import { PEFT_FILES, readPeft } from '../../store/peft.ts';
 import { Features } from './features.ts';
 import { tellEager, trainingOf, writeInto } from './training.ts';
+
+/** Samples as training takes them. */
+interface Split extends Pick<TrainTask, 'samples' | 'features'> {
+  /** Number of samples in the file, of which these may be a part. */
+  readonly count: number;
+}
 
 interface Warm {
   readonly digest: string;
   readonly model: BaseModel;
   readonly processor: Processor;
   readonly features: Features;
+}
+
+/**
+ * What the rounds of one training have in common: samples as tokens, and what a penalty knows of earlier tasks, which
+ * takes minutes at 7B. Kept until another job comes.
+ */
+interface KeptTraining {
+  readonly key: string;
+  begun: BegunTask | null;
+  readonly shards: Map<number, Split>;
 }
 
 /**
@@ -64,8 +80,7 @@ export class Jobs {
   private warm: Warm | null = null;
   /** Of the running job. */
   private onWork: NonNullable<EngineHooks['onWork']> = () => {};
-  /** Kept between the rounds of one training: what a penalty knows of earlier tasks takes minutes at 7B. */
-  private begun: { readonly key: string; readonly task: BegunTask } | null = null;
+  private kept: KeptTraining | null = null;
 
   private constructor(info: EngineInfo) {
     this.info = info;
@@ -97,7 +112,7 @@ export class Jobs {
     ) => Promise<EngineJobs[Kind]['result']>;
     this.onWork = (working) => hooks.onWork?.(working);
     this.onWork(true);
-    if (kind !== 'trainRound') this.begun = null;
+    if (kind !== 'trainRound') this.kept = null;
     return work.call(this, job, hooks);
   }
 
@@ -117,7 +132,12 @@ export class Jobs {
    * Reads a packed training split and sees to the vision features of its images.
    * @param choose indices of the samples to take, from their number; all when absent
    */
-  private async split(warm: Warm, path: string, hooks: EngineHooks, choose?: (count: number) => Int32Array) {
+  private async split(
+    warm: Warm,
+    path: string,
+    hooks: EngineHooks,
+    choose?: (count: number) => Int32Array,
+  ): Promise<Split> {
     const { samples: all, images } = unpackSplit(await readFile(path), path);
     const samples = choose ? Array.from(choose(all.length), (i) => all[i]!) : all;
     const seen = new Set(samples.flatMap((sample) => sample.images));
@@ -144,16 +164,20 @@ export class Jobs {
     const started = Date.now();
     const { rounds, worker, round, bank, model, method, targets, task, seed, out } = job;
     const warm = await this.model(model);
-    const split = await this.split(warm, job.samples, hooks, (count) => shardOf(job, count, rounds.workers, worker));
-    const { run, writeLog } = await trainingOf(job, warm.model, split, hooks);
-    const key = digestOf({ bank, model, method, targets, task, seed });
-    if (this.begun?.key !== key) this.begun = { key, task: beginTask(run) };
+    const key = digestOf({ bank, model, method, targets, task, seed, rounds, samples: job.samples });
+    if (this.kept?.key !== key) this.kept = { key, begun: null, shards: new Map() };
+    const { kept } = this;
+    const choose = (count: number) => shardOf(job, count, rounds.workers, worker);
+    const split = kept.shards.get(worker) ?? (await this.split(warm, job.samples, hooks, choose));
+    kept.shards.set(worker, split);
+    const { run, writeLog } = await trainingOf(job, warm.model, split, hooks, kept.begun?.bank);
+    kept.begun ??= beginTask(run);
     const { steps } = roundPlan(split.count, job.training, rounds);
     const from = job.from && {
       weights: readTensorMap(await readFile(job.from.weights), job.from.weights),
       inner: await readFile(job.from.inner),
     };
-    const done = await trainRound({ ...run, begun: this.begun.task, steps, rounds, worker, round, from });
+    const done = await trainRound({ ...run, begun: kept.begun, steps, rounds, worker, round, from });
     tellEager(done.whyEager);
     return {
       weights: await writeInto(out, 'weights.safetensors', writeSafetensors(done.weights)),

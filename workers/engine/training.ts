@@ -2,17 +2,22 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { EngineHooks, TrainJob } from '../../activities/engine.ts';
 import { readBank } from '../../learning/methods/bank.ts';
+import type { Bank } from '../../learning/methods/method.ts';
 import { methodNamed } from '../../learning/methods/registry.ts';
 import { selectLayers } from '../../learning/methods/targets.ts';
 import type { BaseModel } from '../../learning/model/model.ts';
 import type { TrainTask } from '../../learning/training/train.ts';
 
-/** A training job as learning takes it, its hooks bound, with a log of every step that is written at the end. */
+/**
+ * A training job as learning takes it, its hooks bound, with a log of every step that is written at the end.
+ * @param begun the bank that training began with, when it is at hand
+ */
 export async function trainingOf(
   job: TrainJob,
   model: BaseModel,
   { samples, features }: Pick<TrainTask, 'samples' | 'features'>,
   hooks: EngineHooks,
+  begun?: Bank,
 ): Promise<{ run: TrainTask; writeLog: () => Promise<string> }> {
   const { task, training, seed, identity, checkpointSeconds, out } = job;
   const method = methodNamed(job.method.name);
@@ -21,7 +26,7 @@ export async function trainingOf(
     ...{ model, method, samples, features, task, training, seed, identity, checkpointSeconds },
     options: method.options.parse(job.method.options),
     layers: selectLayers(model.layers, job.targets),
-    bank: job.bank ? readBank(await readFile(job.bank), job.bank) : null,
+    bank: begun ?? (job.bank ? readBank(await readFile(job.bank), job.bank) : null),
     resume: job.resume ? await readFile(job.resume) : undefined,
     signal: hooks.signal,
     onProgress: (progress) => {
