@@ -18,6 +18,7 @@ const PAGES = [
   'docs/defaults.md',
   'docs/benchmarks.md',
   'docs/models.md',
+  'docs/scale.md',
   'docs/cost.md',
   'infra/README.md',
   'infra/containers/README.md',
