@@ -1,6 +1,7 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { LRUCache } from 'lru-cache';
 import { scorerNamed } from '../learning/evaluation/scorers.ts';
 import { activeDigest } from '../learning/methods/adapter.ts';
 import { readBank } from '../learning/methods/bank.ts';
@@ -37,15 +38,27 @@ export const PREDICTIONS = 'cache/predictions';
 
 /** All that decides the answers: model, active adapter, data, decoding. How they are cut into shards does not. */
 export async function answersKey(context: DataContext, { definition, bank, task, test }: EvaluateTaskInput) {
-  const local = bank && (await localFile(context, bank));
   const { maxNewTokens, batchSize } = definition.evaluation;
   return {
     code: context.codeVersion,
     model: definition.model.digest,
-    adapter: local ? activeDigest(readBank(await readFile(local), local), task) : 'none',
+    adapter: bank ? await adapterDigest(context, bank, task) : 'none',
     data: test.sha256,
     decoding: { maxNewTokens, batchSize },
   };
+}
+
+/** Digests of adapters by bank and task: a bank is large, and every shard asks. */
+const adapters = new LRUCache<string, string>({ max: 1000 });
+
+async function adapterDigest(context: DataContext, bank: FileRef, task: string): Promise<string> {
+  const name = `${bank.sha256}/${task}`;
+  const found = adapters.get(name);
+  if (found) return found;
+  const local = await localFile(context, bank);
+  const digest = activeDigest(readBank(await readFile(local), local), task);
+  adapters.set(name, digest);
+  return digest;
 }
 
 /** All that decides a score. */

@@ -69,7 +69,7 @@ it('gives what one worker gives, bit by bit, also when a worker is killed at a s
     if ((await openShards(task, victim).catch(() => [])).length > 0) return victim.kill('SIGKILL');
     victim.kill('SIGCONT');
     throw new Error('the worker has not begun a shard of the second task');
-  }, 60);
+  }, 120);
   expect(await untilSettled(servers, 'shared', 'second')).toMatchObject({ status: 'published' });
   expect(await evaluated('shared')).toEqual(alone);
 

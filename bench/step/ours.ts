@@ -75,7 +75,8 @@ const step = new TrainingStep(
 // No token ends an answer here: both sides make as many as they are asked for.
 Object.defineProperty(model, 'endTokens', { value: [] });
 const learned = method.finish(bank, trainable, new Map([...trainable.tensors].map(([key, { start }]) => [key, start])));
-const generator = model.generator(bindAdapter(learned, 'bench').adapt);
+const adapter = bindAdapter(learned, 'bench');
+const generator = model.generator(adapter.of);
 
 const answer = (value: object) => process.stdout.write(`${JSON.stringify(value)}\n`);
 answer({ version: engine.version, loadSeconds });
@@ -110,6 +111,7 @@ function generate(count: number) {
     padBatch(prompts, model.padToken, { side: 'left' }),
     seen as tf.Tensor3D | null,
     count,
+    adapter.parameters,
   );
   const seconds = (performance.now() - start) / 1000;
   seen?.dispose();

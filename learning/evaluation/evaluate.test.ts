@@ -4,11 +4,11 @@ import type { EncodedSample } from '../../core/sample.ts';
 import { reference } from '../../test/reference.ts';
 import { bindAdapter } from '../methods/adapter.ts';
 import { perTaskLora } from '../methods/per-task-lora/index.ts';
-import { type BaseModel, noAdapter } from '../model/model.ts';
+import { type Adapt, type BaseModel, type Generator, noAdapter } from '../model/model.ts';
 import { loadModel } from '../model/registry.ts';
 import { startTensors } from '../tensors/backend.ts';
 import { Random } from '../training/random.ts';
-import { answerPrompts, type Evaluation, evaluateTask, scoreAnswers } from './evaluate.ts';
+import { answerPrompts, type Evaluation, evaluateTask, type Prediction, scoreAnswers } from './evaluate.ts';
 import { scorerNamed, scorerNames } from './scorers.ts';
 
 /** A model of random weights, and the tokens that transformers generates with it. */
@@ -56,9 +56,10 @@ afterAll(() => {
   model.dispose();
 });
 
-const evaluation = (changes: Partial<Evaluation> = {}): Evaluation => ({
+const evaluation = (changes: Partial<Evaluation>, generator: Generator): Evaluation => ({
   model,
-  adapt: noAdapter,
+  generator,
+  parameters: null,
   samples,
   decode: (ids) => ids.join(' '),
   features: (names) => tf.concat(names.map((name) => pictures.get(name)!)),
@@ -69,7 +70,16 @@ const evaluation = (changes: Partial<Evaluation> = {}): Evaluation => ({
   onProgress: () => {},
   ...changes,
 });
-const evaluate = (changes: Partial<Evaluation> = {}) => evaluateTask(evaluation(changes));
+async function withGenerator<T>(adapt: Adapt, run: (generator: Generator) => Promise<T>): Promise<T> {
+  const generator = model.generator(() => adapt);
+  try {
+    return await run(generator);
+  } finally {
+    generator.dispose();
+  }
+}
+const evaluate = (changes: Partial<Evaluation> = {}, adapt: Adapt = noAdapter) =>
+  withGenerator(adapt, (generator) => evaluateTask(evaluation(changes, generator)));
 
 describe('evaluateTask', () => {
   it.each([1, 2, 3, 8])(
@@ -112,26 +122,32 @@ describe('evaluateTask', () => {
     expect(short.predictions[0]!.text).toBe(answers('one')[0]!.slice(0, 3).join(' '));
   });
 
-  it('answers with the adapter that it is given', async () => {
+  it('answers with the adapter that it is given, by itself or in turn with others of its kind', async () => {
     const options = perTaskLora.options.parse({});
     const layers = model.layers.filter(({ name }) => name.endsWith('down_proj'));
     const random = new Random(2);
-    const start = perTaskLora.start(layers, options, random);
-    const trainable = perTaskLora.begin(start, 'a', options, random);
-    const trained = new Map(
-      [...trainable.tensors].map(
-        ([
-          key,
-          {
-            start: { shape, data },
-          },
-        ]) => [key, { shape, data: data.map(() => random.normal()) }],
-      ),
-    );
-    const { adapt, dispose } = bindAdapter(perTaskLora.finish(start, trainable, trained), 'a');
-    const { predictions } = await evaluate({ adapt });
-    dispose();
-    for (const [i, { text }] of predictions.entries()) expect(text).not.toBe(samples[i]!.references[0]);
+    let bank = perTaskLora.start(layers, options, random);
+    for (const task of ['a', 'b']) {
+      const trainable = perTaskLora.begin(bank, task, options, random);
+      const trained = [...trainable.tensors].map(
+        ([key, { start }]) => [key, { shape: start.shape, data: start.data.map(() => random.normal()) }] as const,
+      );
+      bank = perTaskLora.finish(bank, trainable, new Map(trained));
+    }
+    const adapters = ['a', 'b'].map((task) => bindAdapter(bank, task));
+    expect(adapters[0]!.kind).toBe(adapters[1]!.kind);
+    const alone: Prediction[][] = [];
+    for (const { adapt } of adapters) alone.push([...(await evaluate({}, adapt)).predictions]);
+    for (const [i, { text }] of alone[0]!.entries()) expect(text).not.toBe(samples[i]!.references[0]);
+    expect(alone[0]).not.toEqual(alone[1]);
+
+    const generator = model.generator(adapters[0]!.of);
+    for (const i of [0, 1, 0]) {
+      const { predictions } = await evaluateTask(evaluation({ parameters: adapters[i]!.parameters }, generator));
+      expect(predictions).toEqual(alone[i]);
+    }
+    generator.dispose();
+    for (const adapter of adapters) adapter.dispose();
   });
 
   it('stops between batches when it is cancelled', async () => {
@@ -143,28 +159,33 @@ describe('evaluateTask', () => {
     expect(tf.memory().numTensors).toBe(before);
   });
 
-  it.each(scorerNames())('answers in parts that are scored together give what %s gives the whole', async (name) => {
-    const scorer = scorerNamed(name);
+  it('answers in parts what it answers as a whole, and every scorer gives the same', async () => {
     // References that some answers meet, some miss and some meet in part; a score of all alike would hide a swap.
     const mixed = samples.map((sample, i) => ({
       ...sample,
       references: [sample.references[0]!.split(' ').slice(i).join(' '), `A ${i} of its own.`],
     }));
-    const settings = evaluation({ samples: mixed, batchSize: 1, scorer });
-    const whole = await evaluateTask(settings);
-    expect(new Set(whole.predictions.map(({ text }) => text)).size).toBe(samples.length);
-    const part = (from: number, to: number) => answerPrompts({ ...settings, batches: { from, to } });
-    const parts = [await part(3, 4), await part(0, 1), await part(1, 3)];
-    expect(scoreAnswers(mixed, parts.flat(), scorer)).toEqual(whole);
+    const { whole, parts } = await withGenerator(noAdapter, async (generator) => {
+      const settings = evaluation({ samples: mixed, batchSize: 1 }, generator);
+      const part = (from: number, to: number) => answerPrompts({ ...settings, batches: { from, to } });
+      const parts = [await part(3, 4), await part(0, 1), await part(1, 3)].flat();
+      expect(await evaluateTask(settings)).toEqual(scoreAnswers(mixed, parts, settings.scorer));
+      return { whole: await answerPrompts(settings), parts };
+    });
+    expect(new Set(whole.map(({ text }) => text)).size).toBe(samples.length);
+    for (const scorer of scorerNames().map(scorerNamed))
+      expect(scoreAnswers(mixed, parts, scorer), scorer.name).toEqual(scoreAnswers(mixed, whole, scorer));
   });
 
   it('refuses parts that leave a sample out, answer one twice, or do not exist', async () => {
-    const settings = evaluation({ batchSize: 2 });
-    const half = await answerPrompts({ ...settings, batches: { from: 0, to: 1 } });
-    expect(half).toHaveLength(2);
-    for (const answers of [half, [...half, ...half]])
-      expect(() => scoreAnswers(samples, answers, settings.scorer)).toThrow(/answers to 2 of 4 samples/);
-    await expect(answerPrompts({ ...settings, batches: { from: 1, to: 3 } })).rejects.toThrow(/the test split has 2/);
+    await withGenerator(noAdapter, async (generator) => {
+      const settings = evaluation({ batchSize: 2 }, generator);
+      const half = await answerPrompts({ ...settings, batches: { from: 0, to: 1 } });
+      expect(half).toHaveLength(2);
+      for (const answers of [half, [...half, ...half]])
+        expect(() => scoreAnswers(samples, answers, settings.scorer)).toThrow(/answers to 2 of 4 samples/);
+      await expect(answerPrompts({ ...settings, batches: { from: 1, to: 3 } })).rejects.toThrow(/the test split has 2/);
+    });
   });
 
   it('refuses to score nothing', async () => {

@@ -2,14 +2,18 @@ import { setImmediate } from 'node:timers/promises';
 import type * as tf from '@tensorflow/tfjs';
 import { LiloraError } from '../../core/errors.ts';
 import type { EncodedSample, Sample } from '../../core/sample.ts';
-import type { Adapt, BaseModel, Generator } from '../model/model.ts';
+import type { BaseModel, Generator } from '../model/model.ts';
+import type { Tree } from '../tensors/compile.ts';
 import { padBatch } from '../training/batches.ts';
 import type { Scorer } from './scorers/scorer.ts';
 
 /** How prompts are answered. Scoring is apart: several workers may each answer some batches of one test split. */
 export interface Answering {
   readonly model: BaseModel;
-  readonly adapt: Adapt;
+  /** Of this model, with the kind of adapter that answers. */
+  readonly generator: Generator;
+  /** Of the adapter. */
+  readonly parameters: Tree;
   /** Prompts, ending where the answer begins. */
   readonly samples: readonly EncodedSample[];
   /** Text of new tokens, special tokens left out. */
@@ -70,25 +74,12 @@ export async function evaluateTask(evaluation: Evaluation): Promise<EvaluationRe
  * bit by bit whoever computes it, and beside whatever other batches.
  */
 export async function answerPrompts(answering: Answering): Promise<Answer[]> {
-  const { samples, batchSize } = answering;
+  const { samples, batchSize, signal, onProgress } = answering;
   const all = evaluationBatches(samples, batchSize);
   const { from, to } = answering.batches ?? { from: 0, to: all.length };
   if (!(from >= 0 && from < to && to <= all.length))
     throw new LiloraError('BadConfig', `Batches ${from} to ${to} were asked for; the test split has ${all.length}.`);
-  const generator = answering.model.generator(answering.adapt);
-  try {
-    return await answerBatches(answering, all.slice(from, to), generator);
-  } finally {
-    generator.dispose();
-  }
-}
-
-async function answerBatches(
-  answering: Answering,
-  batches: readonly number[][],
-  generator: Generator,
-): Promise<Answer[]> {
-  const { samples, signal, onProgress } = answering;
+  const batches = all.slice(from, to);
   const answers: Answer[] = [];
   for (const [done, chosen] of batches.entries()) {
     if (signal.aborted)
@@ -96,7 +87,6 @@ async function answerBatches(
     const texts = await answer(
       answering,
       chosen.map((i) => samples[i]!),
-      generator,
     );
     for (const [row, sample] of chosen.entries()) answers.push({ sample, text: texts[row]! });
     onProgress(done + 1, batches.length);
@@ -152,15 +142,14 @@ export const jsonLines = (values: readonly object[]) => values.map((value) => `$
 
 /** Greedy answers to one batch of prompts. */
 async function answer(
-  { model, decode, features, maxNewTokens }: Answering,
+  { model, generator, parameters, decode, features, maxNewTokens }: Answering,
   samples: readonly EncodedSample[],
-  generator: Generator,
 ): Promise<string[]> {
   const images = samples.flatMap((sample) => sample.images);
   const vision = images.length > 0 ? await features(images) : null;
   try {
     const batch = padBatch(samples, model.padToken, { side: 'left' });
-    return generator.generate(batch, vision, maxNewTokens).map(({ ids }) => {
+    return generator.generate(batch, vision, maxNewTokens, parameters).map(({ ids }) => {
       const end = ids.findIndex((id) => model.endTokens.includes(id));
       return decode(end < 0 ? ids : ids.slice(0, end)).trim();
     });

@@ -5,6 +5,7 @@ import type { HostTensor, TensorMap } from '../../core/host-tensor.ts';
 import { canonicalJson } from '../../core/json.ts';
 import { writeSafetensors } from '../../core/safetensors.ts';
 import type { Adapt, AdaptedLayer } from '../model/model.ts';
+import type { Tree } from '../tensors/compile.ts';
 import type { Active, Bank, LoraPair, Method, Trainable } from './method.ts';
 import { methodNamed } from './registry.ts';
 
@@ -95,12 +96,33 @@ function mustCover(layers: readonly AdaptedLayer[], { tensors }: Trainable): voi
   );
 }
 
-/** A learned task for evaluation and prediction. Dispose when done. */
-export function bindAdapter(bank: Bank, task: string): { adapt: Adapt; dispose: () => void } {
+/** A learned task on the engine. Dispose when done. */
+export interface BoundAdapter {
+  readonly adapt: Adapt;
+  /** Its tensors, by `<layer>/<tensor>`. */
+  readonly parameters: Readonly<Record<string, tf.Tensor>>;
+  /** The same with other parameters: a pure function. Two adapters of one kind have the same. */
+  of(parameters: Tree): Adapt;
+  readonly kind: string;
+  dispose(): void;
+}
+
+/** A learned task for evaluation and prediction. */
+export function bindAdapter(bank: Bank, task: string): BoundAdapter {
   const method = methodNamed(bank.method);
-  const tensors = new Map([...method.activate(bank, task)].map(([key, tensor]) => [key, toTensor(tensor)]));
-  const active = activeOf(bank.layers, tensors, new Map());
-  return { adapt: adaptWith(method, { ...bank.options }, active), dispose: () => tf.dispose([...tensors.values()]) };
+  const options = { ...bank.options };
+  const parameters = Object.fromEntries(
+    [...method.activate(bank, task)].map(([key, tensor]) => [key, toTensor(tensor)]),
+  );
+  const of = (tensors: Tree) =>
+    adaptWith(method, options, activeOf(bank.layers, new Map(Object.entries(tensors as typeof parameters)), new Map()));
+  return {
+    adapt: of(parameters),
+    parameters,
+    of,
+    kind: canonicalJson({ method: method.name, options, layers: bank.layers.map(({ name }) => name) }),
+    dispose: () => tf.dispose(Object.values(parameters)),
+  };
 }
 
 /** An ordinary LoRA, as PEFT publishes it: y += scale · B (A x). Dispose when done. */

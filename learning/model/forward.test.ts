@@ -143,9 +143,9 @@ describe.each(SETTINGS)('$name on $engine', ({ name, engine }) => {
       expect(tf.memory().numTensors).toBe(before);
       expect(result.map((row) => row.ids)).toEqual(ids);
       // Compiled throughout, and again with the same graphs.
-      const generator = model.generator(noAdapter);
+      const generator = model.generator(() => noAdapter);
       for (let i = 0; i < 2; i++) {
-        for (const [row, again] of generator.generate(ref.batch(at), seen, count).entries()) {
+        for (const [row, again] of generator.generate(ref.batch(at), seen, count, null).entries()) {
           expect(again.ids).toEqual(result[row]!.ids);
           expectNear(again.logProbabilities, result[row]!.logProbabilities, 1e-5, 'compiled log-probabilities');
         }

@@ -49,7 +49,8 @@ export interface Generated {
 
 /** Greedy generation of batch after batch; see `BaseModel.generator`. */
 export interface Generator {
-  generate(batch: TokenBatch, features: tf.Tensor3D | null, maxNewTokens: number): Generated[];
+  /** @param parameters of the adapter */
+  generate(batch: TokenBatch, features: tf.Tensor3D | null, maxNewTokens: number, parameters: Tree): Generated[];
   /** Frees what was compiled. */
   dispose(): void;
 }
@@ -94,8 +95,11 @@ export interface BaseModel {
   lossOf(inputs: Tree, adapt: Adapt): tf.Scalar;
   /** Greedy decoding with a key-value cache, one result per row; stops each row at an end token or `maxNewTokens`. */
   generate(batch: TokenBatch, features: tf.Tensor3D | null, adapt: Adapt, maxNewTokens: number): Generated[];
-  /** The same for many batches with one adapter: compiled once per shape. The adapter must stay as it is. */
-  generator(adapt: Adapt): Generator;
+  /**
+   * The same for many batches and adapters of one kind: compiled once per shape.
+   * @param adapt a pure function; tensors that it uses without taking them as parameters must stay as they are
+   */
+  generator(adapt: (parameters: Tree) => Adapt): Generator;
   /** Frees every weight. */
   dispose(): void;
 }

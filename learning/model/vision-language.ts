@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import { Compiled, tensorsOf, tidied } from '../tensors/compile.ts';
+import { Compiled, type Tree, tensorsOf, tidied } from '../tensors/compile.ts';
 import { attentionBias, crossEntropy, putRows } from '../tensors/ops.ts';
 import { type BatchTensors, batchTargets, batchTensors, padLeft, roundUp, type Targets } from './batch.ts';
 import {
@@ -174,18 +174,20 @@ export class VisionLanguageModel implements BaseModel {
     }
   }
 
-  generator(adapt: Adapt): Generator {
+  generator(adapt: (parameters: Tree) => Adapt): Generator {
     this.ropeOnce();
-    const prefill = new Compiled((inputs: PromptInputs) => this.prefill(inputs, adapt));
-    const next = new Compiled((inputs: TokenInputs) => this.oneToken(inputs, adapt));
+    const prefill = new Compiled(([inputs, parameters]: [PromptInputs, Tree]) =>
+      this.prefill(inputs, adapt(parameters)),
+    );
+    const next = new Compiled(([inputs, parameters]: [TokenInputs, Tree]) => this.oneToken(inputs, adapt(parameters)));
     return {
-      generate: (batch, features, maxNewTokens) =>
+      generate: (batch, features, maxNewTokens, parameters) =>
         this.answers(
           batch,
           features,
           maxNewTokens,
-          (inputs) => prefill.run(inputs),
-          (inputs) => next.run(inputs),
+          (inputs) => prefill.run([inputs, parameters]),
+          (inputs) => next.run([inputs, parameters]),
         ),
       dispose: () => {
         prefill.dispose();

@@ -23,22 +23,16 @@ import { sha256 } from '../../core/digest.ts';
 import { LiloraError } from '../../core/errors.ts';
 import { digestOf } from '../../core/json.ts';
 import { readTensorMap, writeSafetensors } from '../../core/safetensors.ts';
-import { IMAGE_MARKER, type Sample } from '../../core/sample.ts';
+import { IMAGE_MARKER } from '../../core/sample.ts';
 import { imageSizes } from '../../datasets/image.ts';
 import { unpackSplit } from '../../datasets/prepared.ts';
-import { openProcessor, type Processor } from '../../datasets/processor/processor.ts';
-import {
-  type Answer,
-  answerPrompts,
-  type BatchRange,
-  jsonLines,
-  scoreAnswers,
-} from '../../learning/evaluation/evaluate.ts';
+import { openProcessor } from '../../datasets/processor/processor.ts';
+import { jsonLines, scoreAnswers } from '../../learning/evaluation/evaluate.ts';
 import { scorerNamed } from '../../learning/evaluation/scorers.ts';
-import { bindAdapter, bindLora } from '../../learning/methods/adapter.ts';
+import { bindLora } from '../../learning/methods/adapter.ts';
 import { readBank, writeBank } from '../../learning/methods/bank.ts';
 import { methodNamed } from '../../learning/methods/registry.ts';
-import { type BaseModel, noAdapter } from '../../learning/model/model.ts';
+import { noAdapter } from '../../learning/model/model.ts';
 import { loadModel } from '../../learning/model/registry.ts';
 import { startTensors } from '../../learning/tensors/backend.ts';
 import { padBatch } from '../../learning/training/batches.ts';
@@ -46,19 +40,14 @@ import { roundPlan, shardOf, trainRound } from '../../learning/training/rounds.t
 import { type BegunTask, beginTask, refit, type TrainTask, trainTask } from '../../learning/training/train.ts';
 import { PEFT_FILES, readPeft } from '../../store/peft.ts';
 import { Features } from './features.ts';
+import { OpenTest } from './open-test.ts';
 import { tellEager, trainingOf, writeInto } from './training.ts';
+import type { Warm } from './warm.ts';
 
 /** Samples as training takes them. */
 interface Split extends Pick<TrainTask, 'samples' | 'features'> {
   /** Number of samples in the file, of which these may be a part. */
   readonly count: number;
-}
-
-interface Warm {
-  readonly digest: string;
-  readonly model: BaseModel;
-  readonly processor: Processor;
-  readonly features: Features;
 }
 
 /**
@@ -78,6 +67,8 @@ interface KeptTraining {
 export class Jobs {
   readonly info: EngineInfo;
   private warm: Warm | null = null;
+  /** Kept between the shards of one evaluation. */
+  private test: OpenTest | null = null;
   /** Of the running job. */
   private onWork: NonNullable<EngineHooks['onWork']> = () => {};
   private kept: KeptTraining | null = null;
@@ -113,6 +104,7 @@ export class Jobs {
     this.onWork = (working) => hooks.onWork?.(working);
     this.onWork(true);
     if (kind !== 'trainRound') this.kept = null;
+    if (kind !== 'answer') this.closeTest();
     return work.call(this, job, hooks);
   }
 
@@ -120,6 +112,7 @@ export class Jobs {
   private async model({ folder, digest }: ModelJob['model']): Promise<Warm> {
     if (this.warm?.digest === digest) return this.warm;
     this.onWork(false);
+    this.warm?.generator?.generator.dispose();
     this.warm?.model.dispose();
     this.warm = null;
     const [model, processor] = await Promise.all([loadModel(folder), openProcessor(folder)]);
@@ -218,8 +211,10 @@ export class Jobs {
 
   private async evaluate(job: EvaluateJob, hooks: EngineHooks): Promise<EvaluateResult> {
     const started = Date.now();
-    const { samples, answers } = await this.answers(job, undefined, hooks);
-    const { score, instructionFollowing, predictions } = scoreAnswers(samples, answers, scorerNamed(job.metric));
+    const test = await this.openTest(job);
+    const answers = await test.answer(job, undefined, hooks);
+    const { score, instructionFollowing, predictions } = scoreAnswers(test.samples, answers, scorerNamed(job.metric));
+    this.closeTest();
     const path = join(job.out, 'predictions.jsonl');
     await writeFile(path, jsonLines(predictions));
     const seconds = (Date.now() - started) / 1000;
@@ -229,39 +224,23 @@ export class Jobs {
   /** Answers to some batches of a test split, unscored. */
   private async answer(job: AnswerJob, hooks: EngineHooks): Promise<AnswerResult> {
     const started = Date.now();
-    const { answers } = await this.answers(job, job.batches, hooks);
+    const answers = await (await this.openTest(job)).answer(job, job.batches, hooks);
     const path = join(job.out, 'answers.jsonl');
     await writeFile(path, jsonLines(answers));
     return { count: answers.length, answers: path, seconds: (Date.now() - started) / 1000 };
   }
 
-  private async answers(
-    job: TestJob,
-    batches: BatchRange | undefined,
-    hooks: EngineHooks,
-  ): Promise<{ samples: Sample[]; answers: Answer[] }> {
-    const warm = await this.model(job.model);
-    const { samples, images } = unpackSplit(await readFile(job.samples), job.samples);
-    const sizes = await imageSizes(images);
-    const bank = job.bank ? readBank(await readFile(job.bank), job.bank) : null;
-    const adapter = bank && bindAdapter(bank, job.task);
-    try {
-      const answers = await answerPrompts({
-        model: warm.model,
-        adapt: adapter?.adapt ?? noAdapter,
-        samples: samples.map((sample) => warm.processor.encodePrompt(sample, sizes)),
-        decode: (ids) => warm.processor.decode(ids),
-        features: (digests) => warm.features.ofBatch(digests, images),
-        maxNewTokens: job.evaluation.maxNewTokens,
-        batchSize: job.evaluation.batchSize,
-        ...(batches && { batches }),
-        signal: hooks.signal,
-        onProgress: (step, steps) => hooks.onProgress({ step, steps, loss: null }),
-      });
-      return { samples, answers };
-    } finally {
-      adapter?.dispose();
-    }
+  /** What an evaluation needs; opened once for all of its shards that come here. */
+  private async openTest(job: TestJob): Promise<OpenTest> {
+    if (this.test?.key === OpenTest.key(job)) return this.test;
+    this.closeTest();
+    this.test = await OpenTest.open(await this.model(job.model), job);
+    return this.test;
+  }
+
+  private closeTest(): void {
+    this.test?.dispose();
+    this.test = null;
   }
 
   /** Answers one prompt with the base model or with a published adapter. */

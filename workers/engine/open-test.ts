@@ -1,0 +1,73 @@
+import { readFile } from 'node:fs/promises';
+import type { EngineHooks, TestJob } from '../../activities/engine.ts';
+import type { EncodedSample, Sample } from '../../core/sample.ts';
+import { imageSizes } from '../../datasets/image.ts';
+import { unpackSplit } from '../../datasets/prepared.ts';
+import { type Answer, answerPrompts, type BatchRange } from '../../learning/evaluation/evaluate.ts';
+import { type BoundAdapter, bindAdapter } from '../../learning/methods/adapter.ts';
+import { readBank } from '../../learning/methods/bank.ts';
+import { generatorOf, type Warm } from './warm.ts';
+
+/**
+ * A test split and an adapter, ready to answer: its prompts, the adapter on the engine. Shards of one evaluation come one
+ * after another, and to make all this costs as much as some batches. Dispose when done.
+ */
+export class OpenTest {
+  /** What it was opened for. Paths are enough: files of a job are named by their content. */
+  readonly key: string;
+  readonly samples: readonly Sample[];
+  private readonly warm: Warm;
+  private readonly images: ReadonlyMap<string, Uint8Array>;
+  private readonly prompts: readonly EncodedSample[];
+  private readonly adapter: BoundAdapter | null;
+
+  static key({ model, samples, bank, task }: TestJob): string {
+    return [model.digest, samples, bank, task].join('\n');
+  }
+
+  static async open(warm: Warm, job: TestJob): Promise<OpenTest> {
+    const { samples, images } = unpackSplit(await readFile(job.samples), job.samples);
+    const sizes = await imageSizes(images);
+    const prompts = samples.map((sample) => warm.processor.encodePrompt(sample, sizes));
+    const bank = job.bank ? readBank(await readFile(job.bank), job.bank) : null;
+    return new OpenTest(warm, job, samples, images, prompts, bank && bindAdapter(bank, job.task));
+  }
+
+  private constructor(
+    warm: Warm,
+    job: TestJob,
+    samples: readonly Sample[],
+    images: ReadonlyMap<string, Uint8Array>,
+    prompts: readonly EncodedSample[],
+    adapter: BoundAdapter | null,
+  ) {
+    this.key = OpenTest.key(job);
+    this.warm = warm;
+    this.samples = samples;
+    this.images = images;
+    this.prompts = prompts;
+    this.adapter = adapter;
+  }
+
+  /** Answers to some batches; to all when absent. */
+  answer({ evaluation }: TestJob, batches: BatchRange | undefined, hooks: EngineHooks): Promise<Answer[]> {
+    const { model, processor, features } = this.warm;
+    return answerPrompts({
+      model,
+      generator: generatorOf(this.warm, this.adapter),
+      parameters: this.adapter?.parameters ?? null,
+      samples: this.prompts,
+      decode: (ids) => processor.decode(ids),
+      features: (digests) => features.ofBatch(digests, this.images),
+      maxNewTokens: evaluation.maxNewTokens,
+      batchSize: evaluation.batchSize,
+      ...(batches && { batches }),
+      signal: hooks.signal,
+      onProgress: (step, steps) => hooks.onProgress({ step, steps, loss: null }),
+    });
+  }
+
+  dispose(): void {
+    this.adapter?.dispose();
+  }
+}
