@@ -3,7 +3,8 @@
  * `LILORA_THREADS=1 npm run bench:rounds -- [--steps 5,15,75] [--tasks digit,class,open] [--seeds 0] [--add] [--json]`.
  * Learns the tasks one after another with each setting and tells final scores, bytes and seconds of training. One worker
  * with a batch of 32 takes as many steps from as many samples as two workers with 16 each: it is what exchanging
- * gradients after every step would give. `--add` keeps the runs that bench/results/rounds.json has from other seeds.
+ * gradients after every step would give. `--outer 0.7:0.9` (rate and momentum) and `--epochs 4` change the runs in rounds.
+ * `--add` keeps the runs that bench/results/rounds.json has from other seeds.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -30,6 +31,7 @@ const { values } = parseArgs({
     tasks: { type: 'string', default: 'digit,class,open' },
     seeds: { type: 'string', default: '0' },
     outer: { type: 'string', default: '' },
+    epochs: { type: 'string', default: '' },
     out: { type: 'string', default: join(ROOT, 'bench/results/rounds.json') },
     add: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
@@ -60,8 +62,9 @@ type Training = NonNullable<StreamDefinition['training']>;
 const [learningRate, momentum] = values.outer ? values.outer.split(':').map(Number) : [];
 const outer = values.outer ? { outerLearningRate: learningRate!, outerMomentum: momentum! } : {};
 const rounds = values.steps.split(',').map((text): [string, Training] => {
-  const tag = values.outer ? `, outer ${values.outer}` : '';
-  return [`H ${text}${tag}`, { workers: WORKERS, roundSteps: Number(text), ...outer }];
+  const tag = `${values.outer && `, outer ${values.outer}`}${values.epochs && `, ${values.epochs} epochs`}`;
+  const longer = values.epochs ? { epochs: Number(values.epochs) } : {};
+  return [`H ${text}${tag}`, { workers: WORKERS, roundSteps: Number(text), ...outer, ...longer }];
 });
 const settings: ReadonlyArray<readonly [string, Training]> = [
   [ONE, {}],
