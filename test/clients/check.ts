@@ -54,7 +54,7 @@ if (find(thisMachine(), 'temporal'))
   examples.push({
     name: 'cli',
     prepare: () => ({ command: [join(CLIENTS, 'cli/submit.sh')] }),
-    read: (stdout) => (JSON.parse(stdout) as { result: Submission }).result,
+    read: (stdout) => (JSON.parse(stdout) as { updateResult: Submission }).updateResult,
   });
 else console.log('The temporal command is not on PATH: its example does not take part.');
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Submits a dataset, starting its stream if it does not run: submit.sh STREAM MODEL DATASET
-# Takes the `temporal` command 1.2 or later; the subcommand is marked experimental there.
+# The subcommand is marked experimental; this is how version 1.5.1 takes it. The submission is `updateResult` of the output.
 set -euo pipefail
 stream="$1" model="$2" dataset="$3"
 
