@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { billedSeconds, type Lease, leaseKey, readLeases, workerCounts, writeLease } from './leases.ts';
+import { billedSeconds, idleSeconds, type Lease, leaseKey, readLeases, workerCounts, writeLease } from './leases.ts';
 import { openStore } from './open.ts';
 
 let folder: string;
@@ -20,6 +20,7 @@ const lease = (worker: string, from: number, to: number, ended = true): Lease =>
   lastSeenAt: at(to),
   endedAt: ended ? at(to) : null,
   busySeconds: 1.5,
+  workedUntil: null,
 });
 
 describe('leases', () => {
@@ -41,6 +42,13 @@ describe('leases', () => {
   it('bill a killed worker up to its last sign of life', () => {
     expect(billedSeconds(lease('a', 10, 25))).toBe(15);
     expect(billedSeconds(lease('a', 10, 20, false))).toBe(10);
+  });
+
+  it('leave to nobody what came after the last activity, and what is rounded up', () => {
+    const worked = { ...lease('a', 10, 25), workedUntil: at(22) };
+    expect(idleSeconds(worked)).toBe(3);
+    expect(idleSeconds(lease('a', 10, 25))).toBe(15);
+    expect(idleSeconds(worked, { minimumSeconds: 60 })).toBe(48);
   });
 
   it('count workers over time', () => {

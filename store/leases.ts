@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { billedLife, type WorkerPrice } from '../core/cost.ts';
 import { LiloraError } from '../core/errors.ts';
 import { canonicalJson, parseJson } from '../core/json.ts';
 import { nameOf, type ObjectStore } from './object-store.ts';
@@ -11,6 +12,7 @@ const leaseSchema = z.object({
   lastSeenAt: z.iso.datetime(),
   endedAt: z.iso.datetime().nullable(),
   busySeconds: z.number().min(0),
+  workedUntil: z.iso.datetime().nullable(),
 });
 
 /**
@@ -30,6 +32,8 @@ export interface Lease {
   readonly endedAt: string | null;
   /** Seconds in which an activity ran. */
   readonly busySeconds: number;
+  /** End of its last activity, or `lastSeenAt` while one runs; null when none ever began. */
+  readonly workedUntil: string | null;
 }
 
 /** Leases sort by queue, then by start. */
@@ -59,6 +63,16 @@ export async function readLeases(store: ObjectStore, queue: string): Promise<Lea
 /** Seconds for which a worker is billed: from its start to its end, or to its last sign of life. */
 export function billedSeconds({ startedAt, lastSeenAt, endedAt }: Lease): number {
   return (Date.parse(endedAt ?? lastSeenAt) - Date.parse(startedAt)) / 1000;
+}
+
+/**
+ * Seconds of a life that no step pays for, since a step pays what stands before it: the idle end, the whole life of a
+ * worker that nothing came for, and what a price table rounds up.
+ */
+export function idleSeconds(lease: Lease, price?: Omit<WorkerPrice, 'perSecond'>): number {
+  const { startedAt, workedUntil } = lease;
+  const paid = workedUntil === null ? 0 : (Date.parse(workedUntil) - Date.parse(startedAt)) / 1000;
+  return billedLife(billedSeconds(lease), price) - paid;
 }
 
 /** How many workers lived from which time on: one entry per start and per end, in order. */

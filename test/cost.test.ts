@@ -129,7 +129,16 @@ describe('cost', () => {
     expect(gpu.usefulSeconds).toBeGreaterThan(0.3 * gpu.seconds);
     expect(gpu.usefulSeconds).toBeLessThan(gpu.seconds);
     expect(gpu.waitedSeconds).toBeGreaterThan(0.3); // the start of the worker, at least
-    worker.kill('SIGKILL');
+
+    // Every second of the worker's life is paid for once.
+    const gone = new Promise((ended) => worker.once('exit', ended));
+    worker.kill('SIGTERM');
+    await gone;
+    const { fleets, total } = JSON.parse((await servers.run('cost', 'frugal', '--json')).stdout) as StreamCost;
+    const { seconds, waitedSeconds } = total.usage[QUEUES.gpu]!;
+    expect(fleets).toHaveLength(1);
+    expect(fleets[0]!.lives).toBe(1);
+    expect(Math.abs(fleets[0]!.billedSeconds - (seconds + waitedSeconds + fleets[0]!.idleSeconds))).toBeLessThan(0.5);
   });
 
   it('tells in the generation what the task and the stream used', async () => {

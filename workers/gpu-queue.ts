@@ -41,7 +41,8 @@ export async function pollGpuQueue(
   const worker = WorkerLife.id;
   const data = await dataContext(settings);
   const work = new Work();
-  const lease = holdLease(data.store, { worker, queue, busySeconds: () => work.busySeconds }, log);
+  const holder = { worker, queue, busySeconds: () => work.busySeconds, workedUntil: () => work.workedUntil };
+  const lease = holdLease(data.store, holder, log);
   const stopping = new AbortController();
   void untilStopped(options.signal).then((why) => {
     log.info({ why }, 'gpu worker stops');

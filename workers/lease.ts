@@ -9,6 +9,8 @@ export interface LeaseHolder {
   readonly queue: string;
   /** Seconds in which an activity ran, so far. */
   busySeconds(): number;
+  /** End of the last activity, or now while one runs; null when none ever began. */
+  workedUntil(): Date | null;
 }
 
 /**
@@ -20,6 +22,7 @@ export function holdLease(store: ObjectStore, holder: LeaseHolder, log: Logger):
   let writing: Promise<void> = Promise.resolve();
   const write = (ended: boolean) => {
     const now = new Date().toISOString();
+    const until = holder.workedUntil()?.toISOString() ?? null;
     const lease: Lease = {
       schema: 1,
       worker: holder.worker,
@@ -28,6 +31,7 @@ export function holdLease(store: ObjectStore, holder: LeaseHolder, log: Logger):
       lastSeenAt: now,
       endedAt: ended ? now : null,
       busySeconds: Math.round(holder.busySeconds() * 1000) / 1000,
+      workedUntil: until && until < now ? until : until && now,
     };
     // One after another: an older state must never overwrite the last one.
     writing = writing

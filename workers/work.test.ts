@@ -36,11 +36,13 @@ it('is idle only after so long without any activity', async () => {
 
 it('counts activities and the time in which any ran', async () => {
   const { work, run } = watched();
+  expect(work.workedUntil).toBeNull();
   void run(3); // 0 … 3
   await vi.advanceTimersByTimeAsync(1000);
   void run(4); // 1 … 5
   await vi.advanceTimersByTimeAsync(10_000);
   expect(work.begun).toBe(2);
+  expect(work.workedUntil!.getTime()).toBeCloseTo(performance.timeOrigin + performance.now() - 6000, -1);
   expect(work.busySeconds).toBeCloseTo(5);
   void run(100);
   await vi.advanceTimersByTimeAsync(2000);

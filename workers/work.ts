@@ -32,6 +32,12 @@ export class Work {
     return this.doneSeconds + (this.running > 0 ? (performance.now() - this.busySince) / 1000 : 0);
   }
 
+  /** End of the last activity, or now while one runs; null when none ever began. */
+  get workedUntil(): Date | null {
+    if (this.begun === 0) return null;
+    return new Date(performance.timeOrigin + (this.running > 0 ? performance.now() : this.idleSince));
+  }
+
   /** Resolves after so many seconds on end without an activity, counted from now at the earliest; never without a number. */
   async idleFor(seconds: number | undefined): Promise<void> {
     if (seconds === undefined) return new Promise(() => {});

@@ -5,11 +5,12 @@ import { type Budget, costNumbers, type PriceTable, storagePerMonth, sumUsage, t
 import { LiloraError } from '../../core/errors.ts';
 import { readPrices } from '../../core/prices.ts';
 import { COST_HEADS, costCells, moneyText } from '../../report/cost.ts';
-import { bytes } from '../../report/generation-view.ts';
+import { bytes, fixed } from '../../report/generation-view.ts';
 import { table } from '../../report/terminal.ts';
 import { readGeneration, streamKeys } from '../../store/generations.ts';
 import type { ObjectStore } from '../../store/object-store.ts';
 import { verbStore, withClient } from '../connect.ts';
+import { type FleetCost, fleetCosts, idleShares } from '../fleet-cost.ts';
 import { look, type Moment } from '../follow.ts';
 import { result, resultJson } from '../output.ts';
 
@@ -52,6 +53,10 @@ export interface StreamCost {
   readonly tasks: ReadonlyArray<TaskLineCost>;
   /** Everything: the tasks, tasks that are no longer listed, and steps of the stream itself. */
   readonly total: ReturnType<typeof costNumbers> & { readonly usage: Usage };
+  /** Whole lives of the workers of every GPU class, for all streams, where they left leases. */
+  readonly fleets: readonly FleetCost[];
+  /** Money of `total`, and of the stream's share in what no step pays for; null when it is not known. */
+  readonly estimated: number | null;
   /** Bytes that the stream keeps in the store now, and what they cost in a month. */
   readonly storedBytes: number;
   readonly storagePerMonth: number | null;
@@ -63,6 +68,8 @@ interface TaskLineCost {
   readonly status: string;
   readonly usage: Usage;
   readonly money: number | null;
+  /** By queue: its share in what no step pays for. Not in `money`. */
+  readonly idleSeconds: Readonly<Record<string, number>>;
   readonly storedBytes: number;
 }
 
@@ -76,6 +83,12 @@ async function costOf(store: ObjectStore, { stream, running }: Moment, given?: P
     lines.set(task, { status, usage: usage ?? lines.get(task)?.usage ?? {}, generation });
   if (running) lines.set(running.task, { status: 'running', usage: running.usage ?? {} });
   const usage = sumUsage(stream.usage ?? {}, running?.usage ?? {});
+  const fleets = await fleetCosts(store, usage, prices);
+  const numbers = costNumbers(usage, prices);
+  const idle = Object.entries(idleShares(fleets, usage)).reduce(
+    (sum, [queue, seconds]) => sum + seconds * (prices?.workers?.[queue]?.perSecond ?? 0),
+    0,
+  );
   return {
     stream: stream.stream,
     prices,
@@ -84,9 +97,12 @@ async function costOf(store: ObjectStore, { stream, running }: Moment, given?: P
       status: line.status,
       usage: line.usage,
       money: costNumbers(line.usage, prices).money,
+      idleSeconds: idleShares(fleets, line.usage),
       storedBytes: sizes(`tasks/${task}/`) + (line.generation ? sizes(`generations/${line.generation}/`) : 0),
     })),
-    total: { usage, ...costNumbers(usage, prices) },
+    total: { usage, ...numbers },
+    fleets,
+    estimated: numbers.money === null ? null : numbers.money + idle,
     storedBytes: sizes(''),
     storagePerMonth: storagePerMonth(sizes(''), prices),
     budget: stream.budget ?? {},
@@ -112,23 +128,28 @@ async function storedSizes(store: ObjectStore, stream: string): Promise<(prefix:
   return (prefix) => found.reduce((sum, [key, size]) => sum + (key.startsWith(prefix) ? size : 0), 0);
 }
 
-function costText({ tasks, total, prices, storedBytes, storagePerMonth: monthly, budget }: StreamCost): string {
+function costText({ tasks, total, prices, fleets, estimated, storedBytes, ...rest }: StreamCost): string {
   const currency = prices?.currency ?? null;
   const rows = (usage: Usage, head: readonly string[], stored: string) =>
     Object.entries(usage).map(([queue, used], i) => [
       ...(i === 0 ? head : head.map(() => '')),
       queue,
       ...costCells(costNumbers({ [queue]: used }, prices), currency),
+      fixed(idleShares(fleets, usage)[queue]),
       i === 0 ? stored : '',
     ]);
-  const limits = Object.entries(budget).map(([name, limit]) => `${name} ${limit}`);
+  const limits = Object.entries(rest.budget).map(([name, limit]) => `${name} ${limit}`);
   return [
     table([
-      ['task', 'status', 'queue', ...COST_HEADS, 'stored'],
+      ['task', 'status', 'queue', ...COST_HEADS, 'idle share', 'stored'],
       ...tasks.flatMap((line) => rows(line.usage, [line.task, line.status], bytes(line.storedBytes))),
       ...rows(total.usage, ['(all)', ''], bytes(storedBytes)),
     ]),
-    `Estimated in all: ${moneyText(total.money, currency)}, and ${moneyText(monthly, currency)} a month for what is stored.`,
+    ...fleets.map(
+      ({ queue, lives, billedSeconds, busySeconds, idleSeconds }) =>
+        `Workers of ${queue}, for all streams: ${lives} lives, ${fixed(billedSeconds)} s billed, ${fixed(busySeconds)} s with a step; ${fixed(idleSeconds)} s that no step pays for are shared out.`,
+    ),
+    `Estimated in all: ${moneyText(estimated, currency)}, and ${moneyText(rest.storagePerMonth, currency)} a month for what is stored.`,
     `Budget: ${limits.length > 0 ? limits.join(', ') : 'none'}.`,
     ...(prices ? [] : ['No price table: see `lilora cost --help` and docs/cost.md.']),
   ].join('\n');
