@@ -22,8 +22,10 @@ const PAGES = [
   'docs/cost.md',
   'infra/README.md',
   'infra/containers/README.md',
+  'infra/helm/lilora/README.md',
   'infra/lambda/README.md',
   'infra/launchers/README.md',
+  'infra/terraform/README.md',
   'docs/schedules.md',
 ];
 
