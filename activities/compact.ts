@@ -72,6 +72,7 @@ export async function compactStream(
       keepGenerations,
       before: daysBefore(request, taskDays),
       openTasks,
+      keepMeasurements: DEFAULTS['drift.history'].value,
       reportsBefore: daysBefore(request, DEFAULTS['compact.reportDays'].value),
     }),
   );

@@ -2,7 +2,7 @@ import { DEFAULTS } from '../core/defaults.ts';
 import { isLiloraError, LiloraError } from '../core/errors.ts';
 import { canonicalJson, digestOf, parseJson } from '../core/json.ts';
 import { readGeneration, readHead, streamKeys } from '../store/generations.ts';
-import type { ListedObject, ObjectStore } from '../store/object-store.ts';
+import { newestFirst, type ObjectStore } from '../store/object-store.ts';
 import type { FileRef, LearnedTask, ResolvedStream } from '../workflows/contract.ts';
 import type { DriftMeasurement, DriftWatchInput, FreshTests } from '../workflows/schedule-contract.ts';
 import { datasetsUnder } from './catalogue.ts';
@@ -66,7 +66,7 @@ async function countOf(context: DataContext, { samples }: LearnedTask, predictio
   }
 }
 
-/** Keeps measurements: each once, the same again changes nothing. Only the newest ones stay. */
+/** Keeps measurements: each once, the same again changes nothing. Compaction removes old ones. */
 export async function recordDrift(
   { store }: DataContext,
   { stream, measured }: { stream: string; measured: readonly DriftMeasurement[] },
@@ -76,20 +76,11 @@ export async function recordDrift(
     const digest = digestOf({ task, generation, dataset: dataset.digest, published, now });
     await store.create(`${streamKeys(stream).drift}${digest}.json`, Buffer.from(canonicalJson(measurement)));
   }
-  for (const { key } of (await listRecords(store, stream)).slice(DEFAULTS['drift.history'].value))
-    await store.delete(key);
 }
 
 async function history(store: ObjectStore, stream: string): Promise<DriftMeasurement[]> {
   const found: DriftMeasurement[] = [];
-  for (const { key } of (await listRecords(store, stream)).slice(0, SHOWN))
+  for (const { key } of (await newestFirst(store, streamKeys(stream).drift)).slice(0, SHOWN))
     found.push(parseJson((await store.get(key)).bytes, key) as DriftMeasurement);
   return found;
-}
-
-/** Newest first. */
-async function listRecords(store: ObjectStore, stream: string): Promise<ListedObject[]> {
-  const found: ListedObject[] = [];
-  for await (const object of store.list(streamKeys(stream).drift)) found.push(object);
-  return found.sort((a, b) => b.modified.getTime() - a.modified.getTime() || (a.key < b.key ? -1 : 1));
 }

@@ -171,7 +171,7 @@ export const DEFAULTS = {
   'sweep.limit': entry(10, 'datasets', 'per run: a wrong prefix costs ten tasks, not a thousand'),
   'drift.limit': entry(5, 'points', 'as much as the gate lets a task lose'),
   'drift.standardErrors': entry(3, '', 'a loss that small test data show by chance once in 700 times is no drift'),
-  'drift.history': entry(200, 'measurements', 'per stream; the oldest go'),
+  'drift.history': entry(200, 'measurements', 'per stream; compaction removes older ones'),
   'compact.keepGenerations': entry(10, 'generations', 'besides the head: what a rollback may go back to'),
   'compact.taskDays': entry(7, 'days', 'a failed task may be submitted again and goes on from its checkpoint'),
   'compact.cacheDays': entry(30, 'days', 'evaluations of retired generations are seldom asked for again'),

@@ -1,6 +1,6 @@
 import { inLanes } from '../core/lanes.ts';
 import { readHead, streamKeys } from './generations.ts';
-import type { ListedObject, ObjectStore } from './object-store.ts';
+import { type ListedObject, newestFirst, type ObjectStore } from './object-store.ts';
 import { addReferences, generationsOf, referencesOfAll, referencesOfStreams } from './references.ts';
 
 /** What may go, by what it was for. */
@@ -12,7 +12,8 @@ export type RemovalKind =
   | 'prepared data'
   | 'caches'
   | 'unfinished uploads'
-  | 'old reports';
+  | 'old reports'
+  | 'old measurements';
 
 export interface Removal {
   readonly kind: RemovalKind;
@@ -38,6 +39,8 @@ export interface StreamRetention {
   /** Tasks that are queued or running: all of theirs stays. */
   readonly openTasks: readonly string[];
   readonly reportsBefore: Date;
+  /** Newest measurements of drift that stay. */
+  readonly keepMeasurements: number;
 }
 
 /** Folders of a task that hold steps on the way; whatever else is there stays. */
@@ -104,6 +107,8 @@ export async function planStream(store: ObjectStore, stream: string, retention: 
     (isMemo(object) ? memos : rest).push(removal(kind, object));
   }
   rest.push(...(await oldReports(store, stream, retention.reportsBefore)));
+  for (const measurement of (await newestFirst(store, keys.drift)).slice(retention.keepMeasurements))
+    rest.push(removal('old measurements', measurement));
   return [manifests, memos, rest].filter((step) => step.length > 0);
 }
 
@@ -120,8 +125,7 @@ export interface SharedRetention {
 /** Plans what may go from the caches of all streams, and uploads that never ended. */
 export async function planShared(store: ObjectStore, retention: SharedRetention): Promise<RemovalPlan> {
   const [memos, rest]: [Removal[], Removal[]] = [[], []];
-  const cached: ListedObject[] = [];
-  for await (const object of store.list('cache/')) cached.push(object);
+  const cached = await newestFirst(store, 'cache/');
   const doomed = overdue(cached, retention);
   if (doomed.size > 0) {
     const published = await referencesOfStreams(store);
@@ -154,14 +158,14 @@ export async function carryOut(
     });
 }
 
-/** Cached objects that are too old, or too much. */
+/** Cached objects that are too old, or too much. @param cached the newest first */
 function overdue(
   cached: readonly ListedObject[],
   { cacheBefore, cacheBytes, now }: SharedRetention,
 ): Set<ListedObject> {
   const doomed = new Set<ListedObject>();
   let left = cached.reduce((sum, { size }) => sum + size, 0);
-  for (const object of [...cached].sort((a, b) => a.modified.getTime() - b.modified.getTime())) {
+  for (const object of cached.toReversed()) {
     const tooMuch = left > cacheBytes && now.getTime() - object.modified.getTime() > DAY;
     if (object.modified >= cacheBefore && !tooMuch) continue;
     doomed.add(object);

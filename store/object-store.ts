@@ -100,6 +100,13 @@ export function nameOf(store: ObjectStore, key: string): string {
   return `${store.describe()}/${key}`;
 }
 
+/** All objects under a prefix, the newest first. */
+export async function newestFirst(store: ObjectStore, prefix: string): Promise<ListedObject[]> {
+  const found: ListedObject[] = [];
+  for await (const object of store.list(prefix)) found.push(object);
+  return found.sort((a, b) => b.modified.getTime() - a.modified.getTime() || (a.key < b.key ? -1 : 1));
+}
+
 /** The object's bytes, or `IntegrityError` with its name when they are not the promised ones. */
 export async function getVerified(store: ObjectStore, key: string, expected: Expected): Promise<Uint8Array> {
   const { bytes } = await store.get(key);

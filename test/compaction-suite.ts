@@ -100,6 +100,7 @@ export function compactionSuite(name: string, open: () => ObjectStore): void {
       before: soon(),
       openTasks: [],
       reportsBefore: longAgo(),
+      keepMeasurements: 2,
       ...more,
     });
     const plan = (more: Partial<StreamRetention> = {}) => planStream(store, 'pets', retention(more));
@@ -180,6 +181,18 @@ export function compactionSuite(name: string, open: () => ObjectStore): void {
       await furnish(store, 'pets', TASKS.slice(0, 3));
       await store.put('streams/pets/generations/3/manifest.json', bytes('{}'));
       await expect(plan()).rejects.toMatchObject({ name: 'IntegrityError' });
+    });
+
+    it('drops old reports and all but the newest measurements', async () => {
+      await furnish(store, 'pets', ['ants']);
+      for (const name of ['first', 'second', 'third']) {
+        await store.put(`streams/pets/drift/${name}.json`, bytes('{}'));
+        await new Promise((wake) => setTimeout(wake, 1100));
+      }
+      await store.put('streams/pets/compactions/report.json', bytes('{}'));
+      const young = { before: longAgo() };
+      expect(keysIn(await plan(young))).toEqual(['streams/pets/drift/first.json']);
+      expect(keysIn(await plan({ ...young, reportsBefore: soon() }))).toContain('streams/pets/compactions/report.json');
     });
 
     it('drops caches by age, but none that a generation of any stream refers to', async () => {

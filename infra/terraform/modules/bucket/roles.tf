@@ -67,10 +67,16 @@ locals {
       },
       ], var.compaction ? [{
         # Heads and definitions are never deleted; everything else can be brought back for noncurrent_days.
-        Sid      = "Compact"
-        Effect   = "Allow"
-        Action   = ["s3:DeleteObject"]
-        Resource = concat(local.gpu_places, ["${local.store}/streams/*/generations/*", "${local.store}/launches/*"])
+        Sid    = "Compact"
+        Effect = "Allow"
+        Action = ["s3:DeleteObject"]
+        Resource = concat(local.gpu_places, [
+          "${local.store}/streams/*/generations/*",
+          "${local.store}/streams/*/drift/*",
+          "${local.store}/streams/*/compactions/*",
+          "${local.store}/compactions/*",
+          "${local.store}/launches/*",
+        ])
     }] : [])
 
     # It only hears of objects; it reads none.

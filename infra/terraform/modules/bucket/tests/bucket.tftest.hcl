@@ -62,7 +62,7 @@ run "deletes_no_head" {
     condition = alltrue(flatten([
       for role in ["gpu", "orchestrator"] : [
         for s in jsondecode(aws_iam_policy.role[role].policy).Statement : [
-          for at in s.Resource : can(regex("/(tasks|generations|cache|launches|workers|[.]probe)/", at))
+          for at in s.Resource : can(regex("/(tasks|generations|drift|compactions|cache|launches|workers|[.]probe)/", at))
         ] if contains(s.Action, "s3:DeleteObject")
       ]
     ]))
