@@ -42,6 +42,8 @@ describe('a schedule', () => {
     const { scheduleId, action } = scheduleOptions({ kind: 'compact', input: { apply: true } });
     expect(scheduleId).toBe('lilora/compact');
     expect(action.args).toEqual([{ schema: 1, apply: true }]);
+    expect(action.staticSummary).toBe('Compact all streams');
+    expect(scheduleOptions({ kind: 'compact', input: {} }).action.staticSummary).toBe('Compact all streams (dry run)');
   });
 
   it('lets no more than one missed run lie within its catch-up window', () => {
@@ -51,7 +53,7 @@ describe('a schedule', () => {
     // A tenth of a short interval, and never less than the server takes.
     expect(sweep({ every: 60_000 })).toMatchObject({ spec: { jitter: 6000 }, policies: { catchupWindow: 54_000 } });
     expect(sweep({ every: 1000 })).toMatchObject({ spec: { jitter: 0 }, policies: { catchupWindow: 10_000 } });
-    expect(sweep({ cron: '0 3 * * *' }).spec).toEqual({ cronExpressions: ['0 3 * * *'], jitter: 0 });
+    expect(sweep({ cron: '0 3 * * *' }).spec).toEqual({ cronExpressions: ['0 3 * * * # cron 0 3 * * *'], jitter: 0 });
     expect(sweep({ every: HOUR, catchUp: 5, jitter: 7 })).toMatchObject({
       spec: { jitter: 7 },
       policies: { catchupWindow: 5 },

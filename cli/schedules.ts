@@ -16,9 +16,9 @@ import { duration, durationText } from './durations.ts';
 
 /** What a schedule starts, as the command line calls it. */
 export const KINDS = {
-  sweep: { workflow: SCHEDULED.sweep, defaults: 'sweep', verb: 'Sweep' },
-  'drift-watch': { workflow: SCHEDULED.driftWatch, defaults: 'driftWatch', verb: 'Watch drift on' },
-  compact: { workflow: SCHEDULED.compact, defaults: 'compact', verb: 'Compact' },
+  sweep: { workflow: SCHEDULED.sweep, defaults: 'sweep' },
+  'drift-watch': { workflow: SCHEDULED.driftWatch, defaults: 'driftWatch' },
+  compact: { workflow: SCHEDULED.compact, defaults: 'compact' },
 } as const;
 export type Kind = keyof typeof KINDS;
 
@@ -67,19 +67,18 @@ export function scheduleOptions(request: ScheduleRequest): ScheduleOptions {
   for (const part of [stream, name])
     if (part !== undefined && !NAME_PATTERN.test(part))
       throw new LiloraError('BadConfig', `"${part}" is no name: use a-z, 0-9 and -, at most 63 characters.`);
-  const { workflow, defaults, verb } = KINDS[kind];
+  const { workflow, defaults } = KINDS[kind];
   const every =
     cron === undefined ? (request.every ?? duration(DEFAULTS[`schedule.${defaults}Every`].value)) : undefined;
   const jitter = request.jitter ?? defaultJitter(every);
-  const place = typeof input['prefix'] === 'string' ? ` ${input['prefix']}` : '';
-  const summary = `${verb}${place} for ${stream === undefined ? 'all streams' : `stream ${stream}`}`;
+  const summary = summaryOf(request);
   const id = scheduleId(stream === undefined ? name : `${stream}/${name}`);
   const typedSearchAttributes =
     stream === undefined ? [] : [{ key: defineSearchAttributeKey('LiloraStream', 'KEYWORD'), value: stream }];
   return {
     scheduleId: id,
     spec: {
-      ...(every === undefined ? { cronExpressions: [cron!] } : { intervals: [{ every }] }),
+      ...(every === undefined ? { cronExpressions: [`${cron} # cron ${cron}`] } : { intervals: [{ every }] }),
       jitter,
       ...(timeZone === undefined ? {} : { timezone: timeZone }),
     },
@@ -102,6 +101,14 @@ export function scheduleOptions(request: ScheduleRequest): ScheduleOptions {
     memo: { kind, ...(stream === undefined ? {} : { stream }), ...input },
     typedSearchAttributes,
   };
+}
+
+/** What a schedule is for, in a few words. */
+function summaryOf({ kind, stream, input }: ScheduleRequest): string {
+  const whose = stream === undefined ? 'all streams' : `stream ${stream}`;
+  if (kind === 'sweep') return `Sweep ${input['prefix']} for ${whose}`;
+  if (kind === 'drift-watch') return `Watch ${whose} for drift on ${input['prefix']}`;
+  return `Compact ${whose}${input['apply'] ? '' : ' (dry run)'}`;
 }
 
 /** A share of the interval; a cron expression names the minute, so none. */
@@ -154,7 +161,7 @@ export interface ScheduleLine {
   /** In words: how often. */
   readonly cadence: string;
   readonly overlap: string;
-  readonly catchUp: string;
+  readonly catchUpSeconds: number;
   readonly pauseOnFailure: boolean;
   readonly paused: boolean;
   /** For example why it is paused. */
@@ -190,14 +197,16 @@ async function lineOf(
   if (!kind) return null;
   const last = info.recentActions.at(-1);
   const every = spec.intervals?.map((interval) => `every ${durationText(interval.every)}`) ?? [];
+  // The server keeps a cron expression as a calendar, and the comment behind it.
+  const calendars = spec.calendars?.map(({ comment }) => comment || 'by calendar') ?? [];
   return {
     schedule: name,
     kind,
     stream: streamOf(name),
     input: action.args?.[0] ?? null,
-    cadence: [...every, ...(spec.calendars?.length ? ['by calendar'] : [])].join(', ') || 'never',
+    cadence: [...every, ...calendars].join(', ') || 'never',
     overlap: policies.overlap ?? ScheduleOverlapPolicy.SKIP,
-    catchUp: durationText(policies.catchupWindow),
+    catchUpSeconds: policies.catchupWindow / 1000,
     pauseOnFailure: policies.pauseOnFailure,
     paused: state.paused,
     note: state.note ?? '',

@@ -175,7 +175,7 @@ export const DEFAULTS = {
   'compact.keepGenerations': entry(10, 'generations', 'besides the head: what a rollback may go back to'),
   'compact.taskDays': entry(7, 'days', 'a failed task may be submitted again and goes on from its checkpoint'),
   'compact.cacheDays': entry(30, 'days', 'evaluations of retired generations are seldom asked for again'),
-  'compact.cacheBytes': entry(10 * 2 ** 30, 'bytes', 'some 100 000 evaluations of 500 answers'),
+  'compact.cacheBytes': entry(10_000_000_000, 'bytes', 'some 100 000 evaluations of 500 answers'),
   'compact.uploadDays': entry(2, 'days', 'longer than the longest training attempt'),
   'compact.reportDays': entry(90, 'days', 'what was removed can be read for a quarter'),
   'schedule.sweepEvery': entry('1h', '', 'a look costs one listing; a dataset waits half an hour on average'),

@@ -188,7 +188,12 @@ describe('a drift watch', () => {
     const made = await schedule(
       ...['create', 'drift-watch', 'pets', '--prefix', 's3://lilora-test/fresh', '--cron', '0 3 * * *', '--json'],
     );
-    expect(made).toMatchObject({ cadence: 'by calendar', catchUp: '1d', overlap: 'SKIP', pauseOnFailure: false });
+    expect(made).toMatchObject({
+      cadence: 'cron 0 3 * * *',
+      catchUpSeconds: 86_400,
+      overlap: 'SKIP',
+      pauseOnFailure: false,
+    });
     const { generation, measured, unmeasured } = await triggered<DriftReport>('pets/drift-watch');
     expect(generation).toBe(2);
     expect(unmeasured).toEqual([]);

@@ -15,13 +15,20 @@ const measurement = {
 };
 
 describe('current details', () => {
-  it('of a sweep count, and let no text of others break the table', () => {
+  it('of a sweep count, and let no text of others become markup', () => {
     const text = sweepDetails(
       place,
       {
         datasets: [
           { uri: 's3://data/in/a', digest: 'a', task: 'a', status: 'queued', duplicate: false },
-          { uri: 's3://data/in/b', digest: 'b', task: null, status: 'refused', duplicate: false, message: 'x | y\nz' },
+          {
+            uri: 's3://data/in/b',
+            digest: 'b',
+            task: null,
+            status: 'refused',
+            duplicate: false,
+            message: 'x <b>\n# z',
+          },
         ],
         left: 4,
         known: 7,
@@ -29,14 +36,17 @@ describe('current details', () => {
       3,
     );
     expect(text).toContain('**1 submitted**, **1 refused**, 7 known, 1 to go, 4 left for the next run');
-    expect(text.split('\n').at(-1)).toMatch(/x \\\| y z \|$/);
+    expect(text.split('\n').at(-2)).toBe('- **a** queued: s3://data/in/a');
+    expect(text.split('\n').at(-1)).toBe('- refused: s3://data/in/b. x \\<b\\> \\# z');
   });
 
   it('of a drift watch say first what a person has to know', () => {
+    const tests = { generation: 3, fresh: [], history: [] };
     const report = { generation: 3, limit: 5, measured: [measurement], unmeasured: [] };
-    expect(driftDetails(place, report, null, '')).toMatch(/^\*\*Drift: dogs\*\*\. Stream \*\*pets\*\*/);
+    expect(driftDetails(place, report, tests, '')).toMatch(/^\*\*Drift: dogs\*\*\. Stream \*\*pets\*\*/);
     const steady = { ...report, measured: [{ ...measurement, over: false }] };
-    expect(driftDetails(place, steady, null, '')).toMatch(/^No drift\./);
+    expect(driftDetails(place, steady, tests, '')).toMatch(/^No drift\./);
+    expect(driftDetails(place, { ...report, measured: [] }, null, '')).toMatch(/^Nothing is published yet\./);
     expect(driftMessage('pets', 5, [measurement])).toContain(
       'Task dogs scores 61.5 on s3://data/fresh; it was published with 92.0.',
     );
