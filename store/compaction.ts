@@ -13,6 +13,7 @@ export type RemovalKind =
   | 'caches'
   | 'unfinished uploads'
   | 'old reports'
+  | 'old records of workers'
   | 'old measurements';
 
 export interface Removal {
@@ -61,6 +62,13 @@ const DAY = 24 * 3600 * 1000;
 export const reportsFolder = (stream: string | null) =>
   stream === null ? 'compactions/' : streamKeys(stream).compactions;
 
+/** What streams share and people look back at for a while. Of a worker that lives the record is ever young. */
+const RECORDS: ReadonlyArray<readonly [prefix: string, kind: RemovalKind]> = [
+  [reportsFolder(null), 'old reports'],
+  ['workers/', 'old records of workers'],
+  ['launches/', 'old records of workers'],
+];
+
 const isMemo = ({ key }: { key: string }) => key.endsWith('.json');
 const removal = (kind: RemovalKind, { key, size }: ListedObject): Removal => ({ kind, key, size });
 
@@ -106,7 +114,7 @@ export async function planStream(store: ObjectStore, stream: string, retention: 
     if (object.modified >= before || referred.has(object.key)) continue;
     (isMemo(object) ? memos : rest).push(removal(kind, object));
   }
-  rest.push(...(await oldReports(store, stream, retention.reportsBefore)));
+  rest.push(...(await oldOnes(store, 'old reports', reportsFolder(stream), retention.reportsBefore)));
   for (const measurement of (await newestFirst(store, keys.drift)).slice(retention.keepMeasurements))
     rest.push(removal('old measurements', measurement));
   return [manifests, memos, rest].filter((step) => step.length > 0);
@@ -139,7 +147,7 @@ export async function planShared(store: ObjectStore, retention: SharedRetention)
   }
   for await (const { key, id, size, started } of store.unfinished())
     if (started < retention.uploadsBefore) rest.push({ kind: 'unfinished uploads', key, size, upload: id });
-  rest.push(...(await oldReports(store, null, retention.reportsBefore)));
+  for (const [prefix, kind] of RECORDS) rest.push(...(await oldOnes(store, kind, prefix, retention.reportsBefore)));
   return [memos, rest].filter((step) => step.length > 0);
 }
 
@@ -174,9 +182,8 @@ function overdue(
   return doomed;
 }
 
-async function oldReports(store: ObjectStore, stream: string | null, before: Date): Promise<Removal[]> {
+async function oldOnes(store: ObjectStore, kind: RemovalKind, prefix: string, before: Date): Promise<Removal[]> {
   const found: Removal[] = [];
-  for await (const object of store.list(reportsFolder(stream)))
-    if (object.modified < before) found.push(removal('old reports', object));
+  for await (const object of store.list(prefix)) if (object.modified < before) found.push(removal(kind, object));
   return found;
 }

@@ -183,7 +183,7 @@ export function compactionSuite(name: string, open: () => ObjectStore): void {
       await expect(plan()).rejects.toMatchObject({ name: 'IntegrityError' });
     });
 
-    it('drops old reports and all but the newest measurements', async () => {
+    it('drops old reports and records, and all but the newest measurements', async () => {
       await furnish(store, 'pets', ['ants']);
       for (const name of ['first', 'second', 'third']) {
         await store.put(`streams/pets/drift/${name}.json`, bytes('{}'));
@@ -193,6 +193,11 @@ export function compactionSuite(name: string, open: () => ObjectStore): void {
       const young = { before: longAgo() };
       expect(keysIn(await plan(young))).toEqual(['streams/pets/drift/first.json']);
       expect(keysIn(await plan({ ...young, reportsBefore: soon() }))).toContain('streams/pets/compactions/report.json');
+      const records = ['compactions/report.json', 'launches/lilora-gpu/run/0.json', 'workers/lilora-gpu/a.json'];
+      for (const key of records) await store.put(key, bytes('{}'));
+      const recent = { cacheBefore: longAgo() };
+      expect(await shared(recent)).toEqual([]);
+      expect(keysIn(await shared({ ...recent, reportsBefore: soon() })).sort()).toEqual(records);
     });
 
     it('drops caches by age, but none that a generation of any stream refers to', async () => {
