@@ -52,6 +52,7 @@ export const data = metered(
     heartbeatTimeout: '2m',
     retry: RETRY.data,
   }),
+  { queue: QUEUES.data, gpu: false },
 );
 
 /** Activities of what schedules start. They beat every ten seconds: a stream waits for the one that compacts it. */
@@ -99,5 +100,6 @@ export function gpuActivities(stream: ResolvedStream, queue = stream.gpuQueue, p
       cancellationType: 'WAIT_CANCELLATION_COMPLETED',
       priority,
     }),
+    { queue, gpu: true },
   );
 }

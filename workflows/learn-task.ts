@@ -1,5 +1,6 @@
 import {
   CancellationScope,
+  CancelledFailure,
   condition,
   defineQuery,
   defineSignal,
@@ -29,7 +30,7 @@ import { costAttributes, costLine, taskDetails } from './details.ts';
 import { evaluateTasks } from './evaluation.ts';
 import { explain, judge } from './gate.ts';
 import { trainInRounds } from './rounds.ts';
-import { accounted, ledger } from './usage.ts';
+import { accounted, ledger, wasLost } from './usage.ts';
 
 export const describeTaskQuery = defineQuery<TaskDescription>(QUERIES.describe);
 export const pauseSignal = defineSignal(SIGNALS.pause);
@@ -126,14 +127,21 @@ async function learn(input: LearnTaskInput): Promise<LearnTaskResult> {
     for (;;) {
       await condition(() => !paused);
       await withinBudget();
+      let interrupted = false;
       try {
         return await CancellationScope.cancellable(() => {
           const scope = CancellationScope.current();
-          interrupt = () => scope.cancel();
+          interrupt = () => {
+            interrupted = true;
+            scope.cancel();
+          };
           return work();
         });
       } catch (error) {
-        if (!isCancellation(error) || root.consideredCancelled) throw error;
+        // A worker that died does not confirm that it stops: its silence does.
+        const stopped = isCancellation(error) || ((interrupted || root.consideredCancelled) && wasLost(error));
+        if (!stopped) throw error;
+        if (root.consideredCancelled) throw new CancelledFailure('Cancelled; nothing was published.');
       } finally {
         interrupt = () => {};
       }

@@ -5,9 +5,10 @@ import {
   CancelledFailure,
   defineSignal,
   getExternalWorkflowHandle,
+  TimeoutFailure,
   workflowInfo,
 } from '@temporalio/workflow';
-import { openUsage, type StepUsage, sumUsage, type Usage, usageOf } from '../core/cost.ts';
+import { type Measured, openUsage, type StepUsage, sumUsage, type Usage, usageOf } from '../core/cost.ts';
 import { type Progress, SIGNALS } from './contract.ts';
 
 export const taskUsageSignal = defineSignal<[{ task: string; usage: Usage }]>(SIGNALS.taskUsage);
@@ -56,8 +57,11 @@ class Ledger {
 /** The ledger of this run: every run has modules of its own. */
 export const ledger = new Ledger();
 
-/** Wraps proxied activities: what their steps used goes into the ledger. */
-export function metered<Activities extends object>(activities: Activities): Metered<Activities> {
+/** Wraps proxied activities of a task queue: what their steps used goes into the ledger. */
+export function metered<Activities extends object>(
+  activities: Activities,
+  at: Pick<StepUsage, 'queue' | 'gpu'>,
+): Metered<Activities> {
   type Step = (...input: unknown[]) => Promise<{ usage?: StepUsage } | null>;
   const steps = activities as Record<string, Step>;
   const get = (_: object, name: string) => {
@@ -70,7 +74,7 @@ export function metered<Activities extends object>(activities: Activities): Mete
         ledger.add(usage);
         return result;
       } catch (error) {
-        ledger.add(toldBy(error));
+        ledger.add(toldBy(error, at));
         throw error;
       }
     };
@@ -97,9 +101,16 @@ export async function accounted<Result extends object>(
   }
 }
 
-/** What a failed or cancelled step told of itself. */
-function toldBy(error: unknown): StepUsage | undefined {
-  const cause = error instanceof ActivityFailure ? error.cause : undefined;
-  if (!(cause instanceof ApplicationFailure || cause instanceof CancelledFailure)) return undefined;
-  return (cause.details?.[0] as { usage?: StepUsage } | undefined)?.usage;
+/** Whether a step failed because its worker was not heard of any more. */
+export const wasLost = (error: unknown) => error instanceof ActivityFailure && error.cause instanceof TimeoutFailure;
+
+/** What a step without a result told of itself: with its failure, or of a lost one with its last heartbeat. */
+function toldBy(error: unknown, at: Pick<StepUsage, 'queue' | 'gpu'>): StepUsage | undefined {
+  if (!(error instanceof ActivityFailure)) return undefined;
+  const { cause, activityId: activity = '', identity: worker = '' } = error;
+  if (cause instanceof ApplicationFailure || cause instanceof CancelledFailure)
+    return (cause.details?.[0] as { usage?: StepUsage } | undefined)?.usage;
+  if (!(cause instanceof TimeoutFailure)) return undefined;
+  const spent = (cause.lastHeartbeatDetails as { spent?: Measured } | undefined)?.spent;
+  return spent && { activity, worker, ...at, startedAt: '', ...spent, seconds: 0, lostSeconds: spent.seconds };
 }
