@@ -26,7 +26,8 @@ export interface ServerlessQueue {
 /** Proto enums: temporal.api.enums.v1.TaskQueueType and WorkerVersioningMode. */
 const [ACTIVITY_QUEUE, VERSIONED] = [2, 2];
 /** gRPC status codes. */
-const [INVALID_ARGUMENT, DEADLINE_EXCEEDED, ALREADY_EXISTS, FAILED_PRECONDITION, UNIMPLEMENTED] = [3, 4, 6, 9, 12];
+const [INVALID_ARGUMENT, DEADLINE_EXCEEDED, NOT_FOUND, ALREADY_EXISTS, FAILED_PRECONDITION] = [3, 4, 5, 6, 9];
+const UNIMPLEMENTED = 12;
 /** Key of the one scaling group that we make. */
 const GROUP = 'gpu';
 /** The shortest poll that the server takes, in milliseconds. */
@@ -84,6 +85,38 @@ export async function registerServerless(client: Client, wanted: ServerlessQueue
     });
   } catch (error) {
     throw explained(error, compute);
+  }
+}
+
+/**
+ * Takes a deployment's versions from the worker controller, all but `keep`: it starts no more workers for them. Without
+ * `keep` the queue's tasks go to ordinary workers again. Pools keep the size that they have.
+ */
+export async function unregisterServerless(client: Client, deploymentName: string, keep?: string): Promise<void> {
+  const { workflowService } = client.connection;
+  const { namespace } = client.options;
+  const found = await workflowService.describeWorkerDeployment({ namespace, deploymentName }).catch((error) => {
+    if (isGrpcServiceError(error) && (error.code === NOT_FOUND || error.code === UNIMPLEMENTED)) return null;
+    throw error;
+  });
+  if (!found) return;
+  if (keep === undefined)
+    await workflowService.setWorkerDeploymentCurrentVersion({
+      namespace,
+      deploymentName,
+      buildId: '', // none: what no version claims
+      allowNoPollers: true,
+      ignoreMissingTaskQueues: true,
+    });
+  for (const { deploymentVersion, computeConfig } of found.workerDeploymentInfo?.versionSummaries ?? []) {
+    const groups = Object.keys(computeConfig?.scalingGroups ?? {});
+    if (groups.length > 0 && deploymentVersion?.buildId !== keep)
+      await workflowService.updateWorkerDeploymentVersionComputeConfig({
+        namespace,
+        deploymentVersion,
+        requestId: crypto.randomUUID(),
+        removeComputeConfigScalingGroups: groups,
+      });
   }
 }
 
@@ -155,9 +188,12 @@ function explained(error: unknown, { provider }: Compute): unknown {
       { cause: error },
     );
   if (error.code !== INVALID_ARGUMENT && error.code !== FAILED_PRECONDITION) return error;
+  const next = /instantiate|not enabled|unknown/i.test(error.details)
+    ? 'Its operator allows providers with the dynamic configuration workercontroller.enabled and workercontroller.compute_providers.enabled'
+    : 'Correct the details and register again';
   return new LiloraError(
     'BadConfig',
-    `The Temporal server does not take compute provider ${provider}: ${error.details}. Its operator allows providers with the dynamic configuration workercontroller.enabled and workercontroller.compute_providers.enabled.`,
+    `The Temporal server does not take compute provider ${provider}: ${error.details.replace(/\.+$/, '')}. ${next}.`,
     { cause: error },
   );
 }

@@ -10,7 +10,7 @@ import { Child } from './child.ts';
 import { localCredentials } from './credentials.ts';
 import { startListener } from './listener.ts';
 import { freePort } from './ports.ts';
-import { GpuFromZero } from './serverless.ts';
+import { GpuFromZero, leaveZero } from './serverless.ts';
 
 /** Where servers listen when nothing else does. */
 const PORTS = { temporal: 7233, ui: 8233, s3: 7070 };
@@ -100,13 +100,14 @@ export async function startDeployment(options: DeploymentOptions): Promise<Deplo
     writeFileSync(runningFile(home), JSON.stringify(found), { mode: 0o600 });
     if (serverless) gpu = new GpuFromZero({ folder, logFile: join(logs, 'gpu-worker.log'), report });
     const workerEnv = { ...process.env, ...env };
+    const settings = temporalSettings(workerEnv);
     const names = Array.from({ length: serverless ? 0 : gpuWorkers }, (_, i) =>
       gpuWorkers === 1 ? 'gpu worker' : `gpu worker ${i + 1}`,
     );
     await Promise.all([
       startWorker('orchestrator', 'orchestrator', workerEnv, keeper(workers)),
       ...names.map((name) => startWorker(name, 'gpu', workerEnv, keeper(workers))),
-      gpu?.open(temporalSettings(workerEnv)),
+      gpu ? gpu.open(settings) : chosen.temporal.kind === 'cached' && leaveZero(settings),
     ]);
     const living = () => gpu?.count ?? gpuWorkers;
     const { address, ui } = temporal;

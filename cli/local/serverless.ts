@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { DEFAULTS } from '../../core/defaults.ts';
 import { connectClient } from '../../workers/config.ts';
 import { codeVersion } from '../../workers/runtime.ts';
-import { registerServerless } from '../../workers/serverless.ts';
+import { registerServerless, unregisterServerless } from '../../workers/serverless.ts';
 import { QUEUES } from '../../workflows/contract.ts';
 import { birthOf, homeFolder, ROOT } from '../place.ts';
 
@@ -20,6 +20,8 @@ export interface GpuFromZeroOptions {
 const GRACE = 15_000;
 /** A worker that lives longer is ended, as a platform would do; its work goes on in another one. */
 const LIFE = '24h';
+/** After one start no other follows so soon, in milliseconds; shorter than any worker lives, so that no task is overlooked. */
+const COOL_OFF = 2000;
 /** Between two looks at the processes, in milliseconds. */
 const LOOK = 300;
 
@@ -54,15 +56,21 @@ export class GpuFromZero {
         queue: QUEUES.gpu,
         deployment: QUEUES.gpu,
         buildId: this.buildId,
-        compute: { provider: 'subprocess', details: { command: this.command, timeout: LIFE } },
+        compute: {
+          provider: 'subprocess',
+          details: { command: this.command, timeout: LIFE },
+          scaler: { type: 'no-sync', details: { scale_up_cooloff_ms: COOL_OFF } },
+        },
       });
+      // Every version of the code that ran here has a controller of its own, and a server takes a hundred.
+      await unregisterServerless(client, QUEUES.gpu, this.buildId);
       // The controller hears of new tasks only. One that waited when the servers ended is for us to see.
       const { versionTaskQueues } = await client.connection.workflowService.describeWorkerDeploymentVersion({
         namespace: client.options.namespace,
         deploymentVersion,
         reportTaskQueueStats: true,
       });
-      if (versionTaskQueues?.some(({ stats }) => Number(stats?.approximateBacklogCount) > 0))
+      if (this.count === 0 && versionTaskQueues?.some(({ stats }) => Number(stats?.approximateBacklogCount) > 0))
         spawn(this.command, { stdio: 'ignore', detached: true }).unref();
     } finally {
       await client.connection.close();
@@ -106,6 +114,16 @@ export class GpuFromZero {
       if (Date.now() > end) signal('SIGKILL');
       await new Promise((wake) => setTimeout(wake, 100));
     }
+  }
+}
+
+/** Gives the gpu queue of a server to ordinary workers, should it have started some from zero before. */
+export async function leaveZero(temporal: Parameters<typeof connectClient>[0]): Promise<void> {
+  const client = await connectClient(temporal);
+  try {
+    await unregisterServerless(client, QUEUES.gpu);
+  } finally {
+    await client.connection.close();
   }
 }
 

@@ -42,7 +42,7 @@ Examples:
     });
   const queue = () => new Option('--queue <name>', 'task queue of this GPU class').default(QUEUES.gpu);
   // The names under which Temporal's worker controller for Kubernetes gives them to a process.
-  const deployment = () => new Option('--deployment <name>', 'Worker Deployment').env('TEMPORAL_DEPLOYMENT_NAME');
+  const deployment = (what: string) => new Option('--deployment <name>', what).env('TEMPORAL_DEPLOYMENT_NAME');
   const buildId = () =>
     new Option('--build-id <id>', 'its version (default: that of this code)').env('TEMPORAL_WORKER_BUILD_ID');
   worker
@@ -51,7 +51,7 @@ Examples:
     .option('--idle-exit <seconds>', 'end after so long without work', seconds)
     .option('--first-task <seconds>', 'end when not one task came so soon after the start', seconds)
     .addOption(queue())
-    .addOption(deployment())
+    .addOption(deployment('Worker Deployment that it belongs to (default: none)'))
     .addOption(buildId())
     .action(async ({ idleExit, firstTask, queue, deployment, buildId }: GpuOptions) => {
       const signal = untilServersGo();
@@ -69,10 +69,20 @@ Examples:
     .description("Makes Temporal's worker controller start gpu workers from zero when tasks wait. Starts none now.")
     .requiredOption('--provider <file>', 'JSON: {"provider": "gcp-cloud-run", "details": {…}, "scaler": {…}}')
     .addOption(queue())
-    .addOption(deployment())
+    .addOption(deployment("Worker Deployment (default: the queue's name)"))
     .addOption(buildId())
     .option('--json', 'the result as one JSON object')
     .action(registerServerlessVerb);
+  worker
+    .command('unregister-serverless')
+    .description('The worker controller starts no more workers; tasks go to ordinary ones. Pools keep their size.')
+    .addOption(deployment('Worker Deployment').default(QUEUES.gpu))
+    .action(async ({ deployment: name }: { deployment: string }) => {
+      const { unregisterServerless } = await import('../../workers/serverless.ts');
+      const { withClient } = await import('../connect.ts');
+      await withClient((client) => unregisterServerless(client, name));
+      result(`Tasks of ${name} go to ordinary workers.`);
+    });
   for (const command of worker.commands) command.exitOverride();
 }
 
