@@ -22,8 +22,8 @@ beforeAll(async () => {
 });
 afterAll(() => servers.stop());
 
-/** Three rounds of 60 steps on each of two shards of 24 samples. */
-const training = { batchSize: 4, epochs: 30, learningRate: 1e-3, workers: 2, roundSteps: 60 };
+/** Three rounds of 20 steps on each of two shards of 24 samples. */
+const training = { batchSize: 4, epochs: 10, learningRate: 1e-3, workers: 2, roundSteps: 20 };
 
 async function keys(stream: string): Promise<string[]> {
   const found: string[] = [];
@@ -90,7 +90,7 @@ it('ends in the same bank when one of two workers is killed in a round, and leav
 });
 
 it('goes on after its last average when the task was cancelled and is submitted again', async () => {
-  await startStream(servers, tinyStream('again', { training: { ...training, roundSteps: 30 } }));
+  await startStream(servers, tinyStream('again', { training: { ...training, roundSteps: 10 } }));
   const task = servers.client.workflow.getHandle(taskWorkflowId('again', 'colours'));
   const stream = servers.client.workflow.getHandle('lilora/again');
   await submitDataset(servers, 'again', uri);
