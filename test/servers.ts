@@ -119,8 +119,8 @@ export class TestServers {
   }
 }
 
-/** Tries until it works, at most 20 seconds. */
-export async function retry<T>(attempt: () => Promise<T>, seconds = 20): Promise<T> {
+/** Tries until it works, at most 60 seconds. */
+export async function retry<T>(attempt: () => Promise<T>, seconds = 60): Promise<T> {
   const end = Date.now() + seconds * 1000;
   for (;;) {
     try {

@@ -58,7 +58,8 @@ class Unrecordable extends Error {}
 
 /**
  * Runs a function once, operation by operation, and writes down what the native back end executes: each record is
- * already a node of a TensorFlow graph. A text instead of a recording says why there is none; the function's own errors
+ * already a node of a TensorFlow graph. Tensors that the function lets go are gone: their numbers in the addon are never
+ * given again. A text instead of a recording says why there is none; the function's own errors
  * pass through. Nothing of the run is left over.
  */
 export function record<Inputs extends Tree>(
@@ -69,7 +70,6 @@ export function record<Inputs extends Tree>(
   const backend = tf.backend() as unknown as NativeBackend;
   const { binding } = backend;
   const graph = new GraphWriter(backend, leaves);
-  const deleted: number[] = [];
   const watched = Object.create(binding, {
     executeOp: {
       value: (name: string, attributes: OpAttribute[], ids: number[], count: number) => {
@@ -90,8 +90,6 @@ export function record<Inputs extends Tree>(
         throw new Unrecordable('it reads values while it computes');
       },
     },
-    // A number may not be given again while it names something in the record.
-    deleteTensor: { value: (id: number) => void deleted.push(id) },
   }) as Binding;
   // Own properties hide those of the back end while the function runs.
   const idsOf = (tensors: tf.Tensor[]) => Object.getPrototypeOf(backend).getInputTensorIds.call(backend, tensors);
@@ -113,7 +111,6 @@ export function record<Inputs extends Tree>(
   } finally {
     backend.binding = binding;
     Reflect.deleteProperty(backend, 'getInputTensorIds');
-    for (const id of deleted) binding.deleteTensor(id);
   }
 }
 

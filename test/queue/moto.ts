@@ -29,7 +29,8 @@ export class QueueServer {
       stdio: 'ignore',
     });
     const server = new QueueServer(child, `http://127.0.0.1:${port}`);
-    await retry(() => server.client.send(new CreateQueueCommand({ QueueName: 'first' })));
+    // Its first start compiles some hundred Python files.
+    await retry(() => server.client.send(new CreateQueueCommand({ QueueName: 'first' })), 90);
     return server;
   }
 
