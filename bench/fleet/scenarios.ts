@@ -117,7 +117,7 @@ export function runScenario(scenario: Scenario, settings: Settings): { lines: Li
 
 /** The smallest fleet that is always on and whose p95 of queueing is at most a tenth above the given outcome's. */
 function fewestWorkers({ queueing, peakWorkers }: Outcome, run: (workers: number) => Outcome): number {
-  let [low, high] = [1, Math.max(1, Math.ceil(peakWorkers))];
+  let [low, high] = [1, Math.max(1, Math.ceil(2 * peakWorkers))]; // the peak is a mean over the seeds
   while (low < high) {
     const middle = (low + high) >> 1;
     if (run(middle).queueing.p95 <= 1.1 * queueing.p95) high = middle;
