@@ -12,7 +12,7 @@ import type { Shape } from './models.ts';
 export const LORA = { rank: 8, alpha: 16, targets: 'attention+mlp', learningRate: 1e-3 } as const;
 /** Different batches; a run goes round and round. */
 const BATCHES = 4;
-export const FIRST_WORD = 10;
+const FIRST_WORD = 10;
 
 /**
  * - dense: text alone, every token with loss.

@@ -3,7 +3,7 @@ import type * as tf from '@tensorflow/tfjs';
 import { LiloraError } from '../../core/errors.ts';
 import type { EncodedSample, Sample } from '../../core/sample.ts';
 import type { BaseModel, Generator } from '../model/model.ts';
-import type { Tree } from '../tensors/compile.ts';
+import type { Tree } from '../tensors/tree.ts';
 import { padBatch } from '../training/batches.ts';
 import type { Scorer } from './scorers/scorer.ts';
 

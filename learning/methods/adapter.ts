@@ -5,7 +5,7 @@ import type { HostTensor, TensorMap } from '../../core/host-tensor.ts';
 import { canonicalJson } from '../../core/json.ts';
 import { writeSafetensors } from '../../core/safetensors.ts';
 import type { Adapt, AdaptedLayer } from '../model/model.ts';
-import type { Tree } from '../tensors/compile.ts';
+import type { Tree } from '../tensors/tree.ts';
 import type { Active, Bank, LoraPair, Method, Trainable } from './method.ts';
 import { methodNamed } from './registry.ts';
 

@@ -1,5 +1,5 @@
 import type * as tf from '@tensorflow/tfjs';
-import type { Tree } from '../tensors/compile.ts';
+import type { Tree } from '../tensors/tree.ts';
 
 /** One linear layer that an adapter may attach to, by its Hugging Face module path (no `.weight`). */
 export interface AdaptedLayer {

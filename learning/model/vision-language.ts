@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
-import { Compiled, type Tree, tensorsOf, tidied } from '../tensors/compile.ts';
+import { Compiled } from '../tensors/compile.ts';
 import { attentionBias, crossEntropy, putRows } from '../tensors/ops.ts';
+import { type Tree, tensorsOf, tidied } from '../tensors/tree.ts';
 import { type BatchTensors, batchTargets, batchTensors, padLeft, roundUp, type Targets } from './batch.ts';
 import {
   type DecoderConfig,

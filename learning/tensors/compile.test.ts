@@ -1,7 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { startTensors } from './backend.ts';
-import { Compiled, type Tree, tensorsOf } from './compile.ts';
+import { Compiled } from './compile.ts';
+import { type Tree, tensorsOf } from './tree.ts';
 
 const dispose = (tree: Tree) => tf.dispose(tensorsOf(tree));
 const numbers = (tensor: tf.Tensor) => [...tensor.dataSync()];

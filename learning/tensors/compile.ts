@@ -4,17 +4,7 @@ import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { type GraphNode, savedModel } from './graph.ts';
 import { type Binding, type NativeBackend, type Recording, record } from './record.ts';
-
-/** Tensors in any arrangement of arrays and plain objects, with numbers, texts and nulls between them. */
-export type Tree =
-  | tf.Tensor
-  | number
-  | string
-  | boolean
-  | null
-  | undefined
-  | readonly Tree[]
-  | { readonly [name: string]: Tree };
+import { signature, type Tree, tensorsOf, tidied } from './tree.ts';
 
 /** Programs of one function that are kept; the one used longest ago goes. */
 const KEPT = 64;
@@ -137,23 +127,4 @@ function load(binding: Binding, nodes: readonly GraphNode[]): number {
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
-}
-
-/** All tensors in a fixed order. */
-export function tensorsOf(tree: Tree): tf.Tensor[] {
-  if (tree instanceof tf.Tensor) return [tree];
-  if (tree === null || typeof tree !== 'object') return [];
-  return Object.values(tree as object).flatMap((part) => tensorsOf(part));
-}
-
-/** Same text: same shapes, types and numbers in the same places. */
-function signature(tree: Tree): string {
-  if (tree instanceof tf.Tensor) return `${tree.dtype}[${tree.shape}]`;
-  if (tree === null || typeof tree !== 'object') return JSON.stringify(tree) ?? 'undefined';
-  return `{${Object.entries(tree as object).map(([name, part]) => `${name}:${signature(part)}`)}}`;
-}
-
-/** `tf.tidy` for trees: the tensors of the result stay, all others go. */
-export function tidied<T extends Tree>(compute: () => T): T {
-  return tf.tidy(compute as () => tf.TensorContainer) as unknown as T;
 }

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
-import type { Tree } from './compile.ts';
 import type { Attribute, GraphNode } from './graph.ts';
+import type { Tree } from './tree.ts';
 
 /** What we use of the native addon (binding/tfjs_backend.cc of tfjs-node). Tensors are numbers there. */
 export interface Binding {
