@@ -1,11 +1,12 @@
 import * as tf from '@tensorflow/tfjs';
 import { z } from 'zod';
 import { DEFAULTS } from '../../core/defaults.ts';
-import type { HostTensor } from '../../core/host-tensor.ts';
+import type { HostTensor, TensorMap } from '../../core/host-tensor.ts';
 import type { AdaptedLayer } from '../model/model.ts';
 import type { Random } from '../training/random.ts';
+import { mustKnow, mustMatch, sharedKey, tensorOf } from './bank.ts';
 import { kaiming, zeros } from './initial.ts';
-import type { Active } from './method.ts';
+import type { Active, Bank, LoraPair, Method, TrainableTensor } from './method.ts';
 
 /** What every method made of ordinary LoRA pairs needs (LoRA, arXiv 2106.09685): ΔW = alpha/rank · B A. */
 export const loraOptions = z.strictObject({
@@ -43,3 +44,63 @@ export function applyPair(
 /** Parameters of one pair on every layer. */
 export const pairParameters = (layers: readonly AdaptedLayer[], rank: number) =>
   layers.reduce((sum, layer) => sum + rank * (layer.in + layer.out), 0);
+
+/** What every method has in common that keeps one LoRA for all tasks: pass its name, and add what sets it apart. */
+export function oneLora<Options extends LoraOptions>(name: string) {
+  return {
+    name,
+    needsTask: false,
+
+    describe: (layers, { rank }) => ({
+      shared: PAIR,
+      perTask: [],
+      frozenAfterTask: [],
+      parameters: { shared: pairParameters(layers, rank), perTask: 0 },
+    }),
+
+    start(layers, options, random) {
+      const tensors: TensorMap = new Map();
+      for (const layer of layers)
+        for (const [tensor, value] of Object.entries(freshPair(layer, options.rank, random)))
+          tensors.set(sharedKey(layer.name, tensor), value);
+      return { method: name, options, layers, tasks: [], tensors };
+    },
+
+    begin(bank, task, options) {
+      mustMatch(bank, options, ['rank', 'alpha']);
+      const tensors = new Map<string, TrainableTensor>();
+      for (const [key, start] of pairsOf(bank)) tensors.set(key, { start, place: 'shared', trained: true });
+      return { task, tensors, constants: new Map(), earlierTasks: bank.tasks };
+    },
+
+    apply: applyPair,
+
+    finish(bank, { task }, trained) {
+      const tensors: TensorMap = new Map(bank.tensors);
+      for (const { name: layer } of bank.layers)
+        for (const tensor of PAIR) tensors.set(sharedKey(layer, tensor), trained.get(`${layer}/${tensor}`)!);
+      return { ...bank, tasks: [...bank.tasks, task], tensors };
+    },
+
+    activate(bank, task) {
+      mustKnow(bank, task);
+      return pairsOf(bank);
+    },
+
+    fold(bank, task) {
+      mustKnow(bank, task);
+      const { rank, alpha } = bank.options as LoraOptions;
+      const pair = (layer: string): LoraPair => ({
+        A: tensorOf(bank, sharedKey(layer, 'lora_A')),
+        B: tensorOf(bank, sharedKey(layer, 'lora_B')),
+      });
+      return { rank, alpha, layers: new Map(bank.layers.map(({ name: layer }) => [layer, pair(layer)])) };
+    },
+  } satisfies Partial<Method<Options>>;
+}
+
+/** The one pair of every layer, by `<module path>/<tensor>`. */
+export function pairsOf(bank: Bank): TensorMap {
+  const keys = bank.layers.flatMap(({ name }) => PAIR.map((tensor) => [name, tensor] as const));
+  return new Map(keys.map(([layer, tensor]) => [`${layer}/${tensor}`, tensorOf(bank, sharedKey(layer, tensor))]));
+}
