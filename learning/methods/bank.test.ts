@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { readSafetensors, writeSafetensors } from '../../core/safetensors.ts';
+import { smallOptions } from '../../test/small-learning.ts';
 import { Random } from '../training/random.ts';
 import { activeDigest } from './adapter.ts';
 import { mustKnow, mustMatch, readBank, tensorOf, writeBank } from './bank.ts';
@@ -14,7 +15,7 @@ const layers = [
 /** A bank in which `tasks` were begun and finished as they were begun. */
 function bankOf(name: string, tasks: readonly string[], seed = 1): Bank {
   const method = methodNamed(name);
-  const options = method.options.parse(name === 'zero-shot' ? {} : { rank: 4, alpha: 8 });
+  const options = method.options.parse(smallOptions(name));
   const random = new Random(seed);
   let bank = method.start(layers, options, random);
   for (const task of tasks) {

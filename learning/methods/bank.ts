@@ -4,7 +4,7 @@ import type { HostTensor, TensorMap } from '../../core/host-tensor.ts';
 import { canonicalJson, parseJson } from '../../core/json.ts';
 import { readSafetensors, toFloat32, writeSafetensors } from '../../core/safetensors.ts';
 import type { AdaptedLayer } from '../model/model.ts';
-import type { Bank } from './method.ts';
+import type { Bank, Trainable } from './method.ts';
 
 /** Key of a tensor that all tasks share. */
 export const sharedKey = (layer: string, tensor: string) => `shared/${layer}/${tensor}`;
@@ -35,6 +35,23 @@ export function mustMatch(bank: Bank, options: Readonly<Record<string, unknown>>
       `The bank was started with ${name} = ${bank.options[name]}, not ${options[name]}. Use the same, or start a new stream.`,
     );
   }
+}
+
+/** What most methods do after a task: every tensor of `trainable` goes where it belongs, and the task is appended. */
+export function withTask(bank: Bank, { task, tensors: trainable }: Trainable, trained: TensorMap): Bank {
+  const tensors: TensorMap = new Map(bank.tensors);
+  for (const [key, { start, place }] of trainable)
+    tensors.set(place === 'shared' ? `shared/${key}` : `tasks/${task}/${key}`, trained.get(key) ?? start);
+  return { ...bank, tasks: [...bank.tasks, task], tensors };
+}
+
+/** All tensors that are shared or of one task, by `<module path>/<tensor>`: what most methods run a task with. */
+export function tensorsOfTask(bank: Bank, task: string): TensorMap {
+  mustKnow(bank, task);
+  const tensors: TensorMap = new Map();
+  for (const prefix of ['shared/', `tasks/${task}/`])
+    for (const [key, tensor] of bank.tensors) if (key.startsWith(prefix)) tensors.set(key.slice(prefix.length), tensor);
+  return tensors;
 }
 
 const FORMAT = 'lilora-bank-v1';

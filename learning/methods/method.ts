@@ -53,6 +53,8 @@ export interface Active {
 export interface ParameterCount {
   readonly shared: number;
   readonly perTask: number;
+  /** Kept in the bank beside these for training later tasks alone: the model runs without them. */
+  readonly training?: { readonly shared: number; readonly perTask: number };
 }
 
 /** What a method is, for people: printed, stored with every generation. */

@@ -1,11 +1,7 @@
-import { join } from 'node:path';
-import * as tf from '@tensorflow/tfjs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { EncodedSample } from '../../core/sample.ts';
-import { expectNear, REFERENCE_MODELS, reference, rowFeatures } from '../../test/reference.ts';
+import { expectNear, REFERENCE_MODELS } from '../../test/reference.ts';
+import { type SmallLearning, smallLearning } from '../../test/small-learning.ts';
 import { methodNamed } from '../methods/registry.ts';
-import type { BaseModel } from '../model/model.ts';
-import { loadModel } from '../model/registry.ts';
 import { startTensors } from '../tensors/backend.ts';
 import { type TrainTask, trainTask } from './train.ts';
 
@@ -19,53 +15,34 @@ const METHODS: ReadonlyArray<[name: string, options: Record<string, unknown>, dr
 ];
 
 describe.each(REFERENCE_MODELS)('%s', (name) => {
-  const ref = reference(name);
-  let model: BaseModel;
-  let features: tf.Tensor3D;
+  let small: SmallLearning;
 
   beforeAll(async () => {
     await startTensors('tensorflow');
-    model = await loadModel(join(ref.folder, 'model'));
-    features = ref.features('train', model)!;
+    small = await smallLearning(name);
   });
   afterAll(() => {
-    features.dispose();
-    model.dispose();
+    small.dispose();
     delete process.env['LILORA_EAGER'];
   });
 
-  const batch = ref.batch('train');
-
-  /** The rows of the reference batch, with one image each, as samples, each several times: many steps on little data. */
-  function samples(): EncodedSample[] {
-    const { rows, length, inputIds, attentionMask, labels, grids } = batch;
-    return Array.from({ length: rows * 10 }, (_, i): EncodedSample => {
-      const row = i % rows;
-      const real = (values: Int32Array) =>
-        values.slice(row * length, (row + 1) * length).filter((_, k) => attentionMask[row * length + k]);
-      const own = { inputIds: real(inputIds), labels: real(labels!), images: [String(row)], references: [] };
-      return { id: `${i}`, ...own, ...(grids && { grids: [grids[row]!] }) };
-    });
-  }
-
   async function learn(eager: boolean, method: string, options: Record<string, unknown>, dropout: number) {
     process.env['LILORA_EAGER'] = eager ? '1' : '0';
-    const all = samples();
+    const all = small.samples(10);
     const found = methodNamed(method);
     const losses: number[] = [];
     const reasons: Array<string | null> = [];
     let bank = null;
     for (const task of ['one', 'two']) {
       const run: TrainTask = {
-        model,
+        model: small.model,
         method: found,
         options: found.options.parse({ rank: 4, alpha: 8, ...(method === 'lilora' && { innerRank: 2 }), ...options }),
-        layers: model.layers.filter(({ name }) => ref.json.lora.modules.includes(name)),
+        layers: small.layers,
         bank,
         task,
         samples: task === 'one' ? all : all.slice().reverse(),
-        features: (digests) =>
-          tf.concat(digests.map((row) => rowFeatures(features, batch, Number(row), model.imageToken))),
+        features: small.features,
         training: {
           learningRate: 1e-3,
           batchSize: 2,

@@ -3,7 +3,7 @@ import type { TensorMap } from '../../../core/host-tensor.ts';
 import type { AdaptedLayer } from '../../model/model.ts';
 import { toHost } from '../../tensors/linalg.ts';
 import type { Random } from '../../training/random.ts';
-import { mustKnow, mustMatch, ownKey, sharedKey, tensorOf } from '../bank.ts';
+import { mustKnow, mustMatch, sharedKey, tensorOf, tensorsOfTask, withTask } from '../bank.ts';
 import { kaiming, zeros } from '../initial.ts';
 import type { Active, Bank, LoraPair, Method, Trainable, TrainableTensor } from '../method.ts';
 import { consolidate } from './consolidate.ts';
@@ -92,33 +92,11 @@ export const lilora: Method<LiloraOptions> = {
 
   penalty: (active: Active, options) => penalty(active, options),
 
-  finish(bank, { task, tensors: trainable }, trained): Bank {
-    const tensors: TensorMap = new Map(bank.tensors);
-    for (const { name } of bank.layers) {
-      for (const tensor of SHARED) {
-        const after = trained.get(`${name}/${tensor}`);
-        if (after) tensors.set(sharedKey(name, tensor), after);
-      }
-      for (const tensor of OWN) {
-        const key = `${name}/${tensor}`;
-        tensors.set(ownKey(task, name, tensor), trained.get(key) ?? trainable.get(key)!.start);
-      }
-    }
-    return { ...bank, tasks: [...bank.tasks, task], tensors };
-  },
-
+  finish: withTask,
   consolidate,
   safe: safeOptions,
 
-  activate(bank, task): TensorMap {
-    mustKnow(bank, task);
-    const tensors: TensorMap = new Map();
-    for (const { name } of bank.layers) {
-      for (const tensor of SHARED) tensors.set(`${name}/${tensor}`, tensorOf(bank, sharedKey(name, tensor)));
-      for (const tensor of OWN) tensors.set(`${name}/${tensor}`, tensorOf(bank, ownKey(task, name, tensor)));
-    }
-    return tensors;
-  },
+  activate: tensorsOfTask,
 
   fold(bank, task) {
     mustKnow(bank, task);

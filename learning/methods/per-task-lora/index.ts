@@ -1,5 +1,4 @@
-import type { TensorMap } from '../../../core/host-tensor.ts';
-import { mustKnow, mustMatch, ownKey, tensorOf } from '../bank.ts';
+import { mustKnow, mustMatch, ownKey, tensorOf, tensorsOfTask, withTask } from '../bank.ts';
 import { applyPair, freshPair, type LoraOptions, loraOptions, PAIR, pairParameters } from '../lora.ts';
 import type { LoraPair, Method, TrainableTensor } from '../method.ts';
 
@@ -31,18 +30,8 @@ export const perTaskLora: Method<LoraOptions> = {
 
   apply: applyPair,
 
-  finish(bank, { task }, trained) {
-    const tensors: TensorMap = new Map(bank.tensors);
-    for (const { name } of bank.layers)
-      for (const tensor of PAIR) tensors.set(ownKey(task, name, tensor), trained.get(`${name}/${tensor}`)!);
-    return { ...bank, tasks: [...bank.tasks, task], tensors };
-  },
-
-  activate(bank, task) {
-    mustKnow(bank, task);
-    const keys = bank.layers.flatMap(({ name }) => PAIR.map((tensor) => [name, tensor] as const));
-    return new Map(keys.map(([name, tensor]) => [`${name}/${tensor}`, tensorOf(bank, ownKey(task, name, tensor))]));
-  },
+  finish: withTask,
+  activate: tensorsOfTask,
 
   fold(bank, task) {
     mustKnow(bank, task);
