@@ -1,4 +1,4 @@
-import { LiloraError } from '../core/errors.ts';
+import { isLiloraError, LiloraError } from '../core/errors.ts';
 import type { DatasetSource } from '../datasets/source.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { beat, type DataContext } from './context.ts';
@@ -13,19 +13,16 @@ export async function openDataset(context: Pick<DataContext, 'openPlace'>, uri: 
   const place: ObjectStore = await context.openPlace(datasetFolder(uri));
   return {
     describe: () => datasetFolder(uri),
-    read: async (path) => {
-      const { bytes } = await place.get(path);
-      beat({ read: path });
-      return bytes;
-    },
-    size: async (path) => {
-      const found = await place.head(path);
-      if (!found)
-        throw new LiloraError(
-          'NotFound',
-          `${datasetFolder(uri)}/${path} does not exist. Upload it, or correct the name.`,
-        );
-      return found.size;
+    read: async (path, accept) => {
+      try {
+        const { bytes } = await place.get(path, accept);
+        beat({ read: path });
+        return bytes;
+      } catch (error) {
+        if (!isLiloraError(error, 'NotFound')) throw error;
+        const where = `${datasetFolder(uri)}/${path}`;
+        throw new LiloraError('NotFound', `${where} does not exist. Upload it, or correct the name.`, { cause: error });
+      }
     },
   };
 }

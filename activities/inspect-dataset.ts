@@ -1,5 +1,4 @@
-import { datasetVersion, parseManifest } from '../datasets/manifest.ts';
-import { MANIFEST_FILE } from '../datasets/source.ts';
+import { datasetVersion, readManifest } from '../datasets/manifest.ts';
 import type { DataContext } from './context.ts';
 import { datasetFolder, openDataset } from './dataset-place.ts';
 
@@ -9,6 +8,6 @@ export async function inspectDataset(
   { dataset }: { stream: string; dataset: string },
 ): Promise<{ name: string; digest: string; uri: string }> {
   const source = await openDataset(context, dataset);
-  const manifest = parseManifest(await source.read(MANIFEST_FILE));
+  const manifest = await readManifest(source);
   return { name: manifest.name, digest: datasetVersion(manifest), uri: datasetFolder(dataset) };
 }

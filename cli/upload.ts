@@ -4,7 +4,7 @@ import { folderDigest } from '../activities/model-folder.ts';
 import { LiloraError } from '../core/errors.ts';
 import { inLanes } from '../core/lanes.ts';
 import { localFolder } from '../datasets/local-folder.ts';
-import { datasetVersion, parseManifest } from '../datasets/manifest.ts';
+import { datasetVersion, readManifest } from '../datasets/manifest.ts';
 import { MANIFEST_FILE } from '../datasets/source.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { openStore } from '../store/open.ts';
@@ -27,7 +27,7 @@ export async function reachableDataset(dataset: string, store: string, onFile: O
   if (isRemote(dataset)) return dataset;
   const folder = resolve(dataset.replace(/\/?dataset\.json$/, '') || '.');
   if (!isRemote(store)) return folder;
-  const manifest = parseManifest(await localFolder(folder).read(MANIFEST_FILE));
+  const manifest = await readManifest(localFolder(folder));
   const target = `${trimmed(store)}/datasets/${manifest.name}-${datasetVersion(manifest).slice(0, 12)}`;
   await uploadFiles(
     folder,

@@ -57,6 +57,7 @@ export const DEFAULTS = {
   // datasets
   'dataset.maxImagePixels': entry(50_000_000, 'pixels', 'larger images are refused from their header, before decoding'),
   'dataset.maxImageBytes': entry(64 * 2 ** 20, 'bytes', 'encoded size of one image'),
+  'dataset.maxManifestBytes': entry(256 * 2 ** 20, 'bytes', 'a million files at 200 bytes each fit'),
   'dataset.maxFileBytes': entry(256 * 2 ** 20, 'bytes', 'size of one samples file; split larger ones'),
   'dataset.maxSamples': entry(2_000_000, 'samples', 'over all splits'),
   'dataset.maxTurns': entry(128, 'turns', 'per conversation'),

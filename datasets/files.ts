@@ -18,9 +18,9 @@ export async function readVerified(source: DatasetSource, file: ListedFile, limi
   const bad = (what: string) => new LiloraError('BadDataset', `${path}: ${what}.`);
   if (size > limit) throw bad(`${size} bytes, over the limit of ${limit}; make it smaller or split it`);
   const mend = 'copy the file again or correct the manifest';
-  const found = await source.size(path);
-  if (found !== size) throw bad(`${found} bytes, but ${MANIFEST_FILE} says ${size}; ${mend}`);
-  const bytes = await source.read(path);
+  const bytes = await source.read(path, (found) => {
+    if (found !== size) throw bad(`${found} bytes, but ${MANIFEST_FILE} says ${size}; ${mend}`);
+  });
   const actual = sha256(bytes);
   if (actual !== digest) throw bad(`its SHA-256 is ${actual}, but ${MANIFEST_FILE} says ${digest}; ${mend}`);
   return bytes;

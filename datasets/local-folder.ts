@@ -8,11 +8,9 @@ import { type DatasetSource, pathProblem } from './source.ts';
 export function localFolder(folder: string): DatasetSource {
   return {
     describe: () => folder,
-    async size(path) {
-      return (await plainFile(folder, path)).size;
-    },
-    async read(path) {
-      const { file } = await plainFile(folder, path);
+    async read(path, accept) {
+      const { file, size } = await plainFile(folder, path);
+      accept?.(size);
       // O_NOFOLLOW: the file may have been replaced by a link since it was looked at.
       const handle = await open(file, constants.O_RDONLY | constants.O_NOFOLLOW);
       try {

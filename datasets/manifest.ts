@@ -1,8 +1,9 @@
 import { z } from 'zod';
+import { DEFAULTS } from '../core/defaults.ts';
 import { LiloraError } from '../core/errors.ts';
 import { digestOf, parseJson } from '../core/json.ts';
 import { quote } from './problems.ts';
-import { MANIFEST_FILE, pathProblem } from './source.ts';
+import { type DatasetSource, MANIFEST_FILE, pathProblem } from './source.ts';
 
 /** What an answer looks like; it groups tasks in reports. The score itself comes from `metric`. */
 export const KINDS = ['option', 'short-answer', 'caption', 'classification', 'relation', 'open'] as const;
@@ -72,6 +73,19 @@ export function parseManifest(bytes: Uint8Array): Manifest {
   }
   refuseRepeatedPaths(result.data);
   return result.data;
+}
+
+/** The manifest of a dataset. One over the size limit is refused before it is read. */
+export async function readManifest(source: DatasetSource): Promise<Manifest> {
+  const most = DEFAULTS['dataset.maxManifestBytes'].value;
+  const bytes = await source.read(MANIFEST_FILE, (size) => {
+    if (size <= most) return;
+    throw new LiloraError(
+      'BadDataset',
+      `${MANIFEST_FILE}: ${size} bytes, over the limit of ${most}. Split the dataset.`,
+    );
+  });
+  return parseManifest(bytes);
 }
 
 /** SHA-256 of the canonical manifest: the version of the dataset, whatever the order of its keys. */

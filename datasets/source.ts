@@ -6,10 +6,8 @@
 export interface DatasetSource {
   /** What a person calls this place: a path or a URI. Used in messages. */
   describe(): string;
-  /** All bytes of a file. */
-  read(path: string): Promise<Uint8Array>;
-  /** Size of a file in bytes, known without reading it. */
-  size(path: string): Promise<number>;
+  /** All bytes of a file. What `accept` throws, given the size in bytes, ends it before anything is read. */
+  read(path: string, accept?: (size: number) => void): Promise<Uint8Array>;
 }
 
 /** Name of the manifest inside a dataset. */

@@ -3,7 +3,7 @@ import { digestOf } from '../core/json.ts';
 import type { Sample } from '../core/sample.ts';
 import { readImages, readVerified } from './files.ts';
 import { type ImageSize, imageSizes } from './image.ts';
-import { datasetVersion, type Manifest, parseManifest, SPLITS, type SplitName } from './manifest.ts';
+import { datasetVersion, type Manifest, readManifest, SPLITS, type SplitName } from './manifest.ts';
 import { Problems, quote, Untrainable } from './problems.ts';
 import type { ReadSample } from './readers/reader.ts';
 import { readerOf } from './readers/registry.ts';
@@ -50,7 +50,7 @@ export async function validateDataset(
   const problems = new Problems();
   const stage = <T>(run: () => T | Promise<T>) => problems.stage(where, run);
 
-  const manifest = await stage(async () => parseManifest(await source.read(MANIFEST_FILE)));
+  const manifest = await stage(() => readManifest(source));
   const read = await stage(() => readSplits(source, manifest, problems));
   await stage(() => checkIds(read, problems));
   const samplesFiles = new Set(read.map(({ file }) => file));

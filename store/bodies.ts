@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { DEFAULTS } from '../core/defaults.ts';
 import { isLiloraError, LiloraError } from '../core/errors.ts';
 import { checkSummary, type Expected } from './expected.ts';
-import type { OpenObject } from './object-store.ts';
+import type { Accept, OpenObject } from './object-store.ts';
 
 /** A Node stream of bytes as it comes from an HTTP response or a file. */
 export interface ByteStream extends AsyncIterable<Uint8Array> {
@@ -74,10 +74,19 @@ export async function retryRead<T>(read: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Reads a whole body into memory, with retries. */
-export async function readBody(openObject: () => Promise<OpenObject>): Promise<{ bytes: Uint8Array; etag: string }> {
+/** Reads a whole body into memory, with retries. What `accept` throws ends the read before the body comes. */
+export async function readBody(
+  openObject: () => Promise<OpenObject>,
+  accept: Accept = () => {},
+): Promise<{ bytes: Uint8Array; etag: string }> {
   return retryRead(async () => {
     const object = await openObject();
+    try {
+      accept(object.size);
+    } catch (error) {
+      object.close();
+      throw error;
+    }
     const bytes = new Uint8Array(object.size);
     let at = 0;
     for await (const chunk of object.chunks) {

@@ -9,6 +9,7 @@ import { guardedChunks, readBody, saveBody } from './bodies.ts';
 import type { Expected } from './expected.ts';
 import { withLock } from './folder-lock.ts';
 import {
+  type Accept,
   checkKey,
   type FolderLevel,
   type ListedObject,
@@ -43,8 +44,8 @@ export class FolderStore implements ObjectStore {
     return `file://${this.root}`;
   }
 
-  get(key: string): Promise<{ bytes: Uint8Array; etag: string }> {
-    return readBody(() => this.open(key));
+  get(key: string, accept?: Accept): Promise<{ bytes: Uint8Array; etag: string }> {
+    return readBody(() => this.open(key), accept);
   }
 
   async open(key: string): Promise<OpenObject> {

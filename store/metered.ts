@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises';
 import { readBody, saveBody } from './bodies.ts';
 import type { Expected } from './expected.ts';
 import {
+  type Accept,
   type FolderLevel,
   type ListedObject,
   nameOf,
@@ -40,8 +41,8 @@ export class MeteredStore implements ObjectStore {
     return this.store.describe();
   }
 
-  get(key: string): Promise<{ bytes: Uint8Array; etag: string }> {
-    return readBody(() => this.open(key));
+  get(key: string, accept?: Accept): Promise<{ bytes: Uint8Array; etag: string }> {
+    return readBody(() => this.open(key), accept);
   }
 
   async open(key: string): Promise<OpenObject> {

@@ -41,6 +41,9 @@ export interface OpenObject extends ObjectInfo {
   close(): void;
 }
 
+/** Looks at a size in bytes before a body is read, and throws when it is not to be read. */
+export type Accept = (size: number) => void;
+
 /**
  * The object-store port. Keys are `/`-separated names relative to the store's root (see `checkKey`). Reads are strongly
  * consistent, an object is visible whole or not at all. Failures are `NotFound`, `StoreUnavailable` (may be retried),
@@ -49,8 +52,8 @@ export interface OpenObject extends ObjectInfo {
 export interface ObjectStore {
   /** The place as a URI without credentials, for messages. */
   describe(): string;
-  /** The whole object in memory: for small ones. */
-  get(key: string): Promise<{ bytes: Uint8Array; etag: string }>;
+  /** The whole object in memory: for small ones. What `accept` throws ends it before the body is read. */
+  get(key: string, accept?: Accept): Promise<{ bytes: Uint8Array; etag: string }>;
   /** The object as a stream. A body that stalls or ends early fails with `StoreUnavailable`. */
   open(key: string): Promise<OpenObject>;
   /** Writes the object to a local file, which appears only when it is whole and as expected. */

@@ -20,6 +20,7 @@ import { LiloraError } from '../core/errors.ts';
 import { type ByteStream, guardedChunks, readBody, saveBody } from './bodies.ts';
 import type { Expected } from './expected.ts';
 import {
+  type Accept,
   checkKey,
   type FolderLevel,
   type ListedObject,
@@ -85,8 +86,8 @@ export class S3Store implements ObjectStore {
     return `s3://${this.bucket}/${this.prefix}`.replace(/\/$/, '');
   }
 
-  get(key: string): Promise<{ bytes: Uint8Array; etag: string }> {
-    return readBody(() => this.open(key));
+  get(key: string, accept?: Accept): Promise<{ bytes: Uint8Array; etag: string }> {
+    return readBody(() => this.open(key), accept);
   }
 
   async open(key: string): Promise<OpenObject> {

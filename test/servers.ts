@@ -48,7 +48,16 @@ export class TestServers {
     const [data, versions] = [join(this.folder, 's3'), join(this.folder, 's3-versions')];
     for (const folder of [data, versions]) mkdirSync(folder);
     const { AWS_ACCESS_KEY_ID: access, AWS_SECRET_ACCESS_KEY: secret } = this.env;
-    const args = ['--access', access!, '--secret', secret!, '--port', `127.0.0.1:${this.ports.s3}`, '--quiet'];
+    const args = [
+      '--access',
+      access!,
+      '--secret',
+      secret!,
+      '--port',
+      `127.0.0.1:${this.ports.s3}`,
+      '--quiet',
+      '--keep-alive',
+    ];
     this.keep(spawn(s3.path!, [...args, 'posix', '--versioning-dir', versions, data], { stdio: 'ignore' }));
     Object.assign(process.env, pick(this.env, /^AWS_/));
     const client = new S3Client({ forcePathStyle: true });

@@ -48,6 +48,16 @@ export function storeSuite(
       expect(await text('a/empty')).toBe('');
     });
 
+    it('reads nothing of an object that its reader does not accept, and holds no connection of it', async () => {
+      await store.put('a/large', new Uint8Array(3 << 20));
+      const tooLarge = (size: number) => {
+        if (size > 1 << 20) throw new RangeError(`${size} bytes`);
+      };
+      const reads = await Promise.allSettled(Array.from({ length: 60 }, () => store.get('a/large', tooLarge)));
+      for (const read of reads) expect(read).toMatchObject({ reason: { message: '3145728 bytes' } });
+      expect((await store.get('a/large', () => {})).bytes.length).toBe(3 << 20);
+    });
+
     it('says what is missing, by name', async () => {
       expect(await store.head('none')).toBeNull();
       await expect(store.get('none')).rejects.toMatchObject({

@@ -147,7 +147,12 @@ async function startStore({ s3 }: Choices, folder: string, home: string, keep: K
       ROOT_SECRET_KEY: secret,
       VGW_EVENT_WEBHOOK_URL: listener ?? undefined,
     };
-    keep('s3', s3.path, ['--port', `127.0.0.1:${port}`, '--quiet', 'posix', '--versioning-dir', versions, data], keys);
+    keep(
+      's3',
+      s3.path,
+      ['--port', `127.0.0.1:${port}`, '--quiet', '--keep-alive', 'posix', '--versioning-dir', versions, data],
+      keys,
+    );
     env = {
       AWS_ENDPOINT_URL_S3: `http://127.0.0.1:${port}`,
       AWS_ACCESS_KEY_ID: access,
