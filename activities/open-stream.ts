@@ -117,6 +117,12 @@ function resolve(definition: StreamDefinition): Omit<ResolvedStream, 'model'> {
   const filled = methodNamed(method).options.safeParse(options);
   if (!filled.success)
     throw new LiloraError('BadConfig', `Options of method ${method}: ${z.prettifyError(filled.error)}`);
+  const { before, after, heldOut } = methodNamed(method);
+  if ('workers' in rest.training && (before ?? after ?? heldOut))
+    throw new LiloraError(
+      'BadConfig',
+      `Stream definition: method ${method} looks at all data before or after training, which rounds do not do. Leave training.workers out.`,
+    );
   const { budget, prices, gpuQueue } = rest;
   if ((budget?.taskMoney ?? budget?.streamMoney) !== undefined && prices?.workers?.[gpuQueue] === undefined)
     throw new LiloraError(

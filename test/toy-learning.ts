@@ -57,10 +57,20 @@ export class ToyModel implements BaseModel {
     return tf.tidy(() => this.logitsOf(tf.tensor1d(ids, 'int32'), adapt));
   }
 
+  hidden(batch: TokenBatch, _features: tf.Tensor3D | null, adapt: Adapt): tf.Tensor2D {
+    return tf.tidy(() => this.statesOf(tf.tensor1d(batch.inputIds, 'int32'), adapt));
+  }
+
+  private linear(layer: 'body' | 'head', x: tf.Tensor2D, adapt: Adapt): tf.Tensor2D {
+    return adapt(layer, x, tf.matMul(x, this.weights[layer]) as tf.Tensor2D);
+  }
+
+  private statesOf(ids: tf.Tensor1D, adapt: Adapt): tf.Tensor2D {
+    return tf.tanh(this.linear('body', gatherRows(this.weights.embed, ids), adapt)) as tf.Tensor2D;
+  }
+
   private logitsOf(ids: tf.Tensor1D, adapt: Adapt): tf.Tensor2D {
-    const linear = (layer: 'body' | 'head', x: tf.Tensor2D) =>
-      adapt(layer, x, tf.matMul(x, this.weights[layer]) as tf.Tensor2D);
-    return linear('head', tf.tanh(linear('body', gatherRows(this.weights.embed, ids))) as tf.Tensor2D);
+    return this.linear('head', this.statesOf(ids, adapt), adapt);
   }
 
   lossInputs(batch: TokenBatch): LossInputs {

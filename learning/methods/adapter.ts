@@ -20,6 +20,14 @@ function adaptWith(method: Method, options: Record<string, unknown>, active: Act
   };
 }
 
+/** The adapter that a method makes of tensors by `<layer>/<tensor>`. */
+export const adaptWithTensors = (
+  method: Method,
+  options: Record<string, unknown>,
+  layers: readonly AdaptedLayer[],
+  tensors: ReadonlyMap<string, tf.Tensor>,
+): Adapt => adaptWith(method, options, activeOf(layers, tensors, new Map()));
+
 /** Looks tensors up by `<layer>/<tensor>`. */
 function activeOf(
   layers: readonly AdaptedLayer[],
@@ -115,7 +123,7 @@ export function bindAdapter(bank: Bank, task: string): BoundAdapter {
     [...method.activate(bank, task)].map(([key, tensor]) => [key, toTensor(tensor)]),
   );
   const of = (tensors: Tree) =>
-    adaptWith(method, options, activeOf(bank.layers, new Map(Object.entries(tensors as typeof parameters)), new Map()));
+    adaptWithTensors(method, options, bank.layers, new Map(Object.entries(tensors as typeof parameters)));
   return {
     adapt: of(parameters),
     parameters,

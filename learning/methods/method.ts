@@ -79,6 +79,32 @@ export interface Consolidated {
   readonly refit: boolean;
 }
 
+/** Which gradients: of the loss of single samples, or their squares; mean over so many samples. */
+export interface GradientRequest {
+  readonly squared: boolean;
+  readonly samples: number;
+}
+
+/**
+ * What a method may look at before and after training: the task's samples through the frozen model. Adapters are tensors
+ * by `<module path>/<tensor>`, as `apply` reads them; null is the base model. `samples` is how many are looked at, at
+ * most. Everything is a function of seed, task and data, so a resumed run measures the same again.
+ */
+export interface Probe {
+  /** Training samples of the task. */
+  readonly samples: number;
+  /** Samples that training does not see (`Method.heldOut`). */
+  readonly heldOut: number;
+  /** Σ x xᵀ over all tokens of training samples, [in, in], by module path: what goes into each adapted layer. */
+  inputMoments(adapter: TensorMap | null, samples: number): Promise<TensorMap>;
+  /** Mean over samples of the gradient of each sample's loss, or of its square, by tensor. */
+  gradients(adapter: TensorMap, request: GradientRequest): Promise<TensorMap>;
+  /** Mean over samples of the last hidden state at the last token of the prompt, [width]. */
+  hidden(adapter: TensorMap | null, samples: number): Promise<HostTensor>;
+  /** Mean loss over the tokens that carry any. */
+  loss(adapter: TensorMap | null, on: 'training' | 'held-out', samples: number): Promise<number>;
+}
+
 /** An ordinary LoRA pair of one layer: ΔW = scale · B A, A [r, in], B [out, r]. */
 export interface LoraPair {
   readonly A: HostTensor;
@@ -99,6 +125,16 @@ export interface Method<Options extends Record<string, unknown> = Record<string,
   describe(layers: readonly AdaptedLayer[], options: Options): MethodDescription;
   /** The bank before the first task. */
   start(layers: readonly AdaptedLayer[], options: Options, random: Random): Bank;
+  /** Share of the training samples that training does not see, for `Probe.loss`. None when absent. */
+  heldOut?(options: Options): number;
+  /**
+   * Looks at the data of `task` and puts what it finds into a bank, before `begin`: the task's own tensors may stand there
+   * before the task does. Runs again when training is resumed. Methods with this, `after` or `heldOut` do not train in
+   * rounds.
+   */
+  before?(bank: Bank, task: string, options: Options, probe: Probe): Promise<Bank>;
+  /** The same after `finish`, on a bank that contains the task. */
+  after?(bank: Bank, task: string, options: Options, probe: Probe): Promise<Bank>;
   /** What to train for `task`, with options that may differ from the bank's (safe mode). Does not change the bank. */
   begin(bank: Bank, task: string, options: Options, random: Random): Trainable;
   /** The adapted output of one linear layer: x [tokens, in], base [tokens, out] → [tokens, out]. */

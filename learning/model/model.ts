@@ -87,6 +87,8 @@ export interface BaseModel {
    * @returns [positions, vocabulary]
    */
   logits(batch: TokenBatch, features: tf.Tensor3D | null, adapt: Adapt, positions?: Int32Array): tf.Tensor2D;
+  /** Last hidden states, after the final norm, of every token: [rows * length, width]. */
+  hidden(batch: TokenBatch, features: tf.Tensor3D | null, adapt: Adapt): tf.Tensor2D;
   /** Mean cross-entropy over all tokens of the batch that carry loss (labels shifted by one). Scalar. */
   loss(batch: TokenBatch, features: tf.Tensor3D | null, adapt: Adapt): tf.Scalar;
   /** Checks a batch with labels and puts it into the engine: all that its loss reads. The caller disposes of the tensors. */

@@ -159,6 +159,10 @@ export class VisionLanguageModel implements BaseModel {
     });
   }
 
+  hidden(batch: TokenBatch, features: tf.Tensor3D | null, adapt: Adapt): tf.Tensor2D {
+    return tf.tidy(() => this.states(this.inputs(batch, features), features, adapt));
+  }
+
   loss(batch: TokenBatch, features: tf.Tensor3D | null, adapt: Adapt): tf.Scalar {
     return tf.tidy(() => this.lossOf(this.lossInputs(batch, features), adapt));
   }

@@ -9,6 +9,7 @@ import type { AdamWState } from './adamw.ts';
 import { readCheckpoint, writeCheckpoint } from './checkpoint.ts';
 import { type Loop, trainingLoop } from './loop.ts';
 import type { StepProgress, TrainingOptions } from './options.ts';
+import { holdOut, TaskProbe } from './probe.ts';
 import { Random } from './random.ts';
 
 /** One task to learn. */
@@ -36,6 +37,8 @@ export interface TrainTask {
   readonly checkpointSeconds: number;
   readonly signal: AbortSignal;
   readonly onProgress: (progress: StepProgress) => void;
+  /** A sign of life while a method looks at data before and after training. */
+  readonly onAlive?: () => void;
   /** Stores a checkpoint taken after `step` steps; training waits for it. */
   readonly onCheckpoint?: (bytes: Uint8Array, step: number) => Promise<void>;
 }
@@ -46,19 +49,33 @@ export interface TrainTask {
  * that do not fit, `IntegrityError` for a damaged checkpoint, `NonFiniteLoss`, and `Cancelled` after a last checkpoint.
  */
 export async function trainTask(run: TrainTask): Promise<{ bank: Bank; steps: number; whyEager: string | null }> {
-  const { method, task } = run;
-  const { bank, trainable, random } = run.begun ?? beginTask(run);
-  if (!trainsAnything(trainable)) {
-    return { bank: method.finish(bank, trainable, new Map()), steps: 0, whyEager: null };
+  const { method, task, options } = run;
+  const { samples, heldOut } = holdOut(run, method.heldOut?.(options) ?? 0);
+  const probe = new TaskProbe({ ...run, samples, heldOut });
+  try {
+    const prepared = method.before ? await method.before(startBank(run), task, options, probe) : run.bank;
+    const { bank, trainable, random } = run.begun ?? beginTask({ ...run, bank: prepared });
+    const done = trainsAnything(trainable)
+      ? await trainingLoop({
+          ...run,
+          ...checkpointing(run),
+          samples,
+          trainable,
+          random: random.split(`train ${task}`),
+          penalty: true,
+        })
+      : { trained: new Map(), steps: 0, whyEager: null };
+    const finished = method.finish(bank, trainable, done.trained);
+    const after = method.after ? await method.after(finished, task, options, probe) : finished;
+    return { bank: after, steps: done.steps, whyEager: done.whyEager };
+  } finally {
+    probe.dispose();
   }
-  const { trained, steps, whyEager } = await trainingLoop({
-    ...run,
-    ...checkpointing(run),
-    trainable,
-    random: random.split(`train ${task}`),
-    penalty: true,
-  });
-  return { bank: method.finish(bank, trainable, trained), steps, whyEager };
+}
+
+/** The bank that a task finds: the stream's, or one that the method starts. */
+function startBank({ bank, method, layers, options, seed }: Parameters<typeof beginTask>[0]): Bank {
+  return bank ?? method.start(layers, options, new Random(seed).split('start'));
 }
 
 export interface BegunTask {
@@ -72,7 +89,7 @@ export interface BegunTask {
 export function beginTask(run: Pick<TrainTask, 'method' | 'options' | 'layers' | 'bank' | 'task' | 'seed'>): BegunTask {
   const { method, options, task } = run;
   const random = new Random(run.seed);
-  const bank = run.bank ?? method.start(run.layers, options, random.split('start'));
+  const bank = startBank(run);
   return { bank, trainable: method.begin(bank, task, options, random.split(`begin ${task}`)), random };
 }
 

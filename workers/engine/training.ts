@@ -1,6 +1,6 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { EngineHooks, TrainJob } from '../../activities/engine.ts';
+import type { EngineHooks, EngineProgress, TrainJob } from '../../activities/engine.ts';
 import { readBank } from '../../learning/methods/bank.ts';
 import type { Bank } from '../../learning/methods/method.ts';
 import { methodNamed } from '../../learning/methods/registry.ts';
@@ -22,6 +22,11 @@ export async function trainingOf(
   const { task, training, seed, identity, checkpointSeconds, out } = job;
   const method = methodNamed(job.method.name);
   const lines: string[] = [];
+  let told: EngineProgress = { step: 0, steps: 0, loss: null };
+  const tell = (progress: EngineProgress) => {
+    told = progress;
+    hooks.onProgress(progress);
+  };
   const run: TrainTask = {
     ...{ model, method, samples, features, task, training, seed, identity, checkpointSeconds },
     options: method.options.parse(job.method.options),
@@ -31,8 +36,9 @@ export async function trainingOf(
     signal: hooks.signal,
     onProgress: (progress) => {
       lines.push(JSON.stringify(progress));
-      hooks.onProgress({ step: progress.step, steps: progress.steps, loss: progress.loss });
+      tell({ step: progress.step, steps: progress.steps, loss: progress.loss });
     },
+    onAlive: () => tell(told),
     onCheckpoint: async (bytes, step) => {
       await hooks.onCheckpoint?.(await writeInto(out, 'checkpoint.safetensors', bytes), step);
     },

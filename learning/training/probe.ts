@@ -1,0 +1,248 @@
+import { setImmediate } from 'node:timers/promises';
+import * as tf from '@tensorflow/tfjs';
+import { LiloraError } from '../../core/errors.ts';
+import type { HostTensor, TensorMap } from '../../core/host-tensor.ts';
+import type { EncodedSample } from '../../core/sample.ts';
+import { adaptWithTensors } from '../methods/adapter.ts';
+import type { GradientRequest, Probe } from '../methods/method.ts';
+import { roundUp } from '../model/batch.ts';
+import { type Adapt, noAdapter } from '../model/model.ts';
+import { Compiled } from '../tensors/compile.ts';
+import { type Tree, tensorsOf, tidied } from '../tensors/tree.ts';
+import { lossTokens, padBatch } from './batches.ts';
+import { Random } from './random.ts';
+import type { TrainTask } from './train.ts';
+
+/** What a probe needs of a run. */
+export type ProbedRun = Pick<
+  TrainTask,
+  'model' | 'method' | 'options' | 'layers' | 'task' | 'samples' | 'features' | 'training' | 'seed' | 'signal'
+> & {
+  /** Samples that training does not see. */
+  readonly heldOut: readonly EncodedSample[];
+  /** A sign of life after every forward pass. */
+  readonly onAlive?: (() => void) | undefined;
+};
+
+type LossInputs = { readonly batch: Tree; readonly adapter: Record<string, tf.Tensor> };
+
+/**
+ * Looks at the samples of one task through the frozen model. Which samples follows from seed and task, so a run that is
+ * resumed sees the same again. Dispose when done.
+ */
+export class TaskProbe implements Probe {
+  private readonly run: ProbedRun;
+  private readonly order: readonly EncodedSample[];
+  private readonly lossGraph: Compiled<LossInputs, tf.Scalar>;
+  private readonly gradientGraph: Compiled<LossInputs, Record<string, tf.Tensor>>;
+
+  constructor(run: ProbedRun) {
+    this.run = run;
+    const { samples, seed, task } = run;
+    const order = new Random(seed).split(`probe ${task}`).permutation(samples.length);
+    this.order = Array.from(order, (i) => samples[i]!);
+    this.lossGraph = new Compiled(({ batch, adapter }) => run.model.lossOf(batch, this.adapt(adapter)));
+    this.gradientGraph = new Compiled(({ batch, adapter }) => {
+      const names = Object.keys(adapter);
+      const gradients = tf.grads((...tensors: tf.Tensor[]) =>
+        run.model.lossOf(batch, this.adapt(Object.fromEntries(names.map((name, i) => [name, tensors[i]!])))),
+      )(names.map((name) => adapter[name]!));
+      return Object.fromEntries(names.map((name, i) => [name, gradients[i]!]));
+    });
+  }
+
+  get samples(): number {
+    return this.run.samples.length;
+  }
+
+  get heldOut(): number {
+    return this.run.heldOut.length;
+  }
+
+  async inputMoments(adapter: TensorMap | null, samples: number): Promise<TensorMap> {
+    const inputs = new Map(this.run.layers.map((layer) => [layer.name, layer.in]));
+    const sums = new Map<string, tf.Tensor>();
+    const watch =
+      (inner: Adapt): Adapt =>
+      (name, x, base) => {
+        if (inputs.has(name)) {
+          const sum = sums.get(name);
+          const moments = tf.matMul(x, x, true, false);
+          sums.set(name, tf.keep(sum ? tf.add(sum, moments) : moments));
+          sum?.dispose();
+        }
+        return inner(name, x, base);
+      };
+    try {
+      await this.states(adapter, samples, watch, () => {});
+      return new Map(
+        [...inputs].map(([name, size]) => {
+          const data = sums.get(name)?.dataSync() as Float32Array | undefined;
+          return [name, { shape: [size, size], data: data ?? new Float32Array(size * size) }];
+        }),
+      );
+    } finally {
+      tf.dispose([...sums.values()]);
+    }
+  }
+
+  async hidden(adapter: TensorMap | null, samples: number): Promise<HostTensor> {
+    let sum: Float64Array | null = null;
+    let count = 0;
+    await this.states(
+      adapter,
+      samples,
+      (adapt) => adapt,
+      (states, chunk) => {
+        const { length } = chunk[0]!.inputIds;
+        const at = chunk.map((sample, row) => row * length + lastPromptToken(sample));
+        const picked = tf.tidy(() => tf.gather(states, tf.tensor1d(at, 'int32')).sum(0).dataSync());
+        sum ??= new Float64Array(picked.length);
+        for (const [i, value] of picked.entries()) sum[i]! += value;
+        count += chunk.length;
+      },
+    );
+    return { shape: [sum!.length], data: Float32Array.from(sum!, (value) => value / count) };
+  }
+
+  async gradients(adapter: TensorMap, { squared, samples }: GradientRequest): Promise<TensorMap> {
+    const chosen = this.order.filter((sample) => lossTokens(sample) > 0).slice(0, samples);
+    if (chosen.length === 0) throw this.nothing();
+    const tensors = onEngine(adapter);
+    let sums: tf.Tensor[] = Object.values(tensors).map((tensor) => tf.zerosLike(tensor));
+    try {
+      for (const sample of chosen) {
+        const batch = this.batch([sample]);
+        const found = Object.values(this.gradientGraph.run({ batch, adapter: tensors }));
+        const next = tf.tidy(() => sums.map((sum, i) => tf.add(sum, squared ? tf.square(found[i]!) : found[i]!)));
+        tf.dispose([...sums, ...found, ...tensorsOf(batch)]);
+        sums = next;
+        await this.alive();
+      }
+      const mean = (sum: tf.Tensor) => (sum.dataSync() as Float32Array).map((value) => value / chosen.length);
+      return new Map(Object.keys(tensors).map((key, i) => [key, { shape: sums[i]!.shape, data: mean(sums[i]!) }]));
+    } finally {
+      tf.dispose([...Object.values(tensors), ...sums]);
+    }
+  }
+
+  async loss(adapter: TensorMap | null, on: 'training' | 'held-out', samples: number): Promise<number> {
+    const all = on === 'training' ? this.order : this.run.heldOut;
+    const chosen = all.filter((sample) => lossTokens(sample) > 0).slice(0, samples);
+    if (chosen.length === 0) throw this.nothing();
+    const tensors = onEngine(adapter ?? new Map());
+    const { microBatchSize } = this.run.training;
+    let [sum, tokens] = [0, 0];
+    try {
+      for (let from = 0; from < chosen.length; from += microBatchSize) {
+        const part = chosen.slice(from, from + microBatchSize);
+        const count = part.reduce((total, sample) => total + lossTokens(sample), 0);
+        const batch = this.batch(part);
+        const loss = this.lossGraph.run({ batch, adapter: tensors });
+        sum += loss.dataSync()[0]! * count;
+        tokens += count;
+        tf.dispose([loss, ...tensorsOf(batch)]);
+        await this.alive();
+      }
+      return sum / tokens;
+    } finally {
+      tf.dispose(Object.values(tensors));
+    }
+  }
+
+  dispose(): void {
+    this.lossGraph.dispose();
+    this.gradientGraph.dispose();
+  }
+
+  /** Final states of samples, rows of one length at a time, so that there is no padding to leave out. */
+  private async states(
+    adapter: TensorMap | null,
+    samples: number,
+    watch: (adapt: Adapt) => Adapt,
+    onStates: (states: tf.Tensor2D, chunk: readonly EncodedSample[]) => void,
+  ): Promise<void> {
+    const { model, features, training } = this.run;
+    const tensors = onEngine(adapter ?? new Map());
+    const adapt = watch(this.adapt(tensors));
+    try {
+      for (const chunk of ofOneLength(this.order.slice(0, samples), training.microBatchSize)) {
+        const digests = chunk.flatMap(({ images }) => images);
+        const seen = digests.length > 0 ? features(digests) : null;
+        const states = model.hidden(padBatch(chunk, model.padToken), seen, adapt);
+        onStates(states, chunk);
+        tf.dispose([states, ...(seen ? [seen] : [])]);
+        await this.alive();
+      }
+    } finally {
+      tf.dispose(Object.values(tensors));
+    }
+  }
+
+  /** No tensors: the base model. */
+  private adapt(tensors: Record<string, tf.Tensor>): Adapt {
+    const { method, options, layers } = this.run;
+    const all = new Map(Object.entries(tensors));
+    return all.size === 0 ? noAdapter : adaptWithTensors(method, options, layers, all);
+  }
+
+  private batch(samples: readonly EncodedSample[]): Tree {
+    const { model, features } = this.run;
+    const length = (longest: number) => Math.max(longest, Math.min(roundUp(longest, 8), model.contextLength));
+    const digests = samples.flatMap(({ images }) => images);
+    const batch = padBatch(samples, model.padToken, { length });
+    return tidied(() => model.lossInputs(batch, digests.length > 0 ? features(digests) : null));
+  }
+
+  private async alive(): Promise<void> {
+    this.run.onAlive?.();
+    await setImmediate();
+    if (!this.run.signal.aborted) return;
+    throw new LiloraError('Cancelled', `Task ${this.run.task} was cancelled while ${this.run.method.name} measured.`);
+  }
+
+  private nothing(): LiloraError {
+    const { task, method } = this.run;
+    return new LiloraError(
+      'BadDataset',
+      `Task ${task} has no sample for ${method.name} to measure. Add training samples.`,
+    );
+  }
+}
+
+const onEngine = (tensors: TensorMap): Record<string, tf.Tensor> =>
+  Object.fromEntries([...tensors].map(([key, { data, shape }]) => [key, tf.tensor(data, [...shape])]));
+
+/** The token before the first one that carries loss. */
+function lastPromptToken({ inputIds, labels }: EncodedSample): number {
+  const first = labels?.findIndex((label, i) => i > 0 && label !== -100) ?? -1;
+  return first > 0 ? first - 1 : inputIds.length - 1;
+}
+
+/** The samples in groups of equal length, at most so many in each. */
+function ofOneLength(samples: readonly EncodedSample[], most: number): EncodedSample[][] {
+  const groups: EncodedSample[][] = [];
+  const open = new Map<number, EncodedSample[]>();
+  for (const sample of samples) {
+    const { length } = sample.inputIds;
+    const group = open.get(length);
+    if (group && group.length < most) group.push(sample);
+    else {
+      const fresh = [sample];
+      open.set(length, fresh);
+      groups.push(fresh);
+    }
+  }
+  return groups;
+}
+
+/** Splits off a share of the samples that training does not see; which ones follows from seed and task. */
+export function holdOut(
+  { samples, seed, task }: Pick<TrainTask, 'samples' | 'seed' | 'task'>,
+  share: number,
+): { readonly samples: readonly EncodedSample[]; readonly heldOut: readonly EncodedSample[] } {
+  const count = Math.min(samples.length - 1, Math.round(samples.length * share));
+  if (count <= 0) return { samples, heldOut: [] };
+  const chosen = new Set(new Random(seed).split(`held out ${task}`).permutation(samples.length).slice(0, count));
+  return { samples: samples.filter((_, i) => !chosen.has(i)), heldOut: samples.filter((_, i) => chosen.has(i)) };
+}
