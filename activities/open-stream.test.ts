@@ -76,6 +76,9 @@ it('takes several workers with all that their rounds need, and one worker as if 
   const text = canonicalJson((await stored('one')).training);
   expect(text).not.toMatch(/workers|round|outer/);
   await openStream(context, { definition: one });
+  await expect(
+    openStream(context, { definition: { name: 'refused', model, method: 'ewc', training: { workers: 2 } } }),
+  ).rejects.toThrow(/^Stream definition: method ewc looks at all data .* Leave training.workers out\./);
   const refused = (training: object) => openStream(context, { definition: { name: 'refused', model, training } });
   await expect(refused({ roundSteps: 10 })).rejects.toThrow(/for several workers: set workers to 2 or more/);
   await expect(refused({ workers: 65 })).rejects.toThrow(/workers/);

@@ -18,6 +18,10 @@ export const DEFAULTS = {
   'lilora.stabilityWeight': entry(0.1, '', 'λ of the stability loss; the paper gives no number'),
   'lilora.anchorWeight': entry(1, '', 'μ of the anchor penalty; measured best of 0.3, 1 and 3'),
 
+  'ewc.weight': entry(400, '', 'λ, as the TRACE code base has it for language models'),
+  'ewc.decay': entry(1, '', 'γ: every earlier task counts the same, as in the paper'),
+  'ewc.fisherSamples': entry(200, 'samples', 'one backward pass each: a fraction of the training of a task'),
+
   // learning/training
   'training.learningRate': entry(4e-3, '', 'learns every example task; the paper uses 2e-5 at 7B'),
   'training.batchSize': entry(16, 'samples', 'per optimizer step'),

@@ -150,10 +150,11 @@ describe('the digest of a task', () => {
 
 describe('the registry', () => {
   it('finds methods by name and names them all when there is none', () => {
-    expect(methodNames()).toEqual(['lilora', 'sequential-lora', 'per-task-lora', 'zero-shot']);
+    const [first, ...others] = methodNames();
+    expect([first, others]).toEqual(['lilora', others.toSorted()]);
     for (const name of methodNames()) expect(methodNamed(name).name).toBe(name);
     expect(() => methodNamed('lora')).toThrow(
-      'There is no method "lora". Choose from lilora, sequential-lora, per-task-lora, zero-shot.',
+      /^There is no method "lora"\. Choose from lilora, .*per-task-lora, .*zero-shot\.$/,
     );
   });
 });

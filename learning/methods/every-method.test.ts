@@ -47,16 +47,6 @@ describe.each(methodNames())('%s', (name) => {
     expect(() => method.options.parse({ noSuchOption: 1 })).toThrow(/noSuchOption/);
   });
 
-  it('keeps as many numbers as it says', () => {
-    const bank = two();
-    const { shared, perTask, parameters } = method.describe(layers, options);
-    const { training = { shared: 0, perTask: 0 } } = parameters;
-    const own = count(underTask(bank, 'b'));
-    const wanted = { shared: parameters.shared + training.shared, own: parameters.perTask + training.perTask };
-    expect({ shared: count(bank.tensors) - 2 * own, own }).toEqual(wanted);
-    expect([shared.length > 0, perTask.length > 0]).toEqual([parameters.shared > 0, parameters.perTask > 0]);
-  });
-
   it('has one adapter for all tasks exactly when the task need not be named', () => {
     const bank = two();
     const [a, b] = ['a', 'b'].map((task) => numbersOf(method.activate(bank, task)));
@@ -107,6 +97,15 @@ describe.each(methodNames())('%s', (name) => {
       const rest = await learn(first, { resume: second.checkpoints[1]! });
       expect(rest.losses).toEqual(second.losses.slice(4));
       expect(numbersOf(rest.bank.tensors)).toEqual(numbersOf(second.bank.tensors));
+    });
+
+    it('keeps as many numbers as it says', () => {
+      const { shared, perTask, parameters } = method.describe(small.layers, options);
+      const { training = { shared: 0, perTask: 0 } } = parameters;
+      const own = count(underTask(second.bank, 'second'));
+      const wanted = { shared: parameters.shared + training.shared, own: parameters.perTask + training.perTask };
+      expect({ shared: count(second.bank.tensors) - 2 * own, own }).toEqual(wanted);
+      expect([shared.length > 0, perTask.length > 0]).toEqual([parameters.shared > 0, parameters.perTask > 0]);
     });
 
     it('computes compiled what it computes operation by operation', async () => {

@@ -1,4 +1,5 @@
 import { LiloraError } from '../../core/errors.ts';
+import { ewc } from './ewc/index.ts';
 import { lilora } from './lilora/index.ts';
 import type { Method } from './method.ts';
 import { perTaskLora } from './per-task-lora/index.ts';
@@ -6,7 +7,14 @@ import { sequentialLora } from './sequential-lora/index.ts';
 import { zeroShot } from './zero-shot/index.ts';
 
 // Each method knows its own options; callers hand back what its own schema gave.
-const METHODS: readonly Method[] = [lilora, sequentialLora, perTaskLora, zeroShot] as unknown as readonly Method[];
+const METHODS = [
+  lilora,
+  // In the order of their names.
+  ewc,
+  perTaskLora,
+  sequentialLora,
+  zeroShot,
+] as unknown as readonly Method[];
 
 /** Names of all methods. */
 export const methodNames = (): string[] => METHODS.map(({ name }) => name);
