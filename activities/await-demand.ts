@@ -3,7 +3,7 @@ import { Context } from '@temporalio/activity';
 import { isGrpcServiceError } from '@temporalio/client';
 import { DEFAULTS } from '../core/defaults.ts';
 import { LiloraError } from '../core/errors.ts';
-import type { Demand, Launch } from '../workflows/contract.ts';
+import type { Demand, Launch } from '../workflows/launcher-contract.ts';
 import { beat } from './context.ts';
 import type { Launcher } from './platforms.ts';
 

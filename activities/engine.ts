@@ -43,6 +43,8 @@ export interface TrainJob extends ModelJob {
   readonly bank: string | null;
   /** Local path of the packed training split. */
   readonly samples: string;
+  /** Those of earlier tasks, for methods that rehearse. */
+  readonly rehearsed?: ReadonlyArray<{ readonly task: string; readonly samples: string }>;
   readonly training: TrainingSettings;
   readonly seed: number;
   /** Digests that a checkpoint must match to be resumed. */

@@ -117,11 +117,11 @@ function resolve(definition: StreamDefinition): Omit<ResolvedStream, 'model'> {
   const filled = methodNamed(method).options.safeParse(options);
   if (!filled.success)
     throw new LiloraError('BadConfig', `Options of method ${method}: ${z.prettifyError(filled.error)}`);
-  const { before, after, heldOut } = methodNamed(method);
-  if ('workers' in rest.training && (before ?? after ?? heldOut))
+  const { before, after, heldOut, rehearsal } = methodNamed(method);
+  if ('workers' in rest.training && (before ?? after ?? heldOut ?? rehearsal?.(filled.data)))
     throw new LiloraError(
       'BadConfig',
-      `Stream definition: method ${method} looks at all data before or after training, which rounds do not do. Leave training.workers out.`,
+      `Stream definition: method ${method} looks at all data before or after training, or at earlier tasks' data, which rounds do not do. Leave training.workers out.`,
     );
   const { budget, prices, gpuQueue } = rest;
   if ((budget?.taskMoney ?? budget?.streamMoney) !== undefined && prices?.workers?.[gpuQueue] === undefined)
@@ -175,6 +175,7 @@ export async function openStream(
   const abilities: MethodAbilities = {
     consolidates: found.consolidate !== undefined,
     hasSafeMode: found.safe !== undefined,
+    ...(found.rehearsal?.(method.options) && { rehearses: true }),
   };
   return readState(context, resolved, abilities, await readHead(store, name));
 }

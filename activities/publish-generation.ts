@@ -25,6 +25,8 @@ export interface PublishInput {
   readonly metric: string;
   /** The packed test split: later generations are tested on it. */
   readonly test: FileRef;
+  /** The packed training split, where later tasks rehearse it. */
+  readonly train?: FileRef;
   /** Training log of the task. */
   readonly metrics: FileRef;
   readonly bank: FileRef;
@@ -66,7 +68,7 @@ export async function publishGeneration(context: DataContext, input: PublishInpu
   const matrix = withRow(state.matrix, task, input.zeroShot, input.evaluations);
   const learned: LearnedTask[] = [
     ...state.learned,
-    { task, dataset, metric: input.metric, test: input.test, generation: number },
+    { task, dataset, metric: input.metric, test: input.test, ...rehearsable(input.train), generation: number },
   ].map((each, j) => ({ ...each, samples: input.evaluations[j]!.count }));
   const instructionFollowing = input.evaluations.map((evaluated) => evaluated.instructionFollowing);
   const made: NewFile[] = [
@@ -114,6 +116,8 @@ export async function publishGeneration(context: DataContext, input: PublishInpu
   });
   return readState(context, definition, state.abilities, published);
 }
+
+const rehearsable = (train: FileRef | undefined) => (train ? { train } : {});
 
 /** Tasks whose score is CIDEr, which has another scale. */
 const captionsOf = (learned: readonly LearnedTask[]) =>

@@ -18,6 +18,8 @@ export interface TrainTaskInput {
   readonly bank: FileRef | null;
   readonly task: string;
   readonly train: FileRef;
+  /** Training splits of earlier tasks, for methods that rehearse them. */
+  readonly rehearsed?: ReadonlyArray<{ readonly task: string; readonly train: FileRef }>;
   /** Learn with the shared factors frozen: earlier tasks compute exactly what they computed. */
   readonly safe: boolean;
 }
@@ -41,11 +43,14 @@ export async function trainTask(context: GpuContext, input: TrainTaskInput): Pro
     const out = await mkdtemp(join(tmpdir(), 'lilora-train-'));
     const report = progressReporter();
     try {
-      const [model, samples, bank, resume] = await Promise.all([
+      const [model, samples, bank, resume, rehearsed] = await Promise.all([
         modelFolder(context, definition.model.uri, definition.model.digest, { weights: true }),
         localFile(context, input.train),
         input.bank && localFile(context, input.bank),
         newestCheckpoint(context, checkpoints),
+        Promise.all(
+          (input.rehearsed ?? []).map(async ({ task, train }) => ({ task, samples: await localFile(context, train) })),
+        ),
       ]);
       const result = await context.engine.run(
         'train',
@@ -56,6 +61,7 @@ export async function trainTask(context: GpuContext, input: TrainTaskInput): Pro
           task,
           bank,
           samples,
+          rehearsed,
           training: definition.training,
           seed: definition.seed,
           identity,
@@ -87,7 +93,7 @@ export async function trainTask(context: GpuContext, input: TrainTaskInput): Pro
 
 /** Digests of all that decides what training ends with. */
 export function trainingIdentity({ codeVersion }: DataContext, input: TrainTaskInput): Record<string, string> {
-  const { definition, bank, train, task, safe } = input;
+  const { definition, bank, train, rehearsed, task, safe } = input;
   const { name } = definition.method;
   return {
     code: codeVersion,
@@ -96,6 +102,7 @@ export function trainingIdentity({ codeVersion }: DataContext, input: TrainTaskI
     training: digestOf(definition.training),
     bank: bank?.sha256 ?? 'none',
     data: train.sha256,
+    ...(rehearsed && { rehearsed: digestOf(rehearsed.map((earlier) => [earlier.task, earlier.train.sha256])) }),
     seed: String(definition.seed),
     task,
   };

@@ -31,6 +31,8 @@ const RUNS: Readonly<Record<string, { method: string; options: Record<string, un
   paper: { method: 'lilora', options: { variant: 'paper' } },
   'anchored-q4': { method: 'lilora', options: { variant: 'anchored', innerRank: 4 } },
   'per-task-lora': { method: 'per-task-lora', options: {} },
+  replay: { method: 'replay', options: {} },
+  joint: { method: 'joint', options: {} },
   'sequential-lora': { method: 'sequential-lora', options: {} },
   'zero-shot': { method: 'zero-shot', options: {} },
 };
@@ -131,6 +133,7 @@ async function run(name: string, seed: number, data: Map<string, Prepared>) {
         task,
         bank,
         samples: train,
+        rehearsed: tasks.slice(0, i).map((earlier) => ({ task: earlier, samples: data.get(earlier)!.train })),
         training,
         seed,
         identity: {},

@@ -21,6 +21,7 @@ export const DEFAULTS = {
   'ewc.weight': entry(400, '', 'λ, as the TRACE code base has it for language models'),
   'ewc.decay': entry(1, '', 'γ: every earlier task counts the same, as in the paper'),
   'ewc.fisherSamples': entry(200, 'samples', 'one backward pass each: a fraction of the training of a task'),
+  'replay.perTask': entry(20, 'samples', 'of every earlier task, as in the replay files of MR-LoRA (MCITlib)'),
 
   // learning/training
   'training.learningRate': entry(4e-3, '', 'learns every example task; the paper uses 2e-5 at 7B'),

@@ -203,6 +203,8 @@ export interface MethodAbilities {
   readonly consolidates: boolean;
   /** Can learn with the shared part frozen. */
   readonly hasSafeMode: boolean;
+  /** Learns from the training data of earlier tasks again; absent where not. */
+  readonly rehearses?: true;
 }
 
 /** A task that the current generation knows, with what later evaluations need. */
@@ -211,6 +213,8 @@ export interface LearnedTask {
   readonly dataset: { readonly uri: string; readonly digest: string };
   readonly metric: string;
   readonly test: FileRef;
+  /** Its training split, where the method rehearses. */
+  readonly train?: FileRef;
   /** Samples of its test split; unknown in generations of older versions. */
   readonly samples?: number;
   /** The generation that learned it. */
@@ -376,22 +380,4 @@ export interface LearnTaskInput {
   readonly spent?: Usage;
   /** The limits now in force. */
   readonly budget?: Budget;
-}
-
-/** A request that a platform took, in milliseconds of the epoch; forgotten once its worker was seen or given up. */
-export type Launch = number;
-
-/** Input of the launcher workflow of one GPU task queue. Where and how it starts workers is the orchestrator's configuration. */
-export interface LauncherInput {
-  readonly schema: typeof SCHEMA;
-  readonly queue: string;
-  readonly carried?: { readonly count: number; readonly pending: readonly Launch[] };
-}
-
-/** What a look at a GPU task queue says: start one more worker, look again, or nobody is configured to start any. */
-export interface Demand {
-  readonly verdict: 'launch' | 'none' | 'closed';
-  readonly backlog: number;
-  readonly workers: number;
-  readonly pending: readonly Launch[];
 }

@@ -1,6 +1,7 @@
 import { ActivityFailure, continueAsNew, setCurrentDetails, sleep, workflowInfo } from '@temporalio/workflow';
 import { awaitDemand, launchWorker } from './activities.ts';
-import { type Launch, type LauncherInput, SCHEMA } from './contract.ts';
+import { SCHEMA } from './contract.ts';
+import type { Launch, LauncherInput } from './launcher-contract.ts';
 
 /** A run rolls over after so many launches, or when the server suggests it. */
 const LAUNCHES_PER_RUN = 200;

@@ -168,9 +168,15 @@ async function learn(input: LearnTaskInput): Promise<LearnTaskResult> {
     return { bank, evaluations, report };
   }
 
+  /** What earlier tasks learned from, where the method learns from it again. */
+  function rehearsed() {
+    if (!state.abilities.rehearses) return {};
+    return { rehearsed: learned.map(({ task, train }) => ({ task, train: train! })) };
+  }
+
   async function train(safe: boolean): Promise<Trained> {
     enter('train');
-    const input = { definition, bank: state.bank, task, train: prepared.train, safe };
+    const input = { definition, bank: state.bank, task, train: prepared.train, safe, ...rehearsed() };
     if (!roundsOf(definition.training)) return pausable(() => gpu.trainTask(input));
     return trainInRounds({ ...input, samples: prepared.counts['train']! }, gpu, pausable, (latest) => {
       progress = latest;
@@ -222,6 +228,7 @@ async function learn(input: LearnTaskInput): Promise<LearnTaskResult> {
       dataset,
       metric,
       test,
+      ...(state.abilities.rehearses && { train: prepared.train }),
       metrics: trained.metrics,
       engine: trained.engine,
       bank: candidate.bank,

@@ -92,7 +92,7 @@ function train(count: number) {
   for (let i = 0; i < count; i++) {
     const at = (done++ % batches) * rows;
     const start = performance.now();
-    const { loss } = step.take(samples.slice(at, at + rows), LORA.learningRate, new Random(0));
+    const { loss } = step.take([samples.slice(at, at + rows)], LORA.learningRate, new Random(0));
     result.seconds.push((performance.now() - start) / 1000);
     result.losses.push(loss);
   }

@@ -85,6 +85,7 @@ describe.each(methodNames())('%s', (name) => {
         ...{ seed: 1, identity: {}, checkpointSeconds: 0, signal: new AbortController().signal },
         onProgress: ({ loss, penalty }) => void losses.push(loss, penalty),
         onCheckpoint: async (bytes) => void checkpoints.push(bytes),
+        rehearsed: bank && method.rehearsal?.(options) ? [{ task: 'first', samples: small.samples(1) }] : [],
         ...more,
       };
       const done = await trainTask(run);

@@ -105,6 +105,19 @@ export interface Probe {
   loss(adapter: TensorMap | null, on: 'training' | 'held-out', samples: number): Promise<number>;
 }
 
+/** Training samples of earlier tasks that a method asks for, next to those of the new one. */
+export interface Rehearsal {
+  /** Of every earlier task: a quota that is drawn once, or all. */
+  readonly perTask: number | 'all';
+  /**
+   * `mixed`: among the new samples in one order, so that the task takes as many more steps. `beside`: with every batch of
+   * new samples goes one of old samples.
+   */
+  readonly place: 'mixed' | 'beside';
+  /** Whose gradients `reconcile` gets apart: those of every task, or of the new task and of all earlier ones. */
+  readonly groups?: 'tasks' | 'age';
+}
+
 /** An ordinary LoRA pair of one layer: ΔW = scale · B A, A [r, in], B [out, r]. */
 export interface LoraPair {
   readonly A: HostTensor;
@@ -143,6 +156,14 @@ export interface Method<Options extends Record<string, unknown> = Record<string,
   penalty?(active: Active, options: Options, trainable: Trainable): tf.Scalar;
   /** Projection methods change gradients before the optimizer sees them, by `<module path>/<tensor>`. */
   adjust?(gradients: Map<string, tf.Tensor>, active: Active, options: Options): Map<string, tf.Tensor>;
+  /** What of earlier tasks' training data this method learns from again; null for nothing. Not for training in rounds. */
+  rehearsal?(options: Options): Rehearsal | null;
+  /**
+   * One gradient from those of several groups of samples (`Rehearsal.groups`), each already weighted by its share of the
+   * batch, so that their sum is the gradient of the batch. By `<module path>/<tensor>`; in an order that is random from
+   * step to step. A pure function, before `adjust`.
+   */
+  reconcile?(gradients: ReadonlyArray<ReadonlyMap<string, tf.Tensor>>, options: Options): Map<string, tf.Tensor>;
   /** Puts what was trained into a new bank, the task appended. */
   finish(bank: Bank, trainable: Trainable, trained: TensorMap): Bank;
   /**

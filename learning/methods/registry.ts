@@ -1,8 +1,10 @@
 import { LiloraError } from '../../core/errors.ts';
 import { ewc } from './ewc/index.ts';
+import { joint } from './joint/index.ts';
 import { lilora } from './lilora/index.ts';
 import type { Method } from './method.ts';
 import { perTaskLora } from './per-task-lora/index.ts';
+import { replay } from './replay/index.ts';
 import { sequentialLora } from './sequential-lora/index.ts';
 import { zeroShot } from './zero-shot/index.ts';
 
@@ -11,7 +13,9 @@ const METHODS = [
   lilora,
   // In the order of their names.
   ewc,
+  joint,
   perTaskLora,
+  replay,
   sequentialLora,
   zeroShot,
 ] as unknown as readonly Method[];

@@ -6,9 +6,9 @@ import type { EncodedSample } from '../../core/sample.ts';
 import type { Method, Trainable } from '../methods/method.ts';
 import type { AdaptedLayer, BaseModel } from '../model/model.ts';
 import type { AdamWState } from './adamw.ts';
+import { Mixture, type Rehearsed } from './mixture.ts';
 import { checkTraining, type StepProgress, type TrainingOptions } from './options.ts';
 import type { Random } from './random.ts';
-import { Sampler } from './sampler.ts';
 import { cosineWithWarmup } from './schedule.ts';
 import { type StepNumbers, TrainingStep } from './step.ts';
 
@@ -29,6 +29,8 @@ export interface Loop {
   readonly layers: readonly AdaptedLayer[];
   readonly trainable: Trainable;
   readonly samples: readonly EncodedSample[];
+  /** Samples of earlier tasks, as many as the method asked for. */
+  readonly rehearsed?: readonly Rehearsed[] | undefined;
   /** Vision features of images in this order, [images, tokens, width]; the loop disposes. */
   readonly features: (digests: readonly string[]) => tf.Tensor3D;
   readonly training: TrainingOptions;
@@ -52,13 +54,13 @@ export interface Loop {
  * the step under way is finished, `onStep` is called a last time, and `Cancelled` is thrown.
  */
 export async function trainingLoop(loop: Loop): Promise<Trained> {
-  const { options, trainable, samples, training, random, signal } = loop;
+  const { method, options, trainable, samples, rehearsed = [], training, random, signal } = loop;
   checkTraining(training);
   if (samples.length === 0) {
     throw new LiloraError('BadDataset', `Task ${trainable.task} has no training samples. Add some.`);
   }
-  const sampler = new Sampler(samples.length, { ...training, random: random.split('order') });
-  const { steps, until } = loop.part ?? { steps: sampler.steps, until: sampler.steps };
+  const mixture = new Mixture(samples, rehearsed, method.rehearsal?.(options) ?? null, training, random);
+  const { steps, until } = loop.part ?? { steps: mixture.steps, until: mixture.steps };
   const step = new TrainingStep(loop, sharedRate(options));
   const { optimizer } = step;
   try {
@@ -75,12 +77,13 @@ export async function trainingLoop(loop: Loop): Promise<Trained> {
         );
       }
       const began = performance.now();
-      const batch = Array.from(sampler.batch(done), (i) => samples[i]!);
+      const { samples: batch, groups, rehearsed } = mixture.batch(done);
       const learningRate = training.learningRate * cosineWithWarmup(done, steps, training.warmupRatio);
-      const numbers = step.take(batch, learningRate, random.split(String(done)));
+      const numbers = step.take(groups, learningRate, random.split(String(done)));
       if (optimizer.step === done) throw notFinite(trainable.task, done, numbers, batch);
       const secondsPerStep = (performance.now() - began) / 1000;
-      loop.onProgress({ step: done + 1, steps, learningRate, ...numbers, secondsPerStep });
+      const mixed = rehearsed === undefined ? {} : { rehearsed };
+      loop.onProgress({ step: done + 1, steps, learningRate, ...numbers, secondsPerStep, ...mixed });
       if (done + 1 < until) await loop.onStep?.(() => optimizer.state(), steps, false);
       // Messages, timers and signals get their turn.
       await setImmediate();

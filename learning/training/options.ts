@@ -34,6 +34,8 @@ export interface StepProgress {
   /** Tokens of the batch, padding left out. */
   readonly tokens: number;
   readonly secondsPerStep: number;
+  /** Share of the batch that is of earlier tasks; only where the method rehearses. */
+  readonly rehearsed?: number;
 }
 
 /** Refuses values that cannot train, as `BadConfig`. */

@@ -51,7 +51,7 @@ type GradientInputs = {
 };
 /** `losses` [2]: task loss and penalty. They stay in the engine, so that one read serves the whole step. */
 type Gradient = { readonly gradient: tf.Tensor1D; readonly losses: tf.Tensor1D };
-type UpdateInputs = Gradient & { readonly moments: Moments; readonly rates: Rates };
+type UpdateInputs = { readonly parts: readonly Gradient[]; readonly moments: Moments; readonly rates: Rates };
 /** `numbers` [3]: task loss, penalty and norm of the gradient. */
 type Update = { readonly moments: Moments; readonly numbers: tf.Tensor1D };
 
@@ -85,22 +85,23 @@ export class TrainingStep {
   }
 
   /**
-   * Takes one step on a batch, cut into micro-batches. Each counts by its share of the tokens that carry loss, so the
+   * Takes one step on a batch, which may fall into groups whose gradients the method reconciles, cut into micro-batches. Each counts by its share of the tokens that carry loss, so the
    * gradient is that of the mean over the tokens of the whole batch, however it is cut. The penalty counts once.
    * Numbers that are not finite come back as they are, and the weights stay as they were.
    * @param random of dropout; split, never drawn from
    */
-  take(samples: readonly EncodedSample[], learningRate: number, random: Random): StepNumbers {
+  take(groups: ReadonlyArray<readonly EncodedSample[]>, learningRate: number, random: Random): StepNumbers {
+    const samples = groups.flat();
     const total = samples.reduce((sum, sample) => sum + lossTokens(sample), 0);
     if (total === 0) {
       const ids = samples.map(({ id }) => id).join(', ');
       throw new LiloraError('BadDataset', `No token carries loss in samples ${ids}. Give them an assistant turn.`);
     }
     const rates = this.optimizer.rates(learningRate);
-    const sum = this.batchGradient(samples, total, random);
-    const { moments, numbers } = this.update.run({ ...sum, moments: this.optimizer.moments, rates });
+    const parts = this.gradients(groups, total, random);
+    const { moments, numbers } = this.update.run({ parts, moments: this.optimizer.moments, rates });
     const [loss, penalty, gradientNorm] = numbers.dataSync() as unknown as [number, number, number];
-    tf.dispose([...Object.values(sum), ...Object.values(rates), numbers]);
+    tf.dispose([...tensorsOf(parts), ...Object.values(rates), numbers]);
     if ([loss, penalty, gradientNorm].every(Number.isFinite)) this.optimizer.accept(moments);
     else tf.dispose(Object.values(moments));
     const tokens = samples.reduce((count, { inputIds }) => count + inputIds.length, 0);
@@ -119,7 +120,29 @@ export class TrainingStep {
     this.bound.dispose();
   }
 
-  private batchGradient(samples: readonly EncodedSample[], total: number, random: Random): Gradient {
+  /** Gradients of the groups: their sum where nothing is to be reconciled, else each one, in an order drawn for this step. */
+  private gradients(
+    groups: ReadonlyArray<readonly EncodedSample[]>,
+    total: number,
+    random: Random,
+  ): readonly Gradient[] {
+    const reconciles = this.run.method.reconcile !== undefined;
+    const units = reconciles
+      ? groups.filter((group) => group.some((sample) => lossTokens(sample) > 0))
+      : [groups.flat()];
+    const parts = units.map((samples, i) =>
+      this.gradientOfGroup(samples, total, i === 0, i === 0 ? random : random.split(`group ${i}`)),
+    );
+    return Array.from(random.split('order of groups').permutation(parts.length), (i) => parts[i]!);
+  }
+
+  /** @param penalized the penalty counts here */
+  private gradientOfGroup(
+    samples: readonly EncodedSample[],
+    total: number,
+    penalized: boolean,
+    random: Random,
+  ): Gradient {
     const { microBatchSize, dropout: rate = 0 } = this.run.training;
     let sum: Gradient | null = null;
     for (let start = 0; start < samples.length; start += microBatchSize) {
@@ -132,7 +155,7 @@ export class TrainingStep {
         weights: this.optimizer.moments.weights,
         share: tf.scalar(tokens / total),
         seed: rate > 0 ? tf.tensor1d([draw.uint32() | 0, draw.uint32() | 0], 'int32') : null,
-        penalized: sum === null,
+        penalized: penalized && sum === null,
       };
       const part = this.gradient.run(inputs);
       const { weights: _, ...given } = inputs;
@@ -165,15 +188,28 @@ export class TrainingStep {
     return { gradient, losses };
   }
 
-  private updateOf({ gradient: raw, losses, moments, rates }: UpdateInputs): Update {
+  private updateOf({ parts, moments, rates }: UpdateInputs): Update {
     const { training } = this.run;
-    const gradient = this.adjusted(raw, moments);
+    const losses = parts.map((part) => part.losses).reduce((a, b) => tf.add(a, b));
+    const gradient = this.adjusted(this.reconciled(parts.map((part) => part.gradient)), moments);
     const norm = tf.norm(gradient) as tf.Scalar;
     const clipped = training.clipNorm > 0 ? tf.mul(gradient, clipScale(norm, training.clipNorm)) : gradient;
     return {
       moments: this.optimizer.next(moments, clipped as tf.Tensor1D, rates),
       numbers: tf.concat1d([losses, tf.reshape(norm, [1])]),
     };
+  }
+
+  /** One gradient from those of the groups. */
+  private reconciled(gradients: readonly tf.Tensor1D[]): tf.Tensor1D {
+    if (gradients.length === 1) return gradients[0]!;
+    const { flat } = this.optimizer;
+    const { method, options } = this.run;
+    const made = method.reconcile!(
+      gradients.map((gradient) => flat.split(gradient)),
+      options,
+    );
+    return flat.join((key) => made.get(key));
   }
 
   /** What the method makes of the gradient. */

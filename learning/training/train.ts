@@ -8,6 +8,7 @@ import type { AdaptedLayer, BaseModel } from '../model/model.ts';
 import type { AdamWState } from './adamw.ts';
 import { readCheckpoint, writeCheckpoint } from './checkpoint.ts';
 import { type Loop, trainingLoop } from './loop.ts';
+import type { Rehearsed } from './mixture.ts';
 import type { StepProgress, TrainingOptions } from './options.ts';
 import { holdOut, TaskProbe } from './probe.ts';
 import { Random } from './random.ts';
@@ -23,6 +24,8 @@ export interface TrainTask {
   readonly bank: Bank | null;
   readonly task: string;
   readonly samples: readonly EncodedSample[];
+  /** Samples of earlier tasks, as many as the method asked for (`Method.rehearsal`). */
+  readonly rehearsed?: readonly Rehearsed[] | undefined;
   /** Vision features of images in this order, [images, tokens, width]; training disposes of them. */
   readonly features: (digests: readonly string[]) => tf.Tensor3D;
   readonly training: TrainingOptions;

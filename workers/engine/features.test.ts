@@ -43,11 +43,11 @@ it('gives features whose bits do not depend on what was computed before', async 
   const warm = new Features(model, processor);
   const signal = new AbortController().signal;
   let groups = 0;
-  const split = await warm.ofSplit(images, () => groups++, signal);
+  const split = await warm.ofSplits([images], () => groups++, signal);
   expect(groups).toBe(2);
   await warm.ofBatch([names[20]!], images);
   expect(values(await warm.ofBatch(batch, images))).toEqual(fresh);
-  const again = await new Features(model, processor).ofSplit(images, () => {}, signal);
+  const again = await new Features(model, processor).ofSplits([images], () => {}, signal);
   expect(values(split(batch))).toEqual(values(again(batch)));
   // Whatever shares the pass, it is the same picture.
   for (const [i, value] of values(split(batch)).entries()) expect(value).toBeCloseTo(fresh[i]!, 4);

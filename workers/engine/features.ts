@@ -35,18 +35,19 @@ export class Features {
     this.processor = processor;
   }
 
-  /** The images of a whole split. Gives a source of features for any of them; `onProgress` hears of every group. */
-  async ofSplit(
-    images: Encoded,
+  /** The images of whole splits, grouped within each. Gives a source of features for any of them; `onProgress` hears of every group. */
+  async ofSplits(
+    splits: readonly Encoded[],
     onProgress: () => void,
     signal: AbortSignal,
   ): Promise<(digests: readonly string[]) => tf.Tensor3D> {
     const found = new Map<string, Seen>();
-    for (const group of groups([...images.keys()])) {
-      signal.throwIfAborted();
-      await this.add(found, group, images);
-      onProgress();
-    }
+    for (const images of splits)
+      for (const group of groups([...images.keys()])) {
+        signal.throwIfAborted();
+        await this.add(found, group, images);
+        onProgress();
+      }
     return (digests) => tensorOf(found, digests);
   }
 

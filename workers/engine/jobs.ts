@@ -36,6 +36,7 @@ import { noAdapter } from '../../learning/model/model.ts';
 import { loadModel } from '../../learning/model/registry.ts';
 import { startTensors } from '../../learning/tensors/backend.ts';
 import { padBatch } from '../../learning/training/batches.ts';
+import { chooseRehearsed } from '../../learning/training/mixture.ts';
 import { roundPlan, shardOf, trainRound } from '../../learning/training/rounds.ts';
 import { type BegunTask, beginTask, refit, type TrainTask, trainTask } from '../../learning/training/train.ts';
 import { PEFT_FILES, readPeft } from '../../store/peft.ts';
@@ -43,6 +44,12 @@ import { Features } from './features.ts';
 import { OpenTest } from './open-test.ts';
 import { tellEager, trainingOf, writeInto } from './training.ts';
 import type { Warm } from './warm.ts';
+
+/** A packed training split on this disk, and the samples to take of it as indices, from their number; absent: all. */
+interface SplitFile {
+  readonly path: string;
+  readonly choose?: (count: number) => Int32Array;
+}
 
 /** Samples as training takes them. */
 interface Split extends Pick<TrainTask, 'samples' | 'features'> {
@@ -121,31 +128,48 @@ export class Jobs {
     return this.warm;
   }
 
-  /**
-   * Reads a packed training split and sees to the vision features of its images.
-   * @param choose indices of the samples to take, from their number; all when absent
-   */
-  private async split(
-    warm: Warm,
-    path: string,
-    hooks: EngineHooks,
-    choose?: (count: number) => Int32Array,
-  ): Promise<Split> {
-    const { samples: all, images } = unpackSplit(await readFile(path), path);
-    const samples = choose ? Array.from(choose(all.length), (i) => all[i]!) : all;
-    const seen = new Set(samples.flatMap((sample) => sample.images));
+  /** Reads packed training splits and sees to the vision features of their images; `features` knows those of all. */
+  private async splits(warm: Warm, files: readonly SplitFile[], hooks: EngineHooks): Promise<Split[]> {
+    const read: Array<Omit<Split, 'features'>> = [];
+    const pictures: Map<string, Uint8Array>[] = [];
+    for (const { path, choose } of files) {
+      const { samples: all, images } = unpackSplit(await readFile(path), path);
+      const samples = choose ? Array.from(choose(all.length), (i) => all[i]!) : all;
+      const seen = new Set(samples.flatMap((sample) => sample.images));
+      const own = new Map([...images].filter(([digest]) => seen.has(digest)));
+      const sizes = await imageSizes(own);
+      const encoded = samples.map((sample) => warm.processor.encodeTraining(sample, sizes));
+      read.push({ count: all.length, samples: encoded });
+      pictures.push(own);
+    }
     const progress = () => hooks.onProgress({ step: 0, steps: 0, loss: null });
-    const own = new Map([...images].filter(([digest]) => seen.has(digest)));
-    const features = await warm.features.ofSplit(own, progress, hooks.signal);
-    const sizes = await imageSizes(own);
-    const encoded = samples.map((sample) => warm.processor.encodeTraining(sample, sizes));
-    return { count: all.length, samples: encoded, features };
+    const features = await warm.features.ofSplits(pictures, progress, hooks.signal);
+    return read.map((split) => ({ ...split, features }));
+  }
+
+  private async split(warm: Warm, path: string, hooks: EngineHooks, choose?: SplitFile['choose']): Promise<Split> {
+    const [split] = await this.splits(warm, [{ path, ...(choose && { choose }) }], hooks);
+    return split!;
+  }
+
+  /** The new task's samples, and of earlier ones those that the method rehearses. */
+  private async trainingSplits(job: TrainJob, warm: Warm, hooks: EngineHooks) {
+    const method = methodNamed(job.method.name);
+    const rehearsal = method.rehearsal?.(method.options.parse(job.method.options));
+    const earlier = rehearsal ? (job.rehearsed ?? []) : [];
+    const files = earlier.map(({ task, samples: path }) => ({
+      path,
+      choose: (count: number) => chooseRehearsed(rehearsal!, count, job.seed, task),
+    }));
+    const [split, ...old] = await this.splits(warm, [{ path: job.samples }, ...files], hooks);
+    const rehearsed = old.map(({ samples }, i) => ({ task: earlier[i]!.task, samples }));
+    return { ...split!, rehearsed };
   }
 
   private async train(job: TrainJob, hooks: EngineHooks): Promise<TrainResult> {
     const started = Date.now();
     const warm = await this.model(job.model);
-    const { run, writeLog } = await trainingOf(job, warm.model, await this.split(warm, job.samples, hooks), hooks);
+    const { run, writeLog } = await trainingOf(job, warm.model, await this.trainingSplits(job, warm, hooks), hooks);
     const { bank, steps, whyEager } = await trainTask(run);
     tellEager(whyEager);
     const path = await writeInto(job.out, 'bank.safetensors', writeBank(bank));

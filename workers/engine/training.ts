@@ -15,7 +15,7 @@ import type { TrainTask } from '../../learning/training/train.ts';
 export async function trainingOf(
   job: TrainJob,
   model: BaseModel,
-  { samples, features }: Pick<TrainTask, 'samples' | 'features'>,
+  { samples, rehearsed, features }: Pick<TrainTask, 'samples' | 'rehearsed' | 'features'>,
   hooks: EngineHooks,
   begun?: Bank,
 ): Promise<{ run: TrainTask; writeLog: () => Promise<string> }> {
@@ -28,7 +28,7 @@ export async function trainingOf(
     hooks.onProgress(progress);
   };
   const run: TrainTask = {
-    ...{ model, method, samples, features, task, training, seed, identity, checkpointSeconds },
+    ...{ model, method, samples, rehearsed, features, task, training, seed, identity, checkpointSeconds },
     options: method.options.parse(job.method.options),
     layers: selectLayers(model.layers, job.targets),
     bank: begun ?? (job.bank ? readBank(await readFile(job.bank), job.bank) : null),
