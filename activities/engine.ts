@@ -31,8 +31,11 @@ export interface EngineProgress {
 
 /** What every job needs to run a model with a method. */
 export interface ModelJob {
-  /** Local folder of the base model and its digest: the same digest means the warm model is used. */
-  readonly model: { readonly folder: string; readonly digest: string };
+  /**
+   * Local folder of the base model and its digest: the same digest means the warm model is used. `features`: local folder
+   * that keeps vision features beyond this process.
+   */
+  readonly model: { readonly folder: string; readonly digest: string; readonly features?: string };
   readonly method: { readonly name: string; readonly options: Readonly<Record<string, unknown>> };
   readonly targets: string | readonly string[];
   readonly task: string;

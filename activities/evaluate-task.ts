@@ -8,7 +8,7 @@ import { readBank } from '../learning/methods/bank.ts';
 import type { FileRef, ResolvedStream } from '../workflows/contract.ts';
 import { beat, cancellation, type DataContext, type GpuContext, localFile, storeFile } from './context.ts';
 import type { TestJob } from './engine.ts';
-import { modelFolder } from './model-folder.ts';
+import { engineModel } from './model-folder.ts';
 import { once } from './results.ts';
 
 export interface EvaluateTaskInput {
@@ -93,7 +93,7 @@ export async function withTestJob<T>(
   try {
     const { method, targets, evaluation } = definition;
     const [model, samples, local] = await Promise.all([
-      modelFolder(context, definition.model.uri, definition.model.digest, { weights: true }),
+      engineModel(context, definition),
       localFile(context, test),
       bank && localFile(context, bank),
     ]);

@@ -2,7 +2,10 @@ import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { sha256, sha256File } from '../core/digest.ts';
 import { LiloraError } from '../core/errors.ts';
+import { digestOf } from '../core/json.ts';
+import type { ResolvedStream } from '../workflows/contract.ts';
 import { beat, type DataContext } from './context.ts';
+import type { ModelJob } from './engine.ts';
 
 const WEIGHTS = /\.safetensors$/;
 /** What a model folder may hold for us; anything else (pickle weights, READMEs) is neither fetched nor hashed. */
@@ -52,6 +55,16 @@ export async function modelFolder(
   } finally {
     await rm(partial, { recursive: true, force: true });
   }
+}
+
+/** The base model of a stream as the engine takes it. */
+export async function engineModel(
+  context: DataContext,
+  { model }: Pick<ResolvedStream, 'model'>,
+): Promise<Required<ModelJob['model']>> {
+  const found = await modelFolder(context, model.uri, model.digest, { weights: true });
+  const features = digestOf({ code: context.codeVersion, model: model.digest }).slice(0, 16);
+  return { ...found, features: join(context.cache, 'features', features) };
 }
 
 /** SHA-256 over the sorted names and digests of the folder's model files. */

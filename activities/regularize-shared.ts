@@ -5,7 +5,7 @@ import { streamKeys } from '../store/generations.ts';
 import type { FileRef, ResolvedStream } from '../workflows/contract.ts';
 import { beat, cancellation, type GpuContext, localFile, storeFile } from './context.ts';
 import type { ConsolidateResult } from './engine.ts';
-import { modelFolder } from './model-folder.ts';
+import { engineModel } from './model-folder.ts';
 import { once } from './results.ts';
 
 export interface RegularizeSharedInput {
@@ -44,7 +44,7 @@ export async function regularizeShared(context: GpuContext, input: RegularizeSha
     const out = await mkdtemp(join(tmpdir(), 'lilora-regularize-'));
     try {
       const [model, before, after, samples] = await Promise.all([
-        modelFolder(context, definition.model.uri, definition.model.digest, { weights: true }),
+        engineModel(context, definition),
         localFile(context, input.before),
         localFile(context, input.after),
         localFile(context, input.train),

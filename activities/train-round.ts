@@ -7,7 +7,7 @@ import { type FileRef, roundsOf } from '../workflows/contract.ts';
 import { newestCheckpoint, storeCheckpoint } from './checkpoints.ts';
 import { beat, cancellation, type GpuContext, localFile, storeFile } from './context.ts';
 import type { EngineInfo } from './engine.ts';
-import { modelFolder } from './model-folder.ts';
+import { engineModel } from './model-folder.ts';
 import { roundFolder } from './open-rounds.ts';
 import { once } from './results.ts';
 import { progressReporter, type TrainTaskInput, trainingIdentity, trainingOptions } from './train-task.ts';
@@ -58,7 +58,7 @@ export async function trainRound(context: GpuContext, input: TrainRoundInput): P
     };
     try {
       const [model, samples, bank, resume, weights, inner] = await Promise.all([
-        modelFolder(context, definition.model.uri, definition.model.digest, { weights: true }),
+        engineModel(context, definition),
         localFile(context, input.train),
         input.bank && localFile(context, input.bank),
         newestCheckpoint(context, checkpoints),

@@ -10,7 +10,7 @@ import { type FileRef, type Progress, type ResolvedStream, SIGNALS } from '../wo
 import { newestCheckpoint, storeCheckpoint } from './checkpoints.ts';
 import { beat, cancellation, type DataContext, type GpuContext, localFile, spentNow, storeFile } from './context.ts';
 import type { EngineInfo, EngineProgress } from './engine.ts';
-import { modelFolder } from './model-folder.ts';
+import { engineModel } from './model-folder.ts';
 import { once } from './results.ts';
 
 export interface TrainTaskInput {
@@ -44,7 +44,7 @@ export async function trainTask(context: GpuContext, input: TrainTaskInput): Pro
     const report = progressReporter();
     try {
       const [model, samples, bank, resume, rehearsed] = await Promise.all([
-        modelFolder(context, definition.model.uri, definition.model.digest, { weights: true }),
+        engineModel(context, definition),
         localFile(context, input.train),
         input.bank && localFile(context, input.bank),
         newestCheckpoint(context, checkpoints),

@@ -3,11 +3,11 @@
  * A stream learns the six example tasks (briefly: what they score does not matter here), then all six are evaluated again
  * and again on its bank, by one worker and by several, each on one thread. Every run computes everything anew; its scores
  * must be the same. `warm`: model and vision features are in memory, as in a stream that goes on; `cold`: the workers have
- * just started.
+ * just started, and no vision features are on disk.
  */
 import type { ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -107,6 +107,7 @@ try {
     const scores = new Set<string>();
     for (const count of [1, many]) {
       for (let run = 0; run < runs; run++) {
+        rmSync(join(servers.env['LILORA_CACHE']!, 'features'), { recursive: true, force: true });
         const workers = await Promise.all(Array.from({ length: count }, () => servers.worker('gpu')));
         for (const state of ['cold', 'warming', 'warm'] as const) {
           const once = await evaluate(input);

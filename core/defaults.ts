@@ -113,6 +113,11 @@ export const DEFAULTS = {
   'engine.quietMinutes': entry(60, 'minutes', 'loading and consolidating a 7B model say nothing for long'),
   'engine.stopSeconds': entry(20, 'seconds', 'time for a last checkpoint before the engine is killed'),
   'worker.shutdownGraceSeconds': entry(8, 'seconds', 'below the 10 s that Cloud Run gives a stopping instance'),
+  'worker.featuresGib': entry(
+    4,
+    'GiB',
+    'vision features on the disk of a worker, all models together: 1,800 pictures of LLaVA-1.5. Memory where the disk is memory (Cloud Run): set 0 there',
+  ),
   'worker.leaseSeconds': entry(
     10,
     'seconds',

@@ -78,7 +78,7 @@ try {
 async function compute(adapters: Record<string, string>): Promise<void> {
   await startTensors();
   const [net, processor] = await Promise.all([loadModel(model), openProcessor(model)]);
-  const features = new Features(net, processor);
+  const features = new Features(net, processor, null);
   const bank = readBank(readFileSync(join(work, 'bank.safetensors')), 'bank.safetensors');
   const logits = new Map<string, HostTensor>();
   const prompts: Record<string, object[]> = {};

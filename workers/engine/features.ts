@@ -4,6 +4,7 @@ import { LiloraError } from '../../core/errors.ts';
 import type { Picture } from '../../datasets/processor/picture.ts';
 import type { Processor } from '../../datasets/processor/processor.ts';
 import type { BaseModel } from '../../learning/model/model.ts';
+import type { FeatureFiles, Seen } from './feature-files.ts';
 
 /** Images that are looked at together, and pictures (tiles) of one pass through the tower. */
 const GROUP = 32;
@@ -14,25 +15,23 @@ const PIXELS = GROUP * 512 * 512;
 /** Encoded image files by digest. */
 type Encoded = ReadonlyMap<string, Uint8Array>;
 
-/** Features of one image. */
-interface Seen {
-  readonly shape: readonly [rows: number, tokens: number, width: number];
-  readonly values: Float32Array;
-}
-
 /**
  * Vision features. The tower is frozen, so what went through it once is kept while its model is warm. It is kept by
  * group: the low bits of features depend on what shares a pass, so who shares one follows from the data alone (images of
  * a training split in their order, images of one batch of an evaluation) and never from what this process did before.
+ * Files keep them beyond this process.
  */
 export class Features {
   private readonly model: BaseModel;
   private readonly processor: Processor;
+  private readonly files: FeatureFiles | null;
   private readonly known = new Map<string, Seen[]>();
 
-  constructor(model: BaseModel, processor: Processor) {
+  /** @param files null: kept in memory alone */
+  constructor(model: BaseModel, processor: Processor, files: FeatureFiles | null) {
     this.model = model;
     this.processor = processor;
+    this.files = files;
   }
 
   /** The images of whole splits, grouped within each. Gives a source of features for any of them; `onProgress` hears of every group. */
@@ -61,9 +60,17 @@ export class Features {
   /** Adds the features of images that are looked at together. */
   private async add(found: Map<string, Seen>, group: readonly string[], images: Encoded): Promise<void> {
     const key = sha256(group.join());
-    const features = this.known.get(key) ?? (await this.compute(group, images));
+    const features = this.known.get(key) ?? (await this.find(key, group, images));
     this.known.set(key, features);
     for (const [i, digest] of group.entries()) found.set(digest, features[i]!);
+  }
+
+  private async find(key: string, group: readonly string[], images: Encoded): Promise<Seen[]> {
+    const kept = await this.files?.read(key, group.length);
+    if (kept) return kept;
+    const features = await this.compute(group, images);
+    await this.files?.write(key, features);
+    return features;
   }
 
   private async compute(group: readonly string[], images: Encoded): Promise<Seen[]> {

@@ -40,6 +40,7 @@ import { chooseRehearsed } from '../../learning/training/mixture.ts';
 import { roundPlan, shardOf, trainRound } from '../../learning/training/rounds.ts';
 import { type BegunTask, beginTask, refit, type TrainTask, trainTask } from '../../learning/training/train.ts';
 import { PEFT_FILES, readPeft } from '../../store/peft.ts';
+import { FeatureFiles, featuresLimit } from './feature-files.ts';
 import { Features } from './features.ts';
 import { OpenTest } from './open-test.ts';
 import { tellEager, trainingOf, writeInto } from './training.ts';
@@ -116,14 +117,16 @@ export class Jobs {
   }
 
   /** The model of this digest, loaded once. */
-  private async model({ folder, digest }: ModelJob['model']): Promise<Warm> {
+  private async model({ folder, digest, features }: ModelJob['model']): Promise<Warm> {
     if (this.warm?.digest === digest) return this.warm;
     this.onWork(false);
     this.warm?.generator?.generator.dispose();
     this.warm?.model.dispose();
     this.warm = null;
     const [model, processor] = await Promise.all([loadModel(folder), openProcessor(folder)]);
-    this.warm = { digest, model, processor, features: new Features(model, processor) };
+    const limit = featuresLimit();
+    const files = features && limit > 0 ? new FeatureFiles(join(features, digestOf(this.info)), limit) : null;
+    this.warm = { digest, model, processor, features: new Features(model, processor, files) };
     this.onWork(true);
     return this.warm;
   }

@@ -67,7 +67,8 @@ resource "google_cloud_run_v2_worker_pool" "gpu" {
       }
 
       dynamic "env" {
-        for_each = var.environment
+        # The cache is memory here: vision features stay in the process unless asked for.
+        for_each = merge({ LILORA_FEATURES_GIB = "0" }, var.environment)
 
         content {
           name  = env.key
