@@ -64,6 +64,11 @@ export const DEFAULTS = {
   'dataset.maxImageBytes': entry(64 * 2 ** 20, 'bytes', 'encoded size of one image'),
   'dataset.maxManifestBytes': entry(256 * 2 ** 20, 'bytes', 'a million files at 200 bytes each fit'),
   'dataset.maxFileBytes': entry(256 * 2 ** 20, 'bytes', 'size of one samples file; split larger ones'),
+  'dataset.maxUnpackedBytes': entry(
+    2 ** 30,
+    'bytes',
+    'what one Parquet file may unpack to: a small file must not fill the memory',
+  ),
   'dataset.maxSamples': entry(2_000_000, 'samples', 'over all splits'),
   'dataset.maxTurns': entry(128, 'turns', 'per conversation'),
   'dataset.maxTextLength': entry(100_000, 'characters', 'per turn and per reference'),

@@ -5,6 +5,7 @@ import { inLanes } from '../core/lanes.ts';
 import { decodeImage } from './image.ts';
 import type { Manifest } from './manifest.ts';
 import type { Problems } from './problems.ts';
+import type { EmbeddedImage, ReadImage } from './readers/reader.ts';
 import { type DatasetSource, MANIFEST_FILE } from './source.ts';
 
 export type ListedFile = Manifest['files'][number];
@@ -28,23 +29,23 @@ export async function readVerified(source: DatasetSource, file: ListedFile, limi
 
 /** Images of a dataset. */
 export interface ReadImages {
-  /** SHA-256 by path. */
-  readonly digests: ReadonlyMap<string, string>;
+  /** SHA-256 by path, and of those that stand within samples files. */
+  readonly digests: ReadonlyMap<ReadImage, string>;
   /** Encoded as they came, by SHA-256. */
   readonly bytes: ReadonlyMap<string, Uint8Array>;
 }
 
 /**
  * Reads and verifies files that are left after the samples: images that samples use are decoded once, to find damage,
- * and kept; all others are only verified.
+ * and kept; all others are only verified. So are images that stand within samples files.
  */
 export async function readImages(
   source: DatasetSource,
   files: readonly ListedFile[],
-  used: ReadonlySet<string>,
+  used: ReadonlySet<ReadImage>,
   problems: Problems,
 ): Promise<ReadImages> {
-  const digests = new Map<string, string>();
+  const digests = new Map<ReadImage, string>();
   const kept = new Map<string, Uint8Array>();
   const one = async (file: ListedFile) => {
     try {
@@ -59,6 +60,22 @@ export async function readImages(
       problems.addError(error);
     }
   };
+  const inside = async (image: EmbeddedImage) => {
+    try {
+      const digest = sha256(image.bytes);
+      if (!kept.has(digest)) await decodeImage(image.bytes, image.name);
+      digests.set(image, digest);
+      // A copy: what is kept of a large file must not keep all of it.
+      if (!kept.has(digest)) kept.set(digest, image.bytes.slice());
+    } catch (error) {
+      problems.addError(error);
+    }
+  };
   await inLanes(LANES, files, one);
+  await inLanes(
+    LANES,
+    [...used].filter((image) => typeof image !== 'string'),
+    inside,
+  );
   return { digests, bytes: kept };
 }

@@ -16,7 +16,8 @@ const word = z
   .string()
   .regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'use 1 to 63 lower-case letters, digits and hyphens, not starting with a hyphen');
 const text = z.string().trim().min(1, 'say it in a few words').max(2000);
-const split = z.strictObject({ samples: path });
+const split = z.strictObject({ samples: z.union([path, z.array(path).min(1).max(10_000)]) });
+const column = z.string().min(1).max(200);
 
 const manifestSchema = z.strictObject({
   schema: z.literal(1, { error: 'this version reads schema 1' }),
@@ -24,7 +25,17 @@ const manifestSchema = z.strictObject({
   title: text.optional(),
   kind: z.enum(KINDS),
   metric: word,
-  format: word.default('llava'),
+  format: word.optional(),
+  question: text.optional(),
+  columns: z
+    .strictObject({
+      id: column.optional(),
+      image: column.optional(),
+      question: column.optional(),
+      answer: column.optional(),
+      references: column.optional(),
+    })
+    .optional(),
   instructionFormat: text.optional(),
   splits: z.strictObject({ train: split, validation: split.optional(), test: split }),
   files: z
@@ -44,7 +55,9 @@ const manifestSchema = z.strictObject({
 /**
  * `dataset.json`. Paths are relative to it.
  * - `kind`: what an answer looks like; `metric`: registry name of the scorer, for example `option-letter`
- * - `format`: registry name of the reader of the samples files, `llava` when absent
+ * - `format`: registry name of the reader of the samples files; when absent, what the files plainly are
+ * - `question`, `columns`: for formats of rows: what is asked about every image, and names of columns that are not the usual ones
+ * - `splits`: the samples of each, one file, several (shards), or a folder of images
  * - `instructionFormat`: what the instructions ask for, in words; only shown
  * - `files`: every file of the dataset but this one
  */
@@ -90,7 +103,13 @@ export async function readManifest(source: DatasetSource): Promise<Manifest> {
 
 /** SHA-256 of the canonical manifest: the version of the dataset, whatever the order of its keys. */
 export function datasetVersion(manifest: Manifest): string {
-  return digestOf(manifest);
+  // Without a format a dataset once was LLaVA's; the versions of those stay what they were.
+  return digestOf({ ...manifest, format: manifest.format ?? 'llava' });
+}
+
+/** The files or the folder that hold the samples of a split; none when there is no such split. */
+export function samplesOf(manifest: Manifest, split: SplitName): readonly string[] {
+  return [manifest.splits[split]?.samples ?? []].flat();
 }
 
 /** Refuses text that begins with a byte order mark (UTF-8, UTF-16, UTF-32). */
@@ -115,16 +134,16 @@ function refuseRepeatedPaths(manifest: Manifest): void {
     throw new LiloraError('BadDataset', `${MANIFEST_FILE}: files: the manifest cannot list itself. Remove that entry.`);
   }
   const used = new Map<string, SplitName>();
-  for (const name of SPLITS) {
-    const samples = manifest.splits[name]?.samples;
-    if (samples === undefined) continue;
-    const other = used.get(samples);
-    if (other) {
-      throw new LiloraError(
-        'BadDataset',
-        `${MANIFEST_FILE}: splits ${other} and ${name} overlap: both read ${quote(samples)}. Give each split its own file.`,
-      );
+  for (const name of SPLITS)
+    for (const samples of samplesOf(manifest, name)) {
+      const other = used.get(samples);
+      if (other) {
+        const what =
+          other === name
+            ? `split ${name} reads ${quote(samples)} twice`
+            : `splits ${other} and ${name} overlap: both read ${quote(samples)}`;
+        throw new LiloraError('BadDataset', `${MANIFEST_FILE}: ${what}. Give each split its own files.`);
+      }
+      used.set(samples, name);
     }
-    used.set(samples, name);
-  }
 }

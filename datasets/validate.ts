@@ -3,10 +3,11 @@ import { digestOf } from '../core/json.ts';
 import type { Sample } from '../core/sample.ts';
 import { readImages, readVerified } from './files.ts';
 import { type ImageSize, imageSizes } from './image.ts';
-import { datasetVersion, type Manifest, readManifest, SPLITS, type SplitName } from './manifest.ts';
+import { datasetVersion, type Manifest, readManifest, SPLITS, type SplitName, samplesOf } from './manifest.ts';
 import { Problems, quote, Untrainable } from './problems.ts';
-import type { ReadSample } from './readers/reader.ts';
-import { readerOf } from './readers/registry.ts';
+import { metadataOf } from './readers/imagefolder.ts';
+import type { ReadSample, SamplesFile } from './readers/reader.ts';
+import { readerFor, readerOf } from './readers/registry.ts';
 import { type DatasetSource, MANIFEST_FILE } from './source.ts';
 
 export type { DatasetSource } from './source.ts';
@@ -53,7 +54,7 @@ export async function validateDataset(
   const manifest = await stage(() => readManifest(source));
   const read = await stage(() => readSplits(source, manifest, problems));
   await stage(() => checkIds(read, problems));
-  const samplesFiles = new Set(read.map(({ file }) => file));
+  const samplesFiles = new Set(read.flatMap(({ files }) => files));
   const others = manifest.files.filter(({ path }) => !samplesFiles.has(path));
   const used = new Set(read.flatMap(({ samples }) => samples.flatMap(({ images }) => images)));
   const images = await stage(() => readImages(source, others, used, problems));
@@ -83,7 +84,8 @@ export async function validateDataset(
 
 interface ReadSplit {
   readonly name: SplitName;
-  readonly file: string;
+  /** Files that were read and verified. */
+  readonly files: readonly string[];
   readonly samples: readonly ReadSample[];
 }
 
@@ -93,33 +95,53 @@ interface FinishedSplit extends ReadSplit {
 }
 
 async function readSplits(source: DatasetSource, manifest: Manifest, problems: Problems): Promise<ReadSplit[]> {
-  const reader = readerOf(manifest.format);
+  if (manifest.format !== undefined) readerOf(manifest.format);
   const listed = new Map(manifest.files.map((file) => [file.path, file]));
   const splits: ReadSplit[] = [];
   for (const name of SPLITS) {
-    const file = manifest.splits[name]?.samples;
-    if (file === undefined) continue;
-    const entry = listed.get(file);
-    if (!entry) {
-      problems.add(MANIFEST_FILE, `split ${name} reads ${quote(file)}, which "files" does not list; add it there`);
-      continue;
+    const places = samplesOf(manifest, name);
+    const samples: ReadSample[] = [];
+    const files: string[] = [];
+    const before = problems.count;
+    for (const place of places) {
+      try {
+        const file = await samplesFile(source, place, manifest, listed);
+        if (file === null)
+          problems.add(MANIFEST_FILE, `split ${name} reads ${quote(place)}, which "files" does not list; add it there`);
+        else {
+          if (listed.has(file.path)) files.push(file.path);
+          for (const sample of await readerFor(file).read(file, problems)) samples.push(sample);
+        }
+      } catch (error) {
+        problems.addError(error);
+      }
     }
-    try {
-      const before = problems.count;
-      const bytes = await readVerified(source, entry, DEFAULTS['dataset.maxFileBytes'].value);
-      const samples = reader.read(bytes, file, problems);
-      if (samples.length === 0 && problems.count === before) problems.add(file, `split ${name} is empty; add samples`);
-      splits.push({ name, file, samples });
-    } catch (error) {
-      problems.addError(error);
-    }
+    if (places.length > 0 && samples.length === 0 && problems.count === before)
+      problems.add(places[0]!, `split ${name} is empty; add samples`);
+    if (places.length > 0) splits.push({ name, files, samples });
   }
   for (const { samples } of splits)
     for (const { where, images } of samples)
-      for (const path of images)
-        if (!listed.has(path))
-          problems.add(where, `image ${quote(path)} is not in "files" of ${MANIFEST_FILE}; add it there`);
+      for (const image of images)
+        if (typeof image === 'string' && !listed.has(image))
+          problems.add(where, `image ${quote(image)} is not in "files" of ${MANIFEST_FILE}; add it there`);
   return splits;
+}
+
+/** A file with samples, or a folder of images: then the file that describes them, if there is one. Null: not listed. */
+async function samplesFile(
+  source: DatasetSource,
+  place: string,
+  manifest: Manifest,
+  listed: ReadonlyMap<string, Manifest['files'][number]>,
+): Promise<SamplesFile | null> {
+  const path = listed.has(place) ? place : metadataOf(place, listed);
+  if (path !== null) {
+    const bytes = await readVerified(source, listed.get(path)!, DEFAULTS['dataset.maxFileBytes'].value);
+    return { path, bytes, manifest };
+  }
+  const isFolder = manifest.files.some((file) => file.path.startsWith(`${place}/`));
+  return isFolder ? { path: place, bytes: new Uint8Array(), manifest } : null;
 }
 
 /** Every id stands once in the whole dataset. */

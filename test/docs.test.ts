@@ -13,6 +13,7 @@ const PAGES = [
   'CONTRIBUTING.md',
   'CHANGELOG.md',
   'docs/using.md',
+  'docs/datasets.md',
   'docs/house.md',
   'docs/triggers.md',
   'docs/defaults.md',

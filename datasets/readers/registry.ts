@@ -1,17 +1,47 @@
 import { LiloraError } from '../../core/errors.ts';
-import { llava } from './llava.ts';
-import type { Reader } from './reader.ts';
+import { quote } from '../problems.ts';
+import { imagefolder } from './imagefolder.ts';
+import { jsonReader } from './json-samples.ts';
+import { llava, sharegpt } from './llava.ts';
+import { messages } from './messages.ts';
+import { parquet } from './parquet.ts';
+import type { Reader, SamplesFile } from './reader.ts';
+import { rows } from './rows.ts';
+import { webdataset } from './webdataset.ts';
 
-/** Every format of samples files, by the name that `format` in dataset.json gives. */
-const READERS: readonly Reader[] = [llava];
+/** Every format of samples files, by the name that `format` in dataset.json gives; the first that recognizes a file reads it. */
+const READERS: readonly Reader[] = [
+  parquet,
+  webdataset,
+  imagefolder,
+  jsonReader(messages),
+  jsonReader(sharegpt),
+  jsonReader(llava),
+  jsonReader(rows),
+];
 
 /** The reader of a format; an unknown name is `BadDataset` with the names there are. */
 export function readerOf(format: string): Reader {
   const reader = READERS.find(({ name }) => name === format);
   if (reader) return reader;
-  const names = READERS.map(({ name }) => name).join(', ');
   throw new LiloraError(
     'BadDataset',
-    `dataset.json: format: there is no reader ${JSON.stringify(format)}. Use ${names}.`,
+    `dataset.json: format: there is no reader ${JSON.stringify(format)}. Use ${names()}.`,
   );
 }
+
+/** The reader of a file: that of the manifest's `format`, else the one that recognizes it. */
+export function readerFor(file: SamplesFile): Reader {
+  const { format } = file.manifest;
+  if (format !== undefined) return readerOf(format);
+  const found = READERS.find((reader) => reader.recognizes(file));
+  if (found) return found;
+  // What is wrong with a JSON file is best said by the reader that most of them are written for.
+  if (/\.jsonl?$/i.test(file.path)) return readerOf(llava.name);
+  throw new LiloraError(
+    'BadDataset',
+    `${quote(file.path)}: of what format it is cannot be told. Name it in "format" of dataset.json: ${names()}.`,
+  );
+}
+
+const names = () => READERS.map(({ name }) => name).join(', ');

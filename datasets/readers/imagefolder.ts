@@ -1,0 +1,85 @@
+import { parse } from 'csv-parse/sync';
+import { DEFAULTS } from '../../core/defaults.ts';
+import { decodeUtf8 } from '../../core/json.ts';
+import { refuseByteOrderMark } from '../manifest.ts';
+import { type Problems, quote } from '../problems.ts';
+import { pathProblem } from '../source.ts';
+import { refuse } from './conversation.ts';
+import { bad, type Entry, readEach, reason } from './each.ts';
+import { jsonLines } from './json-samples.ts';
+import type { Reader, SamplesFile } from './reader.ts';
+import { rows } from './rows.ts';
+
+const METADATA = /(?:^|\/)metadata\.(?:jsonl|csv)$/;
+const IMAGE = /\.(?:jpe?g|png|webp)$/i;
+const OTHER_IMAGE = /\.(?:gif|bmp|tiff?|heic|avif|svg)$/i;
+
+/**
+ * The ImageFolder layout of Hugging Face datasets. `samples` is `metadata.jsonl` or `metadata.csv`, whose `file_name` is the
+ * path of an image from that file on and whose other columns are those of rows; or a folder, with such a file in it, or
+ * without: then the name of the folder that an image lies in is the answer, and `question` of the manifest asks for it.
+ */
+export const imagefolder: Reader = {
+  name: 'imagefolder',
+  recognizes: ({ path, bytes, manifest }) => METADATA.test(path) || isFolder(path, bytes, manifest),
+  read(file, problems) {
+    const { path, bytes, manifest } = file;
+    const folder = isFolder(path, bytes, manifest) ? `${path}/` : path.slice(0, path.lastIndexOf('/') + 1);
+    return readEach(entries(file, problems), problems, (row, at) => {
+      const { file_name: name, ...rest } = row;
+      if (typeof name !== 'string') refuse(`"file_name" must be the path of an image, not ${quote(name)}`);
+      const problem = pathProblem(name);
+      if (problem) refuse(`file_name ${quote(name)}: ${problem}`);
+      return rows.read({ ...rest, image: `${folder}${name}` }, at, manifest);
+    });
+  },
+};
+
+/** The file that describes a folder of images, if the dataset lists one. */
+export function metadataOf(folder: string, listed: { has(path: string): boolean }): string | null {
+  return ['jsonl', 'csv'].map((ext) => `${folder}/metadata.${ext}`).find((path) => listed.has(path)) ?? null;
+}
+
+const isFolder = (path: string, bytes: Uint8Array, manifest: SamplesFile['manifest']) =>
+  bytes.length === 0 && manifest.files.some((file) => file.path.startsWith(`${path}/`));
+
+function entries({ path, bytes, manifest }: SamplesFile, problems: Problems): Iterable<Entry> {
+  if (isFolder(path, bytes, manifest)) return labelled(path, manifest, problems);
+  refuseByteOrderMark(bytes, path);
+  if (/\.jsonl$/i.test(path)) return jsonLines(bytes, path, problems);
+  if (/\.csv$/i.test(path)) return csvLines(bytes, path);
+  throw bad(`${path}: an ImageFolder is described by metadata.jsonl or metadata.csv. Name one, or the folder itself.`);
+}
+
+function* labelled(folder: string, manifest: SamplesFile['manifest'], problems: Problems): Generator<Entry> {
+  for (const { path } of manifest.files) {
+    if (!path.startsWith(`${folder}/`)) continue;
+    if (OTHER_IMAGE.test(path)) problems.add(path, 'JPEG, PNG and WebP are read; convert it or take it out of "files"');
+    if (!IMAGE.test(path)) continue;
+    const name = path.slice(folder.length + 1);
+    const label = name.split('/').at(-2);
+    if (label === undefined) problems.add(path, `lies in no folder that names its label; move it to ${folder}/LABEL/`);
+    else yield { value: { file_name: name, label }, place: path };
+  }
+}
+
+function* csvLines(bytes: Uint8Array, file: string): Generator<Entry> {
+  let table: { record: string[]; info: { lines: number } }[];
+  try {
+    table = parse(decodeUtf8(bytes, file, 'BadDataset'), {
+      info: true,
+      skip_empty_lines: true,
+      max_record_size: 16 * DEFAULTS['dataset.maxTextLength'].value,
+    }) as unknown as typeof table;
+  } catch (error) {
+    throw bad(`${file}: not a CSV file that can be read (${reason(error)}). Correct it.`, error);
+  }
+  const head = table[0]?.record ?? [];
+  if (new Set(head).size < head.length) throw bad(`${file}:1: a column stands there twice. Rename one.`);
+  // `info.lines` counts the lines read so far: where the record ends.
+  for (const { record, info } of table.slice(1))
+    yield {
+      value: Object.fromEntries(head.map((name, i) => [name, record[i] === '' ? null : record[i]])),
+      place: `${file}:${info.lines}`,
+    };
+}

@@ -1,0 +1,36 @@
+import { readdir, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { sha256File } from '../core/digest.ts';
+import { LiloraError } from '../core/errors.ts';
+import { type Manifest, parseManifest } from './manifest.ts';
+import { MANIFEST_FILE } from './source.ts';
+
+/** What a person says of a dataset; the rest is in its files. */
+export type About = Omit<Manifest, 'schema' | 'files'>;
+
+/** Writes `dataset.json` into a folder, with every other file in it. `BadDataset` for one that no manifest may list. */
+export async function writeManifest(folder: string, about: About): Promise<Manifest> {
+  const files: Manifest['files'] = [];
+  for (const path of await plainFiles(folder, '')) {
+    const file = join(folder, path);
+    files.push({ path, size: (await stat(file)).size, sha256: await sha256File(file) });
+  }
+  const text = `${JSON.stringify({ schema: 1, ...about, files }, null, 1)}\n`;
+  const manifest = parseManifest(Buffer.from(text));
+  await writeFile(join(folder, MANIFEST_FILE), text);
+  return manifest;
+}
+
+/** Paths of all files below a folder, sorted; hidden ones and the manifest are passed over. */
+async function plainFiles(root: string, folder: string): Promise<string[]> {
+  const found: string[] = [];
+  const entries = await readdir(join(root, folder), { withFileTypes: true });
+  for (const entry of entries.sort((a, b) => (a.name < b.name ? -1 : 1))) {
+    const path = folder === '' ? entry.name : `${folder}/${entry.name}`;
+    if (entry.name.startsWith('.') || path === MANIFEST_FILE) continue;
+    if (entry.isDirectory()) found.push(...(await plainFiles(root, path)));
+    else if (entry.isFile()) found.push(path);
+    else throw new LiloraError('BadDataset', `${join(root, path)}: not a plain file. Put the file itself there.`);
+  }
+  return found;
+}
