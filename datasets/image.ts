@@ -30,9 +30,10 @@ const SIGNATURES = [
 
 /**
  * Decodes a JPEG, PNG or WebP picture to RGB as Pillow's `convert("RGB")` does: grey is repeated, alpha is dropped (not
- * blended), colour profiles are ignored. EXIF orientation is applied, as transformers' `load_image` does. Size limits
- * are checked from the header before anything is decoded. Damaged, animated, 16-bit and CMYK pictures are `BadDataset`.
- * `name` is only used in messages.
+ * blended), colour profiles are ignored, CMYK is mixed by its simple formula, of 16 bits per channel the upper 8 are taken
+ * (in grey, too, where Pillow makes all but the darkest white). Of an animation it is the first frame. EXIF orientation is
+ * applied, as transformers' `load_image` does. Size limits are checked from the header before anything is decoded. Damaged
+ * pictures are `BadDataset`. `name` is only used in messages.
  */
 export async function decodeImage(bytes: Uint8Array, name: string, limits: ImageLimits = {}): Promise<RgbImage> {
   const bad = (what: string, cause?: unknown) => new LiloraError('BadDataset', `${name}: ${what}`, { cause });
@@ -55,23 +56,33 @@ export async function decodeImage(bytes: Uint8Array, name: string, limits: Image
   if (pixels > maxPixels) {
     throw bad(`${header.width} × ${header.height} pixels, over the limit of ${maxPixels}. Make the image smaller.`);
   }
-  if ((header.pages ?? 1) > 1) throw bad('an animated image. Keep one frame of it.');
-  if (header.depth !== 'uchar') throw bad('a picture with more than 8 bits per channel. Convert it to 8 bits.');
-  if (header.space === 'cmyk' || (header.channels === 4 && header.format === 'jpeg')) {
-    throw bad('a CMYK picture. Convert it to RGB.');
-  }
+  const isCmyk = header.space === 'cmyk';
   try {
-    const { data, info } = await sharp(bytes, options)
-      .autoOrient()
-      .removeAlpha()
-      .toColourspace('srgb')
-      .raw()
-      .toBuffer({ resolveWithObject: true });
-    if (info.channels !== 3) throw new Error(`${info.channels} channels after conversion`);
-    return { width: info.width, height: info.height, data: new Uint8Array(data.buffer, data.byteOffset, data.length) };
+    const upright = sharp(bytes, options).autoOrient();
+    const pipeline = isCmyk
+      ? upright.pipelineColourspace('cmyk').toColourspace('cmyk')
+      : upright.removeAlpha().toColourspace('srgb');
+    const { data, info } = await pipeline.raw().toBuffer({ resolveWithObject: true });
+    if (info.channels !== (isCmyk ? 4 : 3)) throw new Error(`${info.channels} channels after conversion`);
+    const { width, height } = info;
+    const pixels = new Uint8Array(data.buffer, data.byteOffset, data.length);
+    return { width, height, data: isCmyk ? rgbOf(pixels) : pixels };
   } catch (error) {
     throw bad(`the image is truncated or damaged (${reason(error)}). Copy the image again.`, error);
   }
+}
+
+/** CMYK as RGB, rounded as Pillow rounds: what black leaves of white, less the part that an ink takes. */
+function rgbOf(cmyk: Uint8Array): Uint8Array {
+  const rgb = new Uint8Array((cmyk.length / 4) * 3);
+  for (let from = 0, to = 0; from < cmyk.length; from += 4) {
+    const light = 255 - cmyk[from + 3]!;
+    for (let ink = 0; ink < 3; ink++) {
+      const product = cmyk[from + ink]! * light + 128;
+      rgb[to++] = light - (((product >> 8) + product) >> 8);
+    }
+  }
+  return rgb;
 }
 
 /** Sizes of encoded images by digest, from their headers; `BadDataset` for one that cannot be read. */
