@@ -23,6 +23,25 @@ export const DEFAULTS = {
   'ewc.fisherSamples': entry(200, 'samples', 'one backward pass each: a fraction of the training of a task'),
   'replay.perTask': entry(20, 'samples', 'of every earlier task, as in the replay files of MR-LoRA (MCITlib)'),
 
+  'lines.alphas': entry(
+    [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0],
+    '',
+    'values of α beside 1, as the paper sweeps them',
+  ),
+  'lines.reference': entry(
+    'previous',
+    '',
+    'the last task’s change alone: scaling all of it again would add up over tasks',
+  ),
+  'lines.heldOut': entry(0.1, 'share of the training samples', 'enough to choose one number, little lost for training'),
+  'lines.newWeight': entry(
+    2,
+    '',
+    'the new task against all earlier ones, as the paper weighs target and control tasks',
+  ),
+  'lines.validationSamples': entry(100, 'samples', 'of what is held out: eleven passes over them'),
+  'lines.earlierSamples': entry(20, 'samples', 'of every earlier task, as many as replay keeps'),
+
   // learning/training
   'training.learningRate': entry(4e-3, '', 'learns every example task; the paper uses 2e-5 at 7B'),
   'training.batchSize': entry(16, 'samples', 'per optimizer step'),

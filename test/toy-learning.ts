@@ -7,6 +7,7 @@ import { batchTargets, type Targets } from '../learning/model/batch.ts';
 import type { Adapt, AdaptedLayer, BaseModel, TokenBatch } from '../learning/model/model.ts';
 import { crossEntropy, gatherRows } from '../learning/tensors/ops.ts';
 import { Random } from '../learning/training/random.ts';
+import type { TrainTask } from '../learning/training/train.ts';
 
 const [VOCABULARY, WIDTH, RANK] = [12, 6, 3];
 
@@ -102,6 +103,24 @@ export function toySamples(count: number, shift: number): EncodedSample[] {
     const labels = inputIds.map((token, k) => (k < asked ? -100 : token));
     return { id: `sample-${i}`, inputIds, labels, images: [], references: [] };
   });
+}
+
+/** A run in which a method of the registry learns such samples; tests change single entries. */
+export function toyRun(model: ToyModel, method: Method, options: Record<string, unknown>): TrainTask {
+  return {
+    ...{ model, method, options, layers: model.layers },
+    ...{ bank: null, task: 'a', samples: toySamples(24, 2), seed: 3, identity: {} },
+    features: () => {
+      throw new Error('no images here');
+    },
+    training: {
+      ...{ learningRate: 0.03, batchSize: 8, microBatchSize: 8, epochs: 15 },
+      ...{ warmupRatio: 0, weightDecay: 0, clipNorm: 1 },
+    },
+    checkpointSeconds: Number.POSITIVE_INFINITY,
+    signal: new AbortController().signal,
+    onProgress: () => {},
+  };
 }
 
 const options = z.strictObject({

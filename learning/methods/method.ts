@@ -101,8 +101,10 @@ export interface Probe {
   gradients(adapter: TensorMap, request: GradientRequest): Promise<TensorMap>;
   /** Mean over samples of the last hidden state at the last token of the prompt, [width]. */
   hidden(adapter: TensorMap | null, samples: number): Promise<HostTensor>;
-  /** Mean loss over the tokens that carry any. */
-  loss(adapter: TensorMap | null, on: 'training' | 'held-out', samples: number): Promise<number>;
+  /** Earlier tasks of which samples are at hand (`Method.rehearsal`). */
+  readonly earlier: readonly string[];
+  /** Mean loss over the tokens that carry any: of the task, of what was held out, or of an earlier task. */
+  loss(adapter: TensorMap | null, on: 'training' | 'held-out' | { task: string }, samples: number): Promise<number>;
 }
 
 /** Training samples of earlier tasks that a method asks for, next to those of the new one. */
@@ -111,9 +113,9 @@ export interface Rehearsal {
   readonly perTask: number | 'all';
   /**
    * `mixed`: among the new samples in one order, so that the task takes as many more steps. `beside`: with every batch of
-   * new samples goes one of old samples.
+   * new samples goes one of old samples. `aside`: training does not see them, the probe does.
    */
-  readonly place: 'mixed' | 'beside';
+  readonly place: 'mixed' | 'beside' | 'aside';
   /** Whose gradients `reconcile` gets apart: those of every task, or of the new task and of all earlier ones. */
   readonly groups?: 'tasks' | 'age';
 }
@@ -146,8 +148,8 @@ export interface Method<Options extends Record<string, unknown> = Record<string,
    * rounds.
    */
   before?(bank: Bank, task: string, options: Options, probe: Probe): Promise<Bank>;
-  /** The same after `finish`, on a bank that contains the task. */
-  after?(bank: Bank, task: string, options: Options, probe: Probe): Promise<Bank>;
+  /** The same after `finish`, on a bank that contains the task. @param begun the bank that the task began with */
+  after?(bank: Bank, task: string, options: Options, probe: Probe, begun: Bank): Promise<Bank>;
   /** What to train for `task`, with options that may differ from the bank's (safe mode). Does not change the bank. */
   begin(bank: Bank, task: string, options: Options, random: Random): Trainable;
   /** The adapted output of one linear layer: x [tokens, in], base [tokens, out] → [tokens, out]. */

@@ -2,6 +2,7 @@ import { LiloraError } from '../../core/errors.ts';
 import { ewc } from './ewc/index.ts';
 import { joint } from './joint/index.ts';
 import { lilora } from './lilora/index.ts';
+import { lines } from './lines/index.ts';
 import type { Method } from './method.ts';
 import { perTaskLora } from './per-task-lora/index.ts';
 import { replay } from './replay/index.ts';
@@ -14,6 +15,7 @@ const METHODS = [
   // In the order of their names.
   ewc,
   joint,
+  lines,
   perTaskLora,
   replay,
   sequentialLora,

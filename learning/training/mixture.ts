@@ -40,11 +40,12 @@ export class Mixture {
 
   constructor(
     samples: readonly EncodedSample[],
-    earlier: readonly Rehearsed[],
+    rehearsed: readonly Rehearsed[],
     rehearsal: Rehearsal | null,
     training: Pick<TrainingOptions, 'epochs' | 'batchSize'>,
     random: Random,
   ) {
+    const earlier = rehearsal?.place === 'aside' ? [] : rehearsed;
     const old = earlier.flatMap((task) => task.samples);
     this.rehearsal = rehearsal;
     const apart = rehearsal?.place === 'beside' && old.length > 0;

@@ -10,6 +10,7 @@ import { type Adapt, noAdapter } from '../model/model.ts';
 import { Compiled } from '../tensors/compile.ts';
 import { type Tree, tensorsOf, tidied } from '../tensors/tree.ts';
 import { lossTokens, padBatch } from './batches.ts';
+import type { Rehearsed } from './mixture.ts';
 import { Random } from './random.ts';
 import type { TrainTask } from './train.ts';
 
@@ -20,6 +21,8 @@ export type ProbedRun = Pick<
 > & {
   /** Samples that training does not see. */
   readonly heldOut: readonly EncodedSample[];
+  /** What is at hand of earlier tasks. */
+  readonly rehearsed?: readonly Rehearsed[] | undefined;
   /** A sign of life after every forward pass. */
   readonly onAlive?: (() => void) | undefined;
 };
@@ -57,6 +60,10 @@ export class TaskProbe implements Probe {
 
   get heldOut(): number {
     return this.run.heldOut.length;
+  }
+
+  get earlier(): readonly string[] {
+    return (this.run.rehearsed ?? []).filter(({ samples }) => samples.length > 0).map(({ task }) => task);
   }
 
   async inputMoments(adapter: TensorMap | null, samples: number): Promise<TensorMap> {
@@ -126,8 +133,8 @@ export class TaskProbe implements Probe {
     }
   }
 
-  async loss(adapter: TensorMap | null, on: 'training' | 'held-out', samples: number): Promise<number> {
-    const all = on === 'training' ? this.order : this.run.heldOut;
+  async loss(adapter: TensorMap | null, on: Parameters<Probe['loss']>[1], samples: number): Promise<number> {
+    const all = this.of(on);
     const chosen = all.filter((sample) => lossTokens(sample) > 0).slice(0, samples);
     if (chosen.length === 0) throw this.nothing();
     const tensors = onEngine(adapter ?? new Map());
@@ -192,6 +199,12 @@ export class TaskProbe implements Probe {
     const digests = samples.flatMap(({ images }) => images);
     const batch = padBatch(samples, model.padToken, { length });
     return tidied(() => model.lossInputs(batch, digests.length > 0 ? features(digests) : null));
+  }
+
+  private of(on: Parameters<Probe['loss']>[1]): readonly EncodedSample[] {
+    if (on === 'training') return this.order;
+    if (on === 'held-out') return this.run.heldOut;
+    return this.run.rehearsed?.find(({ task }) => task === on.task)?.samples ?? [];
   }
 
   private async alive(): Promise<void> {

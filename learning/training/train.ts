@@ -69,7 +69,7 @@ export async function trainTask(run: TrainTask): Promise<{ bank: Bank; steps: nu
         })
       : { trained: new Map(), steps: 0, whyEager: null };
     const finished = method.finish(bank, trainable, done.trained);
-    const after = method.after ? await method.after(finished, task, options, probe) : finished;
+    const after = method.after ? await method.after(finished, task, options, probe, bank) : finished;
     return { bank: after, steps: done.steps, whyEager: done.whyEager };
   } finally {
     probe.dispose();

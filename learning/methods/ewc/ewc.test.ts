@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { HostTensor } from '../../../core/host-tensor.ts';
 import { expectNear } from '../../../test/reference.ts';
-import { ToyModel, toySamples } from '../../../test/toy-learning.ts';
+import { ToyModel, toyRun, toySamples } from '../../../test/toy-learning.ts';
 import { startTensors } from '../../tensors/backend.ts';
 import { holdOut, TaskProbe } from '../../training/probe.ts';
 import { Random } from '../../training/random.ts';
@@ -64,28 +64,17 @@ describe('two tasks', () => {
   let model: ToyModel;
   let run: TrainTask;
   let first: Bank;
-  const samples = { a: toySamples(24, 2), b: toySamples(24, 5) };
+  const later = toySamples(24, 5);
 
   beforeAll(async () => {
     model = new ToyModel();
-    run = {
-      ...{ model, method, options: ewc.options.parse({ rank: 3, alpha: 6, fisherSamples: 8 }), layers: model.layers },
-      ...{ bank: null, task: 'a', samples: samples.a, seed: 3, identity: {} },
-      features: () => tf.zeros([0, 0, 0]),
-      training: {
-        ...{ learningRate: 0.03, batchSize: 8, microBatchSize: 8, epochs: 15 },
-        ...{ warmupRatio: 0, weightDecay: 0, clipNorm: 1 },
-      },
-      checkpointSeconds: Number.POSITIVE_INFINITY,
-      signal: new AbortController().signal,
-      onProgress: () => {},
-    };
+    run = toyRun(model, method, ewc.options.parse({ rank: 3, alpha: 6, fisherSamples: 8 }));
     first = (await trainTask(run)).bank;
   });
   afterAll(() => model.dispose());
 
   const second = async (given: object) =>
-    (await trainTask({ ...run, options: { ...run.options, ...given }, bank: first, task: 'b', samples: samples.b }))
+    (await trainTask({ ...run, options: { ...run.options, ...given }, bank: first, task: 'b', samples: later }))
       .bank;
 
   /** Loss on the samples of task a. */
@@ -105,7 +94,7 @@ describe('two tasks', () => {
     expect(readBank(writeBank(both), 'bank').tasks).toEqual(['a', 'b']);
     const fisher = (bank: Bank) => bank.tensors.get(sharedKey('head', 'fisher_lora_B'))!.data;
     const own = await (async () => {
-      const probe = new TaskProbe({ ...run, task: 'b', ...holdOut({ ...run, samples: samples.b }, 0) });
+      const probe = new TaskProbe({ ...run, task: 'b', ...holdOut({ ...run, samples: later }, 0) });
       const found = await probe.gradients(pairsOf(both), { squared: true, samples: 8 });
       probe.dispose();
       return found.get('head/lora_B')!.data;
