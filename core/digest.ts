@@ -2,9 +2,15 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { LiloraError } from './errors.ts';
 
+/** Node hashes less than 2 GiB at once. */
+const UPDATE_BYTES = 1 << 30;
+
 /** SHA-256 as 64 lower-case hex digits. Strings are hashed as UTF-8. */
 export function sha256(content: Uint8Array | string): string {
-  return createHash('sha256').update(content).digest('hex');
+  const hash = createHash('sha256');
+  if (typeof content === 'string') return hash.update(content).digest('hex');
+  for (let at = 0; at < content.byteLength; at += UPDATE_BYTES) hash.update(content.subarray(at, at + UPDATE_BYTES));
+  return hash.digest('hex');
 }
 
 /** SHA-256 of a file's bytes, read as a stream. A missing file is `NotFound`. */

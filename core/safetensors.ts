@@ -1,5 +1,6 @@
-import { type FileHandle, open } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { LiloraError } from './errors.ts';
+import { openFile, readAt } from './files.ts';
 import { narrowToBfloat16, narrowToFloat16, widenBfloat16, widenFloat16 } from './half-floats.ts';
 import { type HostTensor, sizeOf, type TensorMap } from './host-tensor.ts';
 import { DTYPE_BYTES, type Dtype, damaged, headerLength, parseHeader, type TensorInfo } from './safetensors-header.ts';
@@ -38,8 +39,6 @@ const ARRAYS = {
 } as const;
 
 const SORT_ORDER = Object.keys(DTYPE_BYTES);
-/** Largest piece of one file read: Node refuses reads over 2 GiB. */
-const READ_BYTES = 256 * 1024 * 1024;
 
 /**
  * Reads a whole safetensors file. Every tensor is a copy, so `bytes` may be freed. A file that is damaged or made to
@@ -164,10 +163,7 @@ export class SafetensorsFile {
 
   /** Opens and checks a file. `NotFound` when there is none, `IntegrityError` when it is unsound. */
   static async open(path: string): Promise<SafetensorsFile> {
-    const handle = await open(path, 'r').catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'ENOENT') throw error;
-      throw new LiloraError('NotFound', `${path}: no such file. Check the path.`, { cause: error });
-    });
+    const handle = await openFile(path);
     try {
       const { size } = await handle.stat();
       const prefix = await readAt(handle, 0, Math.min(8, size), path);
@@ -209,15 +205,4 @@ export class SafetensorsFile {
   async close(): Promise<void> {
     await this.handle.close();
   }
-}
-
-async function readAt(handle: FileHandle, position: number, length: number, path: string): Promise<Uint8Array> {
-  const bytes = new Uint8Array(length);
-  let done = 0;
-  while (done < length) {
-    const { bytesRead } = await handle.read(bytes, done, Math.min(length - done, READ_BYTES), position + done);
-    if (bytesRead === 0) throw damaged(path, 'it became shorter while it was read');
-    done += bytesRead;
-  }
-  return bytes;
 }

@@ -21,6 +21,7 @@ import type {
 } from '../../activities/engine.ts';
 import { sha256 } from '../../core/digest.ts';
 import { LiloraError } from '../../core/errors.ts';
+import { readWhole } from '../../core/files.ts';
 import { digestOf } from '../../core/json.ts';
 import { readTensorMap, writeSafetensors } from '../../core/safetensors.ts';
 import { IMAGE_MARKER } from '../../core/sample.ts';
@@ -136,7 +137,7 @@ export class Jobs {
     const read: Array<Omit<Split, 'features'>> = [];
     const pictures: Map<string, Uint8Array>[] = [];
     for (const { path, choose } of files) {
-      const { samples: all, images } = unpackSplit(await readFile(path), path);
+      const { samples: all, images } = unpackSplit(await readWhole(path), path);
       const samples = choose ? Array.from(choose(all.length), (i) => all[i]!) : all;
       const seen = new Set(samples.flatMap((sample) => sample.images));
       const own = new Map([...images].filter(([digest]) => seen.has(digest)));
@@ -194,8 +195,8 @@ export class Jobs {
     kept.begun ??= beginTask(run);
     const { steps } = roundPlan(split.count, job.training, rounds);
     const from = job.from && {
-      weights: readTensorMap(await readFile(job.from.weights), job.from.weights),
-      inner: await readFile(job.from.inner),
+      weights: readTensorMap(await readWhole(job.from.weights), job.from.weights),
+      inner: await readWhole(job.from.inner),
     };
     const done = await trainRound({ ...run, begun: kept.begun, steps, rounds, worker, round, from });
     tellEager(done.whyEager);
@@ -211,8 +212,8 @@ export class Jobs {
 
   private async consolidate(job: ConsolidateJob, hooks: EngineHooks): Promise<ConsolidateResult> {
     const method = methodNamed(job.method.name);
-    const before = readBank(await readFile(job.before), job.before);
-    const after = readBank(await readFile(job.after), job.after);
+    const before = readBank(await readWhole(job.before), job.before);
+    const after = readBank(await readWhole(job.after), job.after);
     const done = method.consolidate!(before, after, job.task, job.strength);
     let { bank } = done;
     if (done.refit) {

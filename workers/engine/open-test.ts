@@ -1,5 +1,5 @@
-import { readFile } from 'node:fs/promises';
 import type { EngineHooks, TestJob } from '../../activities/engine.ts';
+import { readWhole } from '../../core/files.ts';
 import type { EncodedSample, Sample } from '../../core/sample.ts';
 import { imageSizes } from '../../datasets/image.ts';
 import { unpackSplit } from '../../datasets/prepared.ts';
@@ -26,10 +26,10 @@ export class OpenTest {
   }
 
   static async open(warm: Warm, job: TestJob): Promise<OpenTest> {
-    const { samples, images } = unpackSplit(await readFile(job.samples), job.samples);
+    const { samples, images } = unpackSplit(await readWhole(job.samples), job.samples);
     const sizes = await imageSizes(images);
     const prompts = samples.map((sample) => warm.processor.encodePrompt(sample, sizes));
-    const bank = job.bank ? readBank(await readFile(job.bank), job.bank) : null;
+    const bank = job.bank ? readBank(await readWhole(job.bank), job.bank) : null;
     return new OpenTest(warm, job, samples, images, prompts, bank && bindAdapter(bank, job.task));
   }
 

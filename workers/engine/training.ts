@@ -1,6 +1,7 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { EngineHooks, EngineProgress, TrainJob } from '../../activities/engine.ts';
+import { readWhole } from '../../core/files.ts';
 import { readBank } from '../../learning/methods/bank.ts';
 import type { Bank } from '../../learning/methods/method.ts';
 import { methodNamed } from '../../learning/methods/registry.ts';
@@ -31,8 +32,8 @@ export async function trainingOf(
     ...{ model, method, samples, rehearsed, features, task, training, seed, identity, checkpointSeconds },
     options: method.options.parse(job.method.options),
     layers: selectLayers(model.layers, job.targets),
-    bank: begun ?? (job.bank ? readBank(await readFile(job.bank), job.bank) : null),
-    resume: job.resume ? await readFile(job.resume) : undefined,
+    bank: begun ?? (job.bank ? readBank(await readWhole(job.bank), job.bank) : null),
+    resume: job.resume ? await readWhole(job.resume) : undefined,
     signal: hooks.signal,
     onProgress: (progress) => {
       lines.push(JSON.stringify(progress));
