@@ -74,8 +74,7 @@ describe('two tasks', () => {
   afterAll(() => model.dispose());
 
   const second = async (given: object) =>
-    (await trainTask({ ...run, options: { ...run.options, ...given }, bank: first, task: 'b', samples: later }))
-      .bank;
+    (await trainTask({ ...run, options: { ...run.options, ...given }, bank: first, task: 'b', samples: later })).bank;
 
   /** Loss on the samples of task a. */
   async function lossOnFirst(bank: Bank): Promise<number> {
