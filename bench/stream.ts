@@ -33,6 +33,9 @@ const RUNS: Readonly<Record<string, { method: string; options: Record<string, un
   'per-task-lora': { method: 'per-task-lora', options: {} },
   replay: { method: 'replay', options: {} },
   joint: { method: 'joint', options: {} },
+  lwf: { method: 'lwf', options: {} },
+  'ortho-joint': { method: 'ortho-lora', options: { mode: 'joint' } },
+  'ortho-replay': { method: 'ortho-lora', options: { mode: 'replay' } },
   'sequential-lora': { method: 'sequential-lora', options: {} },
   'zero-shot': { method: 'zero-shot', options: {} },
 };

@@ -21,6 +21,8 @@ export const DEFAULTS = {
   'ewc.weight': entry(400, '', 'λ, as the TRACE code base has it for language models'),
   'ewc.decay': entry(1, '', 'γ: every earlier task counts the same, as in the paper'),
   'ewc.fisherSamples': entry(200, 'samples', 'one backward pass each: a fraction of the training of a task'),
+  'lwf.temperature': entry(2, '', 'as in the paper and in released code'),
+  'lwf.weight': entry(1, '', 'the paper adds both losses as they are'),
   'replay.perTask': entry(20, 'samples', 'of every earlier task, as in the replay files of MR-LoRA (MCITlib)'),
 
   'lines.alphas': entry(

@@ -3,9 +3,9 @@ import { z } from 'zod';
 import type { HostTensor } from '../core/host-tensor.ts';
 import type { EncodedSample } from '../core/sample.ts';
 import type { Active, Bank, Method, TrainableTensor } from '../learning/methods/method.ts';
-import { batchTargets, type Targets } from '../learning/model/batch.ts';
-import type { Adapt, AdaptedLayer, BaseModel, TokenBatch } from '../learning/model/model.ts';
-import { crossEntropy, gatherRows } from '../learning/tensors/ops.ts';
+import { batchTargets, lossOfAnswers, type Targets } from '../learning/model/batch.ts';
+import type { Adapt, AdaptedLayer, Answers, BaseModel, TokenBatch } from '../learning/model/model.ts';
+import { gatherRows } from '../learning/tensors/ops.ts';
 import { Random } from '../learning/training/random.ts';
 import type { TrainTask } from '../learning/training/train.ts';
 
@@ -78,9 +78,12 @@ export class ToyModel implements BaseModel {
     return { ids: tf.tensor1d(batch.inputIds, 'int32'), targets: batchTargets(batch) };
   }
 
-  lossOf({ ids, targets }: LossInputs, adapt: Adapt): tf.Scalar {
-    const logits = gatherRows(this.logitsOf(ids, adapt), targets.at);
-    return tf.sum(tf.mul(crossEntropy(logits, targets.labels), targets.weights));
+  lossOf(inputs: LossInputs, adapt: Adapt): tf.Scalar {
+    return lossOfAnswers(this.answersOf(inputs, adapt));
+  }
+
+  answersOf({ ids, targets }: LossInputs, adapt: Adapt): Answers {
+    return { ...targets, logits: gatherRows(this.logitsOf(ids, adapt), targets.at) };
   }
 
   loss(batch: TokenBatch, _features: tf.Tensor3D | null, adapt: Adapt): tf.Scalar {

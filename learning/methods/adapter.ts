@@ -67,10 +67,13 @@ export function bindTrainable(
   }
   const constants = new Map([...trainable.constants].map(([key, tensor]) => [key, toTensor(tensor)]));
   const active = activeOf(layers, tensors, constants);
+  const taught = new Map([...(trainable.teacher?.tensors ?? [])].map(([key, tensor]) => [key, toTensor(tensor)]));
   return {
     adapt: adaptWith(method, options, active),
     active,
     variables,
+    /** The adapter of the teacher, where there is one. */
+    teacher: trainable.teacher ? adaptWith(method, options, activeOf(layers, taught, new Map())) : null,
     /** The same with other tensors in place of the variables: for functions that take what they train as an input. */
     at: (trained: ReadonlyMap<string, tf.Tensor>) => {
       const active = activeOf(layers, new Map([...tensors, ...trained]), constants);
@@ -86,7 +89,7 @@ export function bindTrainable(
           { shape: variable.shape, data: variable.dataSync() as Float32Array },
         ]),
       ),
-    dispose: () => tf.dispose([...tensors.values(), ...constants.values()]),
+    dispose: () => tf.dispose([...tensors.values(), ...constants.values(), ...taught.values()]),
   };
 }
 

@@ -28,6 +28,19 @@ export function freshPair(
   return { lora_A: kaiming([rank, layer.in], random.split(layer.name)), lora_B: zeros([layer.out, rank]) };
 }
 
+/** A fresh pair on every layer, to train as what all tasks share. */
+export function freshStart(
+  layers: readonly AdaptedLayer[],
+  rank: number,
+  random: Random,
+): Map<string, TrainableTensor> {
+  const tensors = new Map<string, TrainableTensor>();
+  for (const layer of layers)
+    for (const [name, start] of Object.entries(freshPair(layer, rank, random)))
+      tensors.set(`${layer.name}/${name}`, { start, place: 'shared', trained: true });
+  return tensors;
+}
+
 /** base + alpha/rank · B (A x). */
 export function applyPair(
   layer: AdaptedLayer,

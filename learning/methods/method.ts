@@ -26,6 +26,16 @@ export interface TrainableTensor {
   readonly trained: boolean;
 }
 
+/** An adapter whose answers to the same samples training also holds on to (knowledge distillation). */
+export interface Teacher {
+  /** By `<module path>/<tensor>`, as `activate` gives them. */
+  readonly tensors: TensorMap;
+  /** Both answers are softened by it before they are compared. */
+  readonly temperature: number;
+  /** Of the divergence from it, next to the task loss. */
+  readonly weight: number;
+}
+
 /** What is trained for one task and from what start; plus constants that the penalty needs. */
 export interface Trainable {
   readonly task: string;
@@ -38,6 +48,7 @@ export interface Trainable {
   readonly constants: TensorMap;
   /** Losses for this task may read it, for example "is there an earlier task". */
   readonly earlierTasks: readonly string[];
+  readonly teacher?: Teacher;
 }
 
 /** The tensors of one task in the engine, by `<module path>/<tensor>`. */

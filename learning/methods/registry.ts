@@ -3,7 +3,9 @@ import { ewc } from './ewc/index.ts';
 import { joint } from './joint/index.ts';
 import { lilora } from './lilora/index.ts';
 import { lines } from './lines/index.ts';
+import { lwf } from './lwf/index.ts';
 import type { Method } from './method.ts';
+import { orthoLora } from './ortho-lora/index.ts';
 import { perTaskLora } from './per-task-lora/index.ts';
 import { replay } from './replay/index.ts';
 import { sequentialLora } from './sequential-lora/index.ts';
@@ -16,6 +18,8 @@ const METHODS = [
   ewc,
   joint,
   lines,
+  lwf,
+  orthoLora,
   perTaskLora,
   replay,
   sequentialLora,

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { LiloraError } from '../../core/errors.ts';
-import type { TokenBatch } from './model.ts';
+import { crossEntropy } from '../tensors/ops.ts';
+import type { Answers, TokenBatch } from './model.ts';
 import type { Positions } from './positions.ts';
 
 /**
@@ -135,6 +136,11 @@ export function batchTargets(batch: TokenBatch): Targets {
 export function roundUp(size: number, steps: number): number {
   const step = Math.max(1, 2 ** Math.floor(Math.log2(size)) / steps);
   return Math.ceil(size / step) * step;
+}
+
+/** Cross-entropy of the answers, each counted by its weight. */
+export function lossOfAnswers({ logits, labels, weights }: Answers): tf.Scalar {
+  return tf.sum(tf.mul(crossEntropy(logits, labels), weights));
 }
 
 /**

@@ -39,6 +39,13 @@ export interface TokenBatch {
   readonly grids?: ReadonlyArray<readonly [height: number, width: number]>;
 }
 
+/** Logits [T, vocabulary] at the places of a batch that carry loss, the tokens [T] there, and what each counts [T]. */
+export interface Answers {
+  readonly logits: tf.Tensor2D;
+  readonly labels: tf.Tensor1D;
+  readonly weights: tf.Tensor1D;
+}
+
 /** Greedy generation of one row. */
 export interface Generated {
   /** New tokens, the end token included when it was reached. */
@@ -95,6 +102,8 @@ export interface BaseModel {
   lossInputs(batch: TokenBatch, features: tf.Tensor3D | null): Tree;
   /** `loss` of such inputs: a pure function of tensors, fit for `Compiled`. */
   lossOf(inputs: Tree, adapt: Adapt): tf.Scalar;
+  /** What `lossOf` compares: logits wherever a token carries loss, and what should be there. Also a pure function. */
+  answersOf(inputs: Tree, adapt: Adapt): Answers;
   /** Greedy decoding with a key-value cache, one result per row; stops each row at an end token or `maxNewTokens`. */
   generate(batch: TokenBatch, features: tf.Tensor3D | null, adapt: Adapt, maxNewTokens: number): Generated[];
   /**

@@ -1,8 +1,16 @@
 import * as tf from '@tensorflow/tfjs';
 import { Compiled } from '../tensors/compile.ts';
-import { attentionBias, crossEntropy, putRows } from '../tensors/ops.ts';
+import { attentionBias, putRows } from '../tensors/ops.ts';
 import { type Tree, tensorsOf, tidied } from '../tensors/tree.ts';
-import { type BatchTensors, batchTargets, batchTensors, padLeft, roundUp, type Targets } from './batch.ts';
+import {
+  type BatchTensors,
+  batchTargets,
+  batchTensors,
+  lossOfAnswers,
+  padLeft,
+  roundUp,
+  type Targets,
+} from './batch.ts';
 import {
   type DecoderConfig,
   decode,
@@ -14,7 +22,7 @@ import {
   slotAt,
 } from './decoder.ts';
 import { greedy, type Step, stepOf } from './generate.ts';
-import type { Adapt, AdaptedLayer, BaseModel, Generated, Generator, TokenBatch } from './model.ts';
+import type { Adapt, AdaptedLayer, Answers, BaseModel, Generated, Generator, TokenBatch } from './model.ts';
 import { type Positions, plainPositions, spatialPositions } from './positions.ts';
 import { type RopeTables, ropeTables, turnsAt } from './rope.ts';
 import type { Weights } from './weights.ts';
@@ -144,10 +152,12 @@ export class VisionLanguageModel implements BaseModel {
   }
 
   lossOf(inputs: LossInputs, adapt: Adapt): tf.Scalar {
-    const { batch, targets, features } = inputs;
+    return lossOfAnswers(this.answersOf(inputs, adapt));
+  }
+
+  answersOf({ batch, targets, features }: LossInputs, adapt: Adapt): Answers {
     const states = this.states(batch, features, adapt, { wanted: targets.at });
-    const losses = crossEntropy(head(states, this.config.decoder, this.weights), targets.labels);
-    return tf.sum(tf.mul(losses, targets.weights));
+    return { ...targets, logits: head(states, this.config.decoder, this.weights) };
   }
 
   logits(batch: TokenBatch, features: tf.Tensor3D | null, adapt: Adapt, positions?: Int32Array): tf.Tensor2D {

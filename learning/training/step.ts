@@ -4,13 +4,14 @@ import type { TensorMap } from '../../core/host-tensor.ts';
 import type { EncodedSample } from '../../core/sample.ts';
 import { bindTrainable } from '../methods/adapter.ts';
 import type { Method, Trainable } from '../methods/method.ts';
-import { roundUp } from '../model/batch.ts';
+import { lossOfAnswers, roundUp } from '../model/batch.ts';
 import type { Adapt, AdaptedLayer, BaseModel } from '../model/model.ts';
 import { Compiled } from '../tensors/compile.ts';
 import { dropout } from '../tensors/ops.ts';
 import { type Tree, tensorsOf, tidied } from '../tensors/tree.ts';
 import { AdamW, type Moments, type Rates } from './adamw.ts';
 import { lossTokens, padBatch } from './batches.ts';
+import { distillation } from './distillation.ts';
 import type { TrainingOptions } from './options.ts';
 import type { Random } from './random.ts';
 
@@ -32,7 +33,7 @@ export interface StepOptions {
 export interface StepNumbers {
   /** Loss of the task alone. */
   readonly loss: number;
-  /** The regulariser, already weighted. */
+  /** The regulariser and what a teacher holds back, already weighted. */
   readonly penalty: number;
   /** Global norm before clipping. */
   readonly gradientNorm: number;
@@ -175,11 +176,15 @@ export class TrainingStep {
 
   private gradientOf({ batch, weights, share, seed, penalized }: GradientInputs): Gradient {
     const { model, method, options, trainable, penalty } = this.run;
+    const { teacher } = this.bound;
+    const taught = teacher ? model.answersOf(batch, teacher).logits : null;
     const parts: tf.Tensor[] = [];
     const gradient = tf.grad((flat) => {
       const { adapt, active } = this.bound.at(this.optimizer.flat.split(flat as tf.Tensor1D));
-      const task = tf.mul(model.lossOf(batch, this.dropped(adapt, seed)), share);
-      const pull = penalty && penalized && method.penalty ? method.penalty(active, options, trainable) : tf.scalar(0);
+      const answers = model.answersOf(batch, this.dropped(adapt, seed));
+      const task = tf.mul(lossOfAnswers(answers), share);
+      const own = penalty && penalized && method.penalty ? method.penalty(active, options, trainable) : tf.scalar(0);
+      const pull = taught ? tf.add(own, tf.mul(distillation(answers, taught, trainable.teacher!), share)) : own;
       parts.push(tf.keep(task), tf.keep(pull));
       return tf.add(task, pull);
     })(weights) as tf.Tensor1D;

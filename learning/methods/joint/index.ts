@@ -1,5 +1,5 @@
-import { freshPair, type LoraOptions, loraOptions, oneLora } from '../lora.ts';
-import type { Method, TrainableTensor } from '../method.ts';
+import { freshStart, type LoraOptions, loraOptions, oneLora } from '../lora.ts';
+import type { Method } from '../method.ts';
 
 const one = oneLora<LoraOptions>('joint');
 
@@ -9,15 +9,9 @@ export const joint: Method<LoraOptions> = {
   title: 'Joint: one adapter, trained anew on all data so far',
   paper: null,
   options: loraOptions,
-
-  begin(bank, task, options, random) {
-    const begun = one.begin(bank, task, options);
-    const tensors = new Map<string, TrainableTensor>();
-    for (const layer of bank.layers)
-      for (const [name, start] of Object.entries(freshPair(layer, options.rank, random)))
-        tensors.set(`${layer.name}/${name}`, { start, place: 'shared', trained: true });
-    return { ...begun, tensors };
-  },
-
+  begin: (bank, task, options, random) => ({
+    ...one.begin(bank, task, options),
+    tensors: freshStart(bank.layers, options.rank, random),
+  }),
   rehearsal: () => ({ perTask: 'all', place: 'mixed' }),
 };
