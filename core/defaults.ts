@@ -24,6 +24,15 @@ export const DEFAULTS = {
   'lwf.temperature': entry(2, '', 'as in the paper and in released code'),
   'lwf.weight': entry(1, '', 'the paper adds both losses as they are'),
   'replay.perTask': entry(20, 'samples', 'of every earlier task, as in the replay files of MR-LoRA (MCITlib)'),
+  'c-lora.orthogonalityWeight': entry(0.1, '', 'λ of the overlap of old and new routes; no number is published'),
+  'fm-lora.stabilityWeight': entry(0.1, '', 'as λ of LiLoRA; only where the shared factors train on'),
+  'fm-lora.rankWeight': entry(0.01, '', 'small beside the task loss; only where ranks are chosen'),
+  'mtl-lora.experts': entry(3, 'matrices B', 'as in the authors’ script'),
+  'mtl-lora.temperature': entry(0.1, '', 'as in the authors’ script'),
+  'mtl-lora.stabilityWeight': entry(0.1, '', 'as λ of LiLoRA; only where the shared factors train on'),
+  'o-lora.orthogonalityWeight': entry(0.5, '', 'λ1 of the authors’ script for T5-large, there on plain sums'),
+  'o-lora.normWeight': entry(0, '', 'λ2 of the authors’ script for T5-large'),
+  'slao.mergeWeight': entry(0.5, 'share', 'the plain mean; only where mergeRule is constant'),
 
   'lines.alphas': entry(
     [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0],

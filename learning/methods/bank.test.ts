@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { readSafetensors, writeSafetensors } from '../../core/safetensors.ts';
 import { smallOptions } from '../../test/small-learning.ts';
@@ -150,6 +151,8 @@ describe('the digest of a task', () => {
 
 describe('the registry', () => {
   it('finds methods by name and names them all when there is none', () => {
+    const folders = readdirSync(import.meta.dirname, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+    expect(methodNames().toSorted()).toEqual(folders.map(({ name }) => name).toSorted());
     const [first, ...others] = methodNames();
     expect([first, others]).toEqual(['lilora', others.toSorted()]);
     for (const name of methodNames()) expect(methodNamed(name).name).toBe(name);

@@ -1,28 +1,38 @@
 import { LiloraError } from '../../core/errors.ts';
+import { cLora } from './c-lora/index.ts';
 import { ewc } from './ewc/index.ts';
+import { fmLora } from './fm-lora/index.ts';
 import { joint } from './joint/index.ts';
 import { lilora } from './lilora/index.ts';
 import { lines } from './lines/index.ts';
 import { lwf } from './lwf/index.ts';
 import type { Method } from './method.ts';
+import { mtlLora } from './mtl-lora/index.ts';
+import { oLora } from './o-lora/index.ts';
 import { orthoLora } from './ortho-lora/index.ts';
 import { perTaskLora } from './per-task-lora/index.ts';
 import { replay } from './replay/index.ts';
 import { sequentialLora } from './sequential-lora/index.ts';
+import { slao } from './slao/index.ts';
 import { zeroShot } from './zero-shot/index.ts';
 
 // Each method knows its own options; callers hand back what its own schema gave.
 const METHODS = [
   lilora,
   // In the order of their names.
+  cLora,
   ewc,
+  fmLora,
   joint,
   lines,
   lwf,
   orthoLora,
+  mtlLora,
+  oLora,
   perTaskLora,
   replay,
   sequentialLora,
+  slao,
   zeroShot,
 ] as unknown as readonly Method[];
 

@@ -28,6 +28,12 @@ export function withGradient<T extends tf.Tensor>(
   return op(...inputs) as T;
 }
 
+/** The same numbers, through which no gradient flows. */
+export function detached<T extends tf.Tensor>(x: T): T {
+  const shape = x.shape;
+  return withGradient([x], (x) => ({ value: tf.clone(x) as T, save: [], gradient: () => [tf.zeros(shape)] }));
+}
+
 /** x Wᵀ + b: x [n, in], weight [out, in], bias [out]. */
 export function linear(x: tf.Tensor2D, weight: tf.Tensor, bias?: tf.Tensor): tf.Tensor2D {
   const y = tf.matMul(x, weight, false, true) as tf.Tensor2D;

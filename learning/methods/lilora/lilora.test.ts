@@ -1,7 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { layers, learnTwo, options } from '../../../test/lilora-banks.ts';
-import type { AdaptedLayer } from '../../model/model.ts';
+import { LLAVA_LAYERS } from '../../../test/method-numbers.ts';
+
 import { startTensors } from '../../tensors/backend.ts';
 import { frobenius, type Matrix, matrix, multiply } from '../../tensors/linalg.ts';
 import { Random } from '../../training/random.ts';
@@ -189,22 +190,13 @@ describe('what pins the definition', () => {
 });
 
 describe('sizes', () => {
-  /** LLaVA-1.5-7B: 32 decoder layers' MLP and the projector, 98 modules. */
-  const paper: AdaptedLayer[] = [
-    ...Array.from({ length: 32 }, (_, i) => [
-      { name: `${i}.gate_proj`, in: 4096, out: 11008 },
-      { name: `${i}.up_proj`, in: 4096, out: 11008 },
-      { name: `${i}.down_proj`, in: 11008, out: 4096 },
-    ]).flat(),
-    { name: 'linear_1', in: 1024, out: 4096 },
-    { name: 'linear_2', in: 4096, out: 4096 },
-  ];
   const mib = (count: number) => (count * 2) / 2 ** 20;
-  const count = (innerRank: number) => lilora.describe(paper, options({ rank: 128, alpha: 256, innerRank })).parameters;
+  const count = (innerRank: number) =>
+    lilora.describe(LLAVA_LAYERS, options({ rank: 128, alpha: 256, innerRank })).parameters;
 
   it('are the paper’s, by formula', () => {
-    expect(paper).toHaveLength(98);
-    const lora = perTaskLora.describe(paper, { rank: 128, alpha: 256 }).parameters.perTask;
+    expect(LLAVA_LAYERS).toHaveLength(98);
+    const lora = perTaskLora.describe(LLAVA_LAYERS, { rank: 128, alpha: 256 }).parameters.perTask;
     expect(lora).toBe(187_301_888);
     expect(mib(lora)).toBeCloseTo(357.25, 2);
     expect(count(64).perTask).toBe(54_804_480 + 98);
