@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, it, test } from 'vitest';
 import { scorerNamed, scorerNames } from './scorers.ts';
 
@@ -27,6 +28,15 @@ describe('scores of single answers, worked by hand', () => {
     ['containment', '', ['dog'], 0],
     ['containment', '  ', ['dog'], 0],
     ['containment', 'cat', [''], 0],
+    ['gqa', 'Left.', ['left'], 100],
+    ['box', '[0.2, 0.1, 0.6, 0.5]', ['[0.20,0.10,0.60,0.50]'], 100],
+    ['box', 'It is at [0, 0, 1, 1].', ['[0.0,0.0,1.0,1.0]'], 100],
+    // Half of one box is not more than half of the union; a little more is.
+    ['box', '[0,0,1,0.5]', ['[0,0,1,1]'], 0],
+    ['box', '[0,0,1,0.51]', ['[0,0,1,1]'], 100],
+    ['box', '[0,0,1,0.4]', ['[5,5,6,6]', '[0,0,1,0.5]'], 100],
+    ['box', '[1,1,0,0]', ['[0,0,1,1]'], 0],
+    ['box', 'the dog', ['[0,0,1,1]'], 0],
     // Fewer than four references: any of them.
     ['vqa', 'The Red', ['red'], 100],
     ['vqa', '2', ['two', 'three', 'four'], 100],
@@ -53,11 +63,31 @@ describe('scores of single answers, worked by hand', () => {
   });
 });
 
+describe('the same as the released scripts of the benchmarks (test/fixtures/make-scores.py)', () => {
+  const expected: {
+    answers: { metric: string; text: string; reference: string; score: number }[];
+    captions: number[];
+  } = JSON.parse(readFileSync(new URL('../../test/fixtures/scorers/benchmarks.json', import.meta.url), 'utf8'));
+
+  test.each(expected.answers)('$metric: "$text" for $reference is $score', ({ metric, text, reference, score }) => {
+    expect(one(metric, text, reference)).toBe(score);
+  });
+
+  it('captions whose words are taken as they are written', () => {
+    const file = new URL('../../test/fixtures/scorers/captions.json', import.meta.url);
+    const { captions } = JSON.parse(readFileSync(file, 'utf8'));
+    const scores = scorerNamed('cider-textcaps').score(captions);
+    for (const [i, score] of scores.entries()) expect(score).toBeCloseTo(100 * expected.captions[i]!, 8);
+  });
+});
+
 describe('the required form, by the rules of the released scripts', () => {
   test.each([
     ['option-letter', 'B', true],
     ['option-letter', 'b', true],
     ['option-letter', 'B.', false],
+    ['box', '[0.1, 0.2, 0.3, 0.4]', true],
+    ['box', 'at [0.1, 0.2, 0.3, 0.4]', false],
     ['option-letter', 'BC', false],
     ['option-letter', '', false],
     ['exact', 'red', true],

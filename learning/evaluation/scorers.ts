@@ -1,10 +1,14 @@
 import { LiloraError } from '../../core/errors.ts';
-import { cider, releasedCider } from './scorers/cider.ts';
+import { type Box, boxOf, overlap, releasedBox } from './scorers/box.ts';
+import { cider, releasedCider, spacedWords } from './scorers/cider.ts';
 import { chosenLetter, releasedLetter } from './scorers/letter.ts';
-import { each, oneLetter, oneSentence, plain, type Scorer, shortAnswer } from './scorers/scorer.ts';
+import { each, oneBox, oneLetter, oneSentence, plain, type Scorer, shortAnswer } from './scorers/scorer.ts';
 import { vqaText } from './scorers/vqa-text.ts';
 
 const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
+
+const contains = (text: string, reference: string) => Number(text.includes(reference) || reference.includes(text));
+const hits = (box: Box | null, truth: Box | null) => box !== null && truth !== null && overlap(box, truth) > 0.5;
 
 /** One line per scorer. `…-paper` variants repeat what the released scripts of the benchmark do (methods.md §15.6). */
 const SCORERS: readonly Scorer[] = [
@@ -43,6 +47,20 @@ const SCORERS: readonly Scorer[] = [
     follows: shortAnswer,
   },
   {
+    name: 'exact-ocrvqa',
+    version: 1,
+    title: 'As CoIN scores OCR-VQA: equal to the first reference, and "Unanswerable" is always wrong',
+    score: each((text, references) => Number(!text.includes('Unanswerable') && plain(text) === plain(references[0]!))),
+    follows: shortAnswer,
+  },
+  {
+    name: 'gqa',
+    version: 1,
+    title: 'As GQA is scored: equal to the first reference, without full stops at the end',
+    score: each((text, references) => Number(plain(text.trim().replace(/\.+$/, '')) === plain(references[0]!))),
+    follows: shortAnswer,
+  },
+  {
     name: 'containment',
     version: 1,
     title: 'A reference within the answer, or the answer within a reference, ignoring case; an empty answer is wrong',
@@ -53,6 +71,35 @@ const SCORERS: readonly Scorer[] = [
       return Number(answer !== '' && references.some((reference) => related(plain(reference))));
     }),
     follows: shortAnswer,
+  },
+  {
+    name: 'containment-paper',
+    version: 1,
+    title:
+      'As the CVIT benchmark scores ImageNet: the first reference within the answer or around it; an empty one is right',
+    score: each((text, references) => contains(text.toLowerCase(), references[0]!.toLowerCase())),
+    follows: shortAnswer,
+  },
+  {
+    name: 'containment-coin',
+    version: 1,
+    title: 'The same as CoIN scores ImageNet: capitals count',
+    score: each((text, references) => contains(text, references[0]!)),
+    follows: shortAnswer,
+  },
+  {
+    name: 'box',
+    version: 1,
+    title: 'A box [left, top, right, bottom] that overlaps that of a reference by more than half of their union',
+    score: each((text, references) => Number(references.some((reference) => hits(boxOf(text), boxOf(reference))))),
+    follows: oneBox,
+  },
+  {
+    name: 'box-coin',
+    version: 1,
+    title: 'The same as CoIN reads the answer: without its first and last character',
+    score: each((text, references) => Number(hits(releasedBox(text), boxOf(references[0]!)))),
+    follows: oneBox,
   },
   {
     name: 'vqa',
@@ -94,6 +141,14 @@ const SCORERS: readonly Scorer[] = [
       'CIDEr-D × 100 against the best of the references, as the benchmark scores Flickr30k (higher than the standard)',
     unbounded: true,
     score: (answers) => releasedCider(answers).map((score) => 100 * score),
+    follows: oneSentence,
+  },
+  {
+    name: 'cider-textcaps',
+    version: 1,
+    title: 'CIDEr-D × 100 against all references, words as they are written, as the benchmark scores TextCaps',
+    unbounded: true,
+    score: (answers) => cider(answers, spacedWords).map((scores) => 100 * mean(scores)),
     follows: oneSentence,
   },
 ];

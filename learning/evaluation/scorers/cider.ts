@@ -24,7 +24,7 @@ export function captionWords(text: string): string[] {
 }
 
 /** Words as the released scripts of the benchmark take them: between spaces, as they are written. */
-const spacedWords = (text: string) => text.split(/\s+/).filter(Boolean);
+export const spacedWords = (text: string) => text.split(/\s+/).filter(Boolean);
 
 type Grams = ReadonlyMap<string, number>;
 

@@ -39,6 +39,9 @@ export const shortAnswer: Scorer['follows'] = ({ text, references }) =>
 /** Exactly one letter. */
 export const oneLetter: Scorer['follows'] = ({ text }) => /^[A-Z]$/i.test(text.trim());
 
+/** Four numbers with commas between them, in brackets or not, and nothing else. */
+export const oneBox: Scorer['follows'] = ({ text }) => /^\s*\[?(?:\s*-?[\d.]+\s*,){3}\s*-?[\d.]+\s*\]?\s*$/.test(text);
+
 /** A sentence: ends in a full stop, and has more than four words or stands in a reference. */
 export const oneSentence: Scorer['follows'] = ({ text, references }) =>
   text.trim().endsWith('.') &&
