@@ -3,7 +3,7 @@ import { open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { sha256, sha256File } from './digest.ts';
+import { sha256 } from './digest.ts';
 import { openFile, readAt, readWhole } from './files.ts';
 
 let folder: string;
@@ -21,7 +21,7 @@ it('reads a file that Node refuses to read at once, to its last byte', async () 
   const bytes = await readWhole(path);
   expect(bytes.byteLength).toBe(size);
   expect(Buffer.from(bytes.subarray(size - 4)).toString()).toBe('\0end');
-  expect(sha256(bytes)).toBe(await sha256File(path));
+  expect(sha256(bytes)).toBe('223018b0ca7a652e960a69e90459eae21c6172170b5f4dbb125a4d2ab2ab5d2f'); // by Python's hashlib
 });
 
 it('says which file is missing or ends early', async () => {
