@@ -1,0 +1,157 @@
+/**
+ * The example tasks, learned one after another by every method, through the product itself: Temporal, S3, workers.
+ * `npm run bench:stream -- [--methods all|anchored,paper] [--seeds 0,1,2] [--orders given,reversed] [--instructions single,five]
+ * [--tasks option,digit] [--train 1200] [--data 0] [--add '{"name": {"method": "lilora", "options": {…}}}'] [--out FILE] [--json]`.
+ * Every combination is a stream of its own, some of them side by side. Interrupted, it goes on where it was: streams and
+ * servers live in `--folder`. Results go to `--out` as they come; tables and plot are printed at the end.
+ */
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { look, outcomeText, settled } from '../../cli/follow.ts';
+import { startDeployment } from '../../cli/local/deployment.ts';
+import { createStream, submitTask } from '../../cli/streams.ts';
+import { reachableDataset, reachableModel } from '../../cli/upload.ts';
+import { inLanes } from '../../core/lanes.ts';
+import { makeDatasets, TASKS } from '../../examples/make-datasets.ts';
+import { openStore } from '../../store/open.ts';
+import { connectClient, temporalSettings } from '../../workers/config.ts';
+import { ROOT } from '../../workers/runtime.ts';
+import { type Result, resultOf } from './results.ts';
+import { type Compared, ORDERS, RUNS } from './runs.ts';
+import { tables } from './tables.ts';
+
+const { values } = parseArgs({
+  options: {
+    methods: { type: 'string', default: 'all' },
+    seeds: { type: 'string', default: '0,1,2' },
+    orders: { type: 'string', default: 'given' },
+    instructions: { type: 'string', default: 'single' },
+    tasks: { type: 'string', default: TASKS.join(',') },
+    train: { type: 'string', default: '1200' },
+    test: { type: 'string', default: '200' },
+    data: { type: 'string', default: '0' },
+    add: { type: 'string', default: '{}' },
+    workers: { type: 'string', default: '2' },
+    folder: { type: 'string', default: '.lilora/bench-stream' },
+    out: { type: 'string', default: join(ROOT, 'bench/results/stream.json') },
+    json: { type: 'boolean', default: false },
+  },
+});
+const list = (text: string) => text.split(',').filter(Boolean);
+const say = (text: string) => process.stderr.write(`${text}\n`);
+const tasks = list(values.tasks);
+const runs: Readonly<Record<string, Compared>> = { ...RUNS, ...(JSON.parse(values.add) as Record<string, Compared>) };
+const names = values.methods === 'all' ? Object.keys(runs) : list(values.methods);
+const unknown = names.find((name) => !(name in runs)) ?? list(values.orders).find((order) => !(order in ORDERS));
+if (unknown)
+  throw new Error(`${unknown} is not known. Choose from ${[...Object.keys(runs), ...Object.keys(ORDERS)].join(', ')}.`);
+
+// Small models are fastest with one thread; workers side by side use the other cores.
+process.env['LILORA_THREADS'] ??= '1';
+process.env['LILORA_HOME'] = resolve(values.folder);
+const { folder } = { folder: resolve(values.folder) };
+
+interface Planned {
+  readonly stream: string;
+  readonly about: Pick<Result, 'run' | 'seed' | 'order' | 'instructions'>;
+}
+
+/** Seeds outermost: every method has one result before any has two. */
+function plan(): Planned[] {
+  const planned: Planned[] = [];
+  for (const seed of list(values.seeds).map(Number))
+    for (const order of list(values.orders))
+      for (const instructions of list(values.instructions))
+        for (const run of names) {
+          // Nothing is trained: one seed says all.
+          if (run === 'zero-shot' && (seed !== Number(list(values.seeds)[0]) || order !== list(values.orders)[0]))
+            continue;
+          planned.push({
+            stream: `${run}-${seed}-${order}-${instructions}`,
+            about: { run, seed, order, instructions },
+          });
+        }
+  return planned;
+}
+
+mkdirSync(folder, { recursive: true });
+const deployment = await startDeployment({ folder, report: say, gpuWorkers: Number(values.workers) });
+Object.assign(process.env, deployment.env);
+const client = await connectClient(temporalSettings());
+const store = openStore(deployment.store);
+say(`Temporal UI: ${deployment.ui}`);
+let interrupted = false;
+process.once('SIGINT', () => {
+  interrupted = true;
+});
+
+/** Places of the datasets in the store, by instruction setting and task. */
+async function datasets(): Promise<Record<string, Record<string, string>>> {
+  const known = join(folder, 'datasets.json');
+  if (existsSync(known)) return JSON.parse(readFileSync(known, 'utf8')) as Record<string, Record<string, string>>;
+  const places: Record<string, Record<string, string>> = {};
+  for (const instructions of list(values.instructions) as Array<'single' | 'five'>) {
+    const made = await makeDatasets(join(folder, 'datasets'), {
+      names: tasks,
+      instructions,
+      ...{ train: Number(values.train), test: Number(values.test), seed: Number(values.data) },
+    });
+    places[instructions] = {};
+    for (const [task, path] of Object.entries(made))
+      places[instructions][task] = await reachableDataset(path, deployment.store);
+    rmSync(join(folder, 'datasets'), { recursive: true });
+  }
+  writeFileSync(known, JSON.stringify(places));
+  return places;
+}
+
+/** Defines a stream, submits its tasks, waits for the last; all of it may have happened before. */
+async function learn({ stream, about }: Planned, model: string, places: Record<string, Record<string, string>>) {
+  const { method, options } = runs[about.run]!;
+  await createStream(client, {
+    name: stream,
+    model,
+    method,
+    options,
+    seed: about.seed,
+    // What a method loses is measured, not prevented.
+    gate: { forgettingBudget: 1000, minimumGain: -1000 },
+  });
+  const order = ORDERS[about.order]!(tasks);
+  for (const task of order)
+    await submitTask(client, async () => store, stream, { dataset: places[about.instructions]![task]! });
+  for (;;) {
+    const { tasks: lines } = (await look(client, stream)).stream;
+    const failed = lines.find((line) => settled(line) && line.status !== 'published');
+    if (failed) throw new Error(`${stream}: ${outcomeText(failed)}`);
+    if (lines.filter(settled).length === order.length) return resultOf(store, stream, about);
+    if (interrupted) throw new Error('Interrupted. The same command goes on from here.');
+    await new Promise((wake) => setTimeout(wake, 1000));
+  }
+}
+
+const results: Result[] = [];
+try {
+  const model = await reachableModel(join(ROOT, 'examples/base-model'), deployment.store);
+  const places = await datasets();
+  const planned = plan();
+  // One more than there are workers: while one waits for its data worker, no gpu worker is idle.
+  await inLanes(Number(values.workers) + 1, planned, async (each) => {
+    const result = await learn(each, model, places);
+    results.push(result);
+    const { AP, BWT } = result.metrics;
+    say(`${results.length}/${planned.length}  ${each.stream}: AP ${AP?.toFixed(1)}, BWT ${BWT?.toFixed(1) ?? '–'}`);
+    const sorted = planned.flatMap(({ about }) =>
+      results.filter((r) => Object.entries(about).every(([key, value]) => r[key as keyof Result] === value)),
+    );
+    writeFileSync(
+      values.out,
+      `${JSON.stringify({ tasks, train: Number(values.train), test: Number(values.test), results: sorted }, null, 1)}\n`,
+    );
+  });
+} finally {
+  await client.connection.close();
+  await deployment.stop();
+}
+process.stdout.write(values.json ? readFileSync(values.out, 'utf8') : `${await tables(results, runs)}\n`);

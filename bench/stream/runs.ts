@@ -1,0 +1,32 @@
+import { methodNames } from '../../learning/methods/registry.ts';
+
+/** One line of the comparison: a method with its options. */
+export interface Compared {
+  readonly method: string;
+  readonly options: Readonly<Record<string, unknown>>;
+}
+
+/** LiLoRA is compared in all its variants; `anchored` also with smaller factors of its own. */
+const LILORA: Readonly<Record<string, Compared>> = {
+  anchored: { method: 'lilora', options: { variant: 'anchored' } },
+  'anchored-q4': { method: 'lilora', options: { variant: 'anchored', innerRank: 4 } },
+  safe: { method: 'lilora', options: { variant: 'safe' } },
+  released: { method: 'lilora', options: { variant: 'released' } },
+  paper: { method: 'lilora', options: { variant: 'paper' } },
+};
+
+/** Everything that is compared, by the name in the table; every other method with its own defaults. */
+export const RUNS: Readonly<Record<string, Compared>> = {
+  ...LILORA,
+  ...Object.fromEntries(
+    methodNames()
+      .filter((name) => name !== 'lilora')
+      .map((method) => [method, { method, options: {} }]),
+  ),
+};
+
+/** Orders of learning, by name. */
+export const ORDERS: Readonly<Record<string, (tasks: readonly string[]) => string[]>> = {
+  given: (tasks) => [...tasks],
+  reversed: (tasks) => [...tasks].reverse(),
+};
