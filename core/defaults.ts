@@ -53,6 +53,12 @@ export const DEFAULTS = {
   'lines.validationSamples': entry(100, 'samples', 'of what is held out: eleven passes over them'),
   'lines.earlierSamples': entry(20, 'samples', 'of every earlier task, as many as replay keeps'),
 
+  'loda.generalWeight': entry(1, '', 'w_G; both branches alike, no number of the paper is known to us'),
+  'loda.lookAhead': entry(0.05, '', 'ρ_max of gradient-aligned steps; ours, no number of the paper is known to us'),
+  'loda.ridge': entry(1e-3, 'share of the mean', 'ε: old inputs never fill all directions'),
+  'loda.momentSamples': entry(200, 'samples', 'one forward pass each: thousands of tokens for hundreds of inputs'),
+  'loda.maxInputs': entry(2048, 'inputs', 'of a layer: eigenvectors of wider ones take hours on the host'),
+
   // learning/training
   'training.learningRate': entry(4e-3, '', 'learns every example task; the paper uses 2e-5 at 7B'),
   'training.batchSize': entry(16, 'samples', 'per optimizer step'),

@@ -177,6 +177,11 @@ export interface Method<Options extends Record<string, unknown> = Record<string,
    * step to step. A pure function, before `adjust`.
    */
   reconcile?(gradients: ReadonlyArray<ReadonlyMap<string, tf.Tensor>>, options: Options): Map<string, tf.Tensor>;
+  /**
+   * ρ: each step takes the gradient of a random half of its batch where a step of up to ρ against the gradient of the other
+   * half leads, and applies it where it was. 0 for ordinary steps. Not together with `reconcile`.
+   */
+  lookAhead?(options: Options): number;
   /** Puts what was trained into a new bank, the task appended. */
   finish(bank: Bank, trainable: Trainable, trained: TensorMap): Bank;
   /**

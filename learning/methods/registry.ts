@@ -5,6 +5,7 @@ import { fmLora } from './fm-lora/index.ts';
 import { joint } from './joint/index.ts';
 import { lilora } from './lilora/index.ts';
 import { lines } from './lines/index.ts';
+import { loda } from './loda/index.ts';
 import { lwf } from './lwf/index.ts';
 import type { Method } from './method.ts';
 import { mtlLora } from './mtl-lora/index.ts';
@@ -25,6 +26,7 @@ const METHODS = [
   fmLora,
   joint,
   lines,
+  loda,
   lwf,
   mtlLora,
   oLora,

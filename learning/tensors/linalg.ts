@@ -122,24 +122,39 @@ export function cholesky(m: Matrix): Matrix {
 
 /** X with m X = b, for a symmetric positive definite m (Cholesky). Add a ridge before when m may be singular. */
 export function solve(m: Matrix, b: Matrix): Matrix {
+  const L = cholesky(m);
+  return solveTransposed(L, solveLower(L, b));
+}
+
+/** X with L X = b, for a lower triangle L. */
+export function solveLower(L: Matrix, b: Matrix): Matrix {
+  const { n, x } = unknowns(L, b);
+  for (let c = 0; c < b.cols; c++)
+    for (let i = 0; i < n; i++) {
+      let sum = x.data[i * b.cols + c]!;
+      for (let k = 0; k < i; k++) sum -= L.data[i * n + k]! * x.data[k * b.cols + c]!;
+      x.data[i * b.cols + c] = sum / L.data[i * n + i]!;
+    }
+  return x;
+}
+
+/** X with Lᵀ X = b, for a lower triangle L. */
+export function solveTransposed(L: Matrix, b: Matrix): Matrix {
+  const { n, x } = unknowns(L, b);
+  for (let c = 0; c < b.cols; c++)
+    for (let i = n - 1; i >= 0; i--) {
+      let sum = x.data[i * b.cols + c]!;
+      for (let k = i + 1; k < n; k++) sum -= L.data[k * n + i]! * x.data[k * b.cols + c]!;
+      x.data[i * b.cols + c] = sum / L.data[i * n + i]!;
+    }
+  return x;
+}
+
+function unknowns(m: Matrix, b: Matrix): { n: number; x: Matrix } {
   const n = square(m);
   if (b.rows !== n)
     throw new LiloraError('BadConfig', `Solving with ${n} equations and ${b.rows} rows. Check the shapes.`);
-  const L = cholesky(m).data;
-  const x = matrix(n, b.cols, b.data);
-  for (let c = 0; c < b.cols; c++) {
-    for (let i = 0; i < n; i++) {
-      let sum = x.data[i * b.cols + c]!;
-      for (let k = 0; k < i; k++) sum -= L[i * n + k]! * x.data[k * b.cols + c]!;
-      x.data[i * b.cols + c] = sum / L[i * n + i]!;
-    }
-    for (let i = n - 1; i >= 0; i--) {
-      let sum = x.data[i * b.cols + c]!;
-      for (let k = i + 1; k < n; k++) sum -= L[k * n + i]! * x.data[k * b.cols + c]!;
-      x.data[i * b.cols + c] = sum / L[i * n + i]!;
-    }
-  }
-  return x;
+  return { n, x: matrix(n, b.cols, b.data) };
 }
 
 /** m with `value` added to its diagonal. */

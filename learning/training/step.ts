@@ -93,13 +93,13 @@ export class TrainingStep {
    */
   take(groups: ReadonlyArray<readonly EncodedSample[]>, learningRate: number, random: Random): StepNumbers {
     const samples = groups.flat();
-    const total = samples.reduce((sum, sample) => sum + lossTokens(sample), 0);
+    const total = tokensWithLoss(samples);
     if (total === 0) {
       const ids = samples.map(({ id }) => id).join(', ');
       throw new LiloraError('BadDataset', `No token carries loss in samples ${ids}. Give them an assistant turn.`);
     }
     const rates = this.optimizer.rates(learningRate);
-    const parts = this.gradients(groups, total, random);
+    const parts = this.lookAhead(samples, random) ?? this.gradients(groups, total, random);
     const { moments, numbers } = this.update.run({ parts, moments: this.optimizer.moments, rates });
     const [loss, penalty, gradientNorm] = numbers.dataSync() as unknown as [number, number, number];
     tf.dispose([...tensorsOf(parts), ...Object.values(rates), numbers]);
@@ -137,23 +137,42 @@ export class TrainingStep {
     return Array.from(random.split('order of groups').permutation(parts.length), (i) => parts[i]!);
   }
 
+  /** The gradient of a random half of the batch, taken ahead of the weights (`Method.lookAhead`); null for ordinary steps. */
+  private lookAhead(samples: readonly EncodedSample[], random: Random): readonly Gradient[] | null {
+    const most = this.run.method.lookAhead?.(this.run.options) ?? 0;
+    if (most === 0) return null;
+    const draw = random.split('look ahead');
+    const order = Array.from(draw.permutation(samples.length), (i) => samples[i]!);
+    const half = Math.ceil(order.length / 2);
+    const [own, other] = [order.slice(0, half), order.slice(half)];
+    const [ownTokens, otherTokens] = [tokensWithLoss(own), tokensWithLoss(other)];
+    if (ownTokens === 0 || otherTokens === 0) return null;
+    const { weights } = this.optimizer.moments;
+    const there = this.gradientOfGroup(other, otherTokens, false, draw);
+    const ahead = tf.tidy(() => tf.sub(weights, tf.mul(there.gradient, most * draw.uniform()))) as tf.Tensor1D;
+    const part = this.gradientOfGroup(own, ownTokens, true, random, ahead);
+    tf.dispose([...tensorsOf(there), ahead]);
+    return [part];
+  }
+
   /** @param penalized the penalty counts here */
   private gradientOfGroup(
     samples: readonly EncodedSample[],
     total: number,
     penalized: boolean,
     random: Random,
+    weights = this.optimizer.moments.weights,
   ): Gradient {
     const { microBatchSize, dropout: rate = 0 } = this.run.training;
     let sum: Gradient | null = null;
     for (let start = 0; start < samples.length; start += microBatchSize) {
       const micro = samples.slice(start, start + microBatchSize);
-      const tokens = micro.reduce((count, sample) => count + lossTokens(sample), 0);
+      const tokens = tokensWithLoss(micro);
       if (tokens === 0) continue;
       const draw = random.split(String(start / microBatchSize));
       const inputs: GradientInputs = {
         batch: this.inputs(micro),
-        weights: this.optimizer.moments.weights,
+        weights,
         share: tf.scalar(tokens / total),
         seed: rate > 0 ? tf.tensor1d([draw.uint32() | 0, draw.uint32() | 0], 'int32') : null,
         penalized: penalized && sum === null,
@@ -238,6 +257,9 @@ export class TrainingStep {
     };
   }
 }
+
+const tokensWithLoss = (samples: readonly EncodedSample[]) =>
+  samples.reduce((sum, sample) => sum + lossTokens(sample), 0);
 
 /** Both sums; disposes of the parts. */
 function added(a: Gradient, b: Gradient): Gradient {
