@@ -4,7 +4,7 @@ import { DEFAULTS } from '../../core/defaults.ts';
 import type { HostTensor, TensorMap } from '../../core/host-tensor.ts';
 import type { AdaptedLayer } from '../model/model.ts';
 import type { Random } from '../training/random.ts';
-import { mustKnow, mustMatch, sharedKey, tensorOf } from './bank.ts';
+import { mustKnow, mustMatch, ownKey, sharedKey, tensorOf } from './bank.ts';
 import { kaiming, zeros } from './initial.ts';
 import type { Active, Bank, LoraPair, Method, TrainableTensor } from './method.ts';
 
@@ -117,3 +117,60 @@ export function pairsOf(bank: Bank): TensorMap {
   const keys = bank.layers.flatMap(({ name }) => PAIR.map((tensor) => [name, tensor] as const));
   return new Map(keys.map(([layer, tensor]) => [`${layer}/${tensor}`, tensorOf(bank, sharedKey(layer, tensor))]));
 }
+
+/** All tasks' pairs of a layer as one: A one below another [T·r, in], B side by side [out, T·r]. */
+export function stacked(bank: Bank, layer: string): Record<(typeof PAIR)[number], HostTensor> {
+  const [As, Bs] = PAIR.map((name) => bank.tasks.map((task) => tensorOf(bank, ownKey(task, layer, name))));
+  const [rank, inputs] = As![0]!.shape as [number, number];
+  const out = Bs![0]!.shape[0]!;
+  const width = rank * bank.tasks.length;
+  const A = new Float32Array(width * inputs);
+  const B = new Float32Array(out * width);
+  for (const [i, { data }] of As!.entries()) A.set(data, i * rank * inputs);
+  for (const [i, { data }] of Bs!.entries())
+    for (let row = 0; row < out; row++) B.set(data.subarray(row * rank, (row + 1) * rank), row * width + i * rank);
+  return { lora_A: { shape: [width, inputs], data: A }, lora_B: { shape: [out, width], data: B } };
+}
+
+/** `stacked` of all layers as constants of a task in training, by `<module path>/<tensor>_earlier`; empty before the first. */
+export function earlierLoras(bank: Bank): TensorMap {
+  const constants: TensorMap = new Map();
+  if (bank.tasks.length > 0)
+    for (const { name: layer } of bank.layers)
+      for (const [name, earlier] of Object.entries(stacked(bank, layer)))
+        constants.set(`${layer}/${name}_earlier`, earlier);
+  return constants;
+}
+
+/** What methods have in common that keep a LoRA per task and add all of them up: one LoRA of T times the rank. */
+export const summedLoras = {
+  needsTask: false,
+
+  /** In training the new pair on top of the frozen earlier ones (`earlierLoras`); afterwards all of them as one pair. */
+  apply(layer, x, base, active, given) {
+    const y = applyPair(layer, x, base, active, given);
+    const [A, B] = PAIR.map((name) => active.constant(layer.name, `${name}_earlier`) as tf.Tensor2D | undefined);
+    if (!A || !B) return y;
+    return applyPair(layer, x, y, { ...active, get: (_, name) => (name === 'lora_A' ? A : B) }, given);
+  },
+
+  activate(bank, task) {
+    mustKnow(bank, task);
+    const pairs = bank.layers.flatMap(({ name }) =>
+      Object.entries(stacked(bank, name)).map(([tensor, value]): [string, HostTensor] => [`${name}/${tensor}`, value]),
+    );
+    return new Map(pairs);
+  },
+
+  fold(bank, task) {
+    mustKnow(bank, task);
+    const { rank, alpha } = bank.options as LoraOptions;
+    const pair = (name: string): LoraPair => {
+      const { lora_A, lora_B } = stacked(bank, name);
+      return { A: lora_A, B: lora_B };
+    };
+    const layers = new Map(bank.layers.map(({ name }) => [name, pair(name)]));
+    const whole = layers.values().next().value?.A.shape[0] ?? rank;
+    return { rank: whole, alpha: (alpha * whole) / rank, layers };
+  },
+} satisfies Partial<Method<LoraOptions>>;

@@ -1,4 +1,3 @@
-import * as tf from '@tensorflow/tfjs';
 import { z } from 'zod';
 import { DEFAULTS } from '../../../core/defaults.ts';
 import { LiloraError } from '../../../core/errors.ts';
@@ -6,10 +5,10 @@ import type { HostTensor, TensorMap } from '../../../core/host-tensor.ts';
 import { qr } from '../../tensors/decompose.ts';
 import { add, fromHost, type Matrix, matrix, multiply, scale, toHost } from '../../tensors/linalg.ts';
 import type { Random } from '../../training/random.ts';
-import { mustKnow, mustMatch, ownKey, sharedKey, tensorOf } from '../bank.ts';
+import { mustMatch, ownKey, sharedKey } from '../bank.ts';
 import { zeros } from '../initial.ts';
-import { loraOptions } from '../lora.ts';
-import type { Active, Bank, Method, TrainableTensor } from '../method.ts';
+import { earlierLoras, loraOptions, PAIR, pairParameters, summedLoras } from '../lora.ts';
+import type { Bank, Method, TrainableTensor } from '../method.ts';
 import { generalDirections, generalShare, isolatedDirections } from './subspaces.ts';
 
 const options = loraOptions.extend({
@@ -25,25 +24,23 @@ const options = loraOptions.extend({
 
 type Options = z.output<typeof options>;
 
-/** Tensors of a task: the general branch's rows (columns) first, then the isolated one's. */
-const OWN = ['A', 'B'] as const;
 const MOMENTS = 'moments';
 
 /** LoDA, task-driven subspaces (arXiv 2603.00191): where updates may go is read from the inputs of old and new data. */
 export const loda: Method<Options> = {
+  ...summedLoras,
   name: 'loda',
   title: 'LoDA: updates in directions that the data choose, all of them added',
   paper: 'arXiv:2603.00191',
   options,
-  needsTask: false,
 
   describe: (layers, { rank }) => ({
     shared: [],
-    perTask: OWN,
-    frozenAfterTask: OWN,
+    perTask: PAIR,
+    frozenAfterTask: PAIR,
     parameters: {
       shared: 0,
-      perTask: layers.reduce((sum, layer) => sum + 2 * rank * (layer.in + layer.out), 0),
+      perTask: pairParameters(layers, 2 * rank),
       training: { shared: layers.reduce((sum, layer) => sum + layer.in ** 2, 0), perTask: 0 },
     },
   }),
@@ -60,45 +57,27 @@ export const loda: Method<Options> = {
       const problem = `LoDA works with matrices of inputs × inputs, and ${wide.name} has ${wide.in} inputs, more than ${most}`;
       throw new LiloraError('BadConfig', `${problem}. Choose narrower targets, or another method.`);
     }
-    const adapter = bank.tasks.length > 0 ? concatenated(bank) : null;
+    const adapter = bank.tasks.length > 0 ? summedLoras.activate(bank, bank.tasks[0]!) : null;
     const found = await probe.inputMoments(adapter, options.momentSamples);
     const tensors: TensorMap = new Map(bank.tensors);
     for (const { name } of bank.layers) {
       const now = found.get(name)!;
       tensors.set(ownKey(task, name, MOMENTS), now);
-      tensors.set(ownKey(task, name, 'A'), toHost(directions(oldMoments(bank, name), fromHost(now), options)));
+      tensors.set(ownKey(task, name, 'lora_A'), toHost(directions(oldMoments(bank, name), fromHost(now), options)));
     }
     return { ...bank, tensors };
   },
 
   begin(bank, task, options, random) {
     mustMatch(bank, options, ['rank', 'alpha']);
-    const past = bank.tasks.length > 0 ? concatenated(bank) : null;
     const tensors = new Map<string, TrainableTensor>();
+    const rows = 2 * options.rank;
     for (const { name, in: inputs, out } of bank.layers) {
-      const frozen = (start: HostTensor, place: 'own' | 'shared'): TrainableTensor => ({
-        start,
-        place,
-        trained: false,
-      });
-      const A =
-        bank.tensors.get(ownKey(task, name, 'A')) ?? anyDirections(2 * options.rank, inputs, random.split(name));
-      tensors.set(`${name}/A`, frozen(A, 'own'));
-      tensors.set(`${name}/B`, { start: zeros([out, 2 * options.rank]), place: 'own', trained: true });
-      if (!past) continue;
-      tensors.set(`${name}/past_A`, frozen(past.get(`${name}/A`)!, 'shared'));
-      tensors.set(`${name}/past_B`, frozen(past.get(`${name}/B`)!, 'shared'));
+      const A = bank.tensors.get(ownKey(task, name, 'lora_A')) ?? anyDirections(rows, inputs, random.split(name));
+      tensors.set(`${name}/lora_A`, { start: A, place: 'own', trained: false });
+      tensors.set(`${name}/lora_B`, { start: zeros([out, rows]), place: 'own', trained: true });
     }
-    return { task, tensors, constants: new Map(), earlierTasks: bank.tasks };
-  },
-
-  apply(layer, x, base, active: Active, { rank, alpha }) {
-    const through = (A: string, B: string) => {
-      const z = tf.mul(tf.matMul(x, active.get(layer.name, A) as tf.Tensor2D, false, true), alpha / rank);
-      return tf.matMul(z, active.get(layer.name, B) as tf.Tensor2D, false, true);
-    };
-    const own = tf.add(base, through('A', 'B')) as tf.Tensor2D;
-    return active.has(layer.name, 'past_A') ? tf.add(own, through('past_A', 'past_B')) : own;
+    return { task, tensors, constants: earlierLoras(bank), earlierTasks: bank.tasks };
   },
 
   /** The general branch keeps the share of it that old inputs allow; the new moments join the old ones. */
@@ -106,35 +85,17 @@ export const loda: Method<Options> = {
     const { rank } = bank.options as Options;
     const tensors: TensorMap = new Map(bank.tensors);
     for (const { name } of bank.layers) {
-      const { start: A } = begun.get(`${name}/A`)!;
-      const B = trained.get(`${name}/B`)!;
+      const { start: A } = begun.get(`${name}/lora_A`)!;
+      const B = trained.get(`${name}/lora_B`)!;
       const now = bank.tensors.get(ownKey(task, name, MOMENTS));
       const old = oldMoments(bank, name);
-      tensors.set(ownKey(task, name, 'A'), A);
-      tensors.set(ownKey(task, name, 'B'), now && old ? corrected(A, B, old, fromHost(now), rank) : B);
+      tensors.set(ownKey(task, name, 'lora_A'), A);
+      tensors.set(ownKey(task, name, 'lora_B'), now && old ? corrected(A, B, old, fromHost(now), rank) : B);
       if (!now) continue;
       tensors.delete(ownKey(task, name, MOMENTS));
       tensors.set(sharedKey(name, MOMENTS), old ? toHost(add(old, fromHost(now))) : now);
     }
     return { ...bank, tasks: [...bank.tasks, task], tensors };
-  },
-
-  activate(bank, task) {
-    mustKnow(bank, task);
-    return concatenated(bank);
-  },
-
-  fold(bank, task) {
-    mustKnow(bank, task);
-    const { rank, alpha } = bank.options as Options;
-    const times = 2 * bank.tasks.length;
-    const all = concatenated(bank);
-    const pair = (name: string) => ({ A: all.get(`${name}/A`)!, B: all.get(`${name}/B`)! });
-    return {
-      rank: rank * times,
-      alpha: alpha * times,
-      layers: new Map(bank.layers.map(({ name }) => [name, pair(name)])),
-    };
   },
 };
 
@@ -176,23 +137,4 @@ function corrected(A: HostTensor, B: HostTensor, old: Matrix, now: Matrix, rank:
   const out = matrix(all.rows, all.cols, all.data);
   for (let i = 0; i < all.rows; i++) out.data.set(kept.data.subarray(i * rank, (i + 1) * rank), i * all.cols);
   return toHost(out);
-}
-
-/** The pairs of all tasks as one: A [2rT, in], B [out, 2rT], by `<module path>/<tensor>`. */
-function concatenated(bank: Bank): TensorMap {
-  const tensors: TensorMap = new Map();
-  for (const { name, in: inputs, out } of bank.layers) {
-    const parts = bank.tasks.map((task) => OWN.map((tensor) => tensorOf(bank, ownKey(task, name, tensor))));
-    const each = parts[0]![0]!.shape[0]!;
-    const width = each * parts.length;
-    const A = new Float32Array(width * inputs);
-    const B = new Float32Array(out * width);
-    for (const [t, [a, b]] of parts.entries()) {
-      A.set(a!.data, t * each * inputs);
-      for (let row = 0; row < out; row++) B.set(b!.data.subarray(row * each, (row + 1) * each), row * width + t * each);
-    }
-    tensors.set(`${name}/A`, { shape: [width, inputs], data: A });
-    tensors.set(`${name}/B`, { shape: [out, width], data: B });
-  }
-  return tensors;
 }

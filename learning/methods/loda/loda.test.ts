@@ -86,7 +86,7 @@ describe('two tasks', () => {
   };
 
   it('keeps what earlier tasks added, and adds moments up', async () => {
-    for (const key of ['tasks/a/head/A', 'tasks/a/head/B'])
+    for (const key of ['tasks/a/head/lora_A', 'tasks/a/head/lora_B'])
       expect(second.tensors.get(key)).toEqual(first.tensors.get(key));
     expect([...second.tensors.keys()].filter((key) => key.includes('moments'))).toEqual([
       'shared/body/moments',
@@ -100,7 +100,7 @@ describe('two tasks', () => {
   });
 
   it('has orthonormal rows in both branches', () => {
-    const A = of(second, 'tasks/b/head/A');
+    const A = of(second, 'tasks/b/head/lora_A');
     for (const from of [0, 2]) {
       const rows = { rows: 2, cols: A.cols, data: A.data.slice(from * A.cols, (from + 2) * A.cols) };
       expectNear(multiply(rows, rows, false, true).data, [1, 0, 0, 1], 1e-6, `rows from ${from}`);
@@ -111,7 +111,7 @@ describe('two tasks', () => {
     const [one, both] = [loda.fold!(first, 'a'), loda.fold!(second, 'b')];
     expect([one.rank, one.alpha, both.rank, both.alpha]).toEqual([4, 8, 8, 16]);
     const delta = (bank: Bank, task: string) =>
-      multiply(of(bank, `tasks/${task}/head/B`), of(bank, `tasks/${task}/head/A`));
+      multiply(of(bank, `tasks/${task}/head/lora_B`), of(bank, `tasks/${task}/head/lora_A`));
     const { A, B: folded } = both.layers.get('head')!;
     const sum = add(delta(second, 'a'), delta(second, 'b'));
     expectNear(multiply(fromHost(folded), fromHost(A)).data, sum.data, 1e-6, 'sum of both tasks');
@@ -158,7 +158,7 @@ describe('two tasks', () => {
     const wanted = take(at(there, 0.5 * draw.uniform()), order.slice(0, 3), 0);
     const got = take(begun, samples, 0.5);
     for (const [key, gradient] of wanted) expectNear(got.get(key)!, gradient, 1e-5, key);
-    expect(got.get('head/B')).not.toEqual(take(begun, order.slice(0, 3), 0).get('head/B'));
+    expect(got.get('head/lora_B')).not.toEqual(take(begun, order.slice(0, 3), 0).get('head/lora_B'));
     expect(tf.memory().numTensors).toBe(3);
   });
 });
