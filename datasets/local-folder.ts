@@ -22,7 +22,8 @@ export function localFolder(folder: string): DatasetSource {
   };
 }
 
-async function plainFile(folder: string, path: string): Promise<{ file: string; size: number }> {
+/** The real path and size of a plain file inside a folder; `BadDataset` for links and ways out, `NotFound` when there is none. */
+export async function plainFile(folder: string, path: string): Promise<{ file: string; size: number }> {
   const problem = pathProblem(path);
   if (problem) throw new LiloraError('BadDataset', `${JSON.stringify(path)}: ${problem}`);
   const root = await realpath(folder).catch((error: NodeJS.ErrnoException) => {
