@@ -11,6 +11,8 @@ export interface AnsweredShard {
   /** One `Answer` (learning/evaluation) a line. */
   readonly answers: FileRef;
   readonly count: number;
+  /** Digest of the test split; absent in what older versions kept. */
+  readonly data?: string;
 }
 
 /** Answers some batches of a test split, for `mergeShards`; memoised, so that a lost worker costs the shard it was at. */
@@ -24,7 +26,8 @@ export async function answerShard(context: GpuContext, input: AnswerShardInput):
         { ...job, batches },
         { signal: cancellation(context), onProgress: beat },
       );
-      return { answers: await storeFile(context, 'cache/answers', answers, '.jsonl'), count };
+      const file = await storeFile(context, 'cache/answers', answers, '.jsonl');
+      return { answers: file, count, data: input.test.sha256 };
     }),
   );
 }

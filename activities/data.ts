@@ -7,6 +7,7 @@ import { metered, WorkerLife } from './metering.ts';
 import { openRounds } from './open-rounds.ts';
 import { openStream } from './open-stream.ts';
 import { publishGeneration } from './publish-generation.ts';
+import { removeTask } from './remove-task.ts';
 import { rollbackStream } from './rollback-stream.ts';
 
 /** The activities that need the store but no GPU. Each result also tells what the step used. */
@@ -26,6 +27,7 @@ export function createDataActivities(context: DataContext) {
     averageRound: run(averageRound),
     publishGeneration: run(publishGeneration),
     rollbackStream: run(rollbackStream),
+    removeTask: run(removeTask),
   };
 }
 

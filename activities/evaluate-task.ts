@@ -28,6 +28,8 @@ export interface Evaluated {
   readonly instructionFollowing: number;
   readonly count: number;
   readonly predictions: FileRef;
+  /** Digest of the test split; absent in what older versions kept. */
+  readonly data?: string;
   /** True when nothing had to be computed: everything that goes in was evaluated before. */
   readonly reused: boolean;
 }
@@ -77,7 +79,7 @@ export async function evaluateTask(context: GpuContext, input: EvaluateTaskInput
         { signal: cancellation(context), onProgress: beat },
       );
       const file = await storeFile(context, PREDICTIONS, predictions, '.jsonl');
-      return { score, instructionFollowing, count, predictions: file };
+      return { score, instructionFollowing, count, predictions: file, data: input.test.sha256 };
     }),
   );
   return { task: input.task, ...result };

@@ -14,7 +14,7 @@ import { type DataContext, localFile } from './context.ts';
 import type { EvaluationFile } from './evaluation-file.ts';
 import { costView } from './generation-cost.ts';
 import { readLines } from './json-lines.ts';
-import type { PublishInput, TaskLineage } from './publish-generation.ts';
+import type { NewGeneration, TaskLineage } from './publish-bank.ts';
 
 /** Answers shown of every task: so many right ones and so many wrong ones. */
 const SHOWN = 3;
@@ -22,12 +22,8 @@ const SHOWN = 3;
 const PICTURE = 168;
 
 /** The generation that is about to be published, as the report and the model card show it. */
-export async function viewOf(
-  context: DataContext,
-  input: PublishInput,
-  made: { bank: Bank; evaluation: EvaluationFile; tasks: readonly TaskLineage[]; files: readonly NewFile[] },
-): Promise<GenerationView> {
-  const { definition, head, nextGeneration } = input.state;
+export async function viewOf(context: DataContext, made: NewGeneration): Promise<GenerationView> {
+  const { definition, head, nextGeneration } = made.state;
   const { bank, evaluation, files } = made;
   const tasks: TaskView[] = [];
   for (const [j, learned] of evaluation.learned.entries()) tasks.push(await taskView(context, learned, evaluation, j));
@@ -35,7 +31,7 @@ export async function viewOf(
     stream: definition.name,
     generation: nextGeneration,
     parent: head?.generation ?? null,
-    publishedAt: input.publishedAt,
+    publishedAt: made.publishedAt,
     model: definition.model,
     method: definition.method,
     targets: definition.targets,
@@ -48,9 +44,10 @@ export async function viewOf(
     losses: await Promise.all(made.tasks.map((lineage) => lossCurve(context, lineage))),
     parameters: parametersOf(bank),
     files: files.map(fileView),
-    engine: input.engine,
+    engine: made.engine,
     codeVersion: context.codeVersion,
-    workflow: input.workflow,
+    workflow: made.workflow,
+    removed: made.removed,
     cost: evaluation.cost ? costView(evaluation.cost) : null,
   };
 }

@@ -40,7 +40,7 @@ export async function mergeShards(context: DataContext, input: MergeShardsInput)
     const digest = sha256(bytes);
     const file = { key: `${PREDICTIONS}/${digest}.jsonl`, size: bytes.length, sha256: digest };
     await createOrSame(context.store, file.key, bytes);
-    return { score, instructionFollowing, count: predictions.length, predictions: file };
+    return { score, instructionFollowing, count: predictions.length, predictions: file, data: test.sha256 };
   });
   return { task, ...result };
 }

@@ -1,22 +1,13 @@
 import { readFile } from 'node:fs/promises';
-import { sha256 } from '../core/digest.ts';
-import { metrics as metricsOf } from '../learning/evaluation/matrix.ts';
-import { scorerNamed } from '../learning/evaluation/scorers.ts';
 import { readBank } from '../learning/methods/bank.ts';
-import type { Bank } from '../learning/methods/method.ts';
-import { methodNamed } from '../learning/methods/registry.ts';
-import { modelCard } from '../report/card.ts';
-import { generationReport } from '../report/html.ts';
-import { type Generation, type NewFile, publish, readGeneration, type StoredFile } from '../store/generations.ts';
-import { writePeft } from '../store/peft.ts';
+import { readGeneration } from '../store/generations.ts';
 import type { FileRef, GateReport, LearnedTask, Matrix, StreamState } from '../workflows/contract.ts';
-import { beat, type DataContext, localFile } from './context.ts';
+import { type DataContext, localFile } from './context.ts';
 import type { EngineInfo } from './engine.ts';
 import type { Evaluated } from './evaluate-task.ts';
-import { EVALUATION_FILE, type EvaluationFile, readEvaluation, writeEvaluation } from './evaluation-file.ts';
+import { type EvaluationFile, readEvaluation } from './evaluation-file.ts';
 import { costFile, costLineage, type PublishedUsage } from './generation-cost.ts';
-import { viewOf } from './generation-view.ts';
-import { readState } from './open-stream.ts';
+import { bankFiles, lineageOf, measured, publishBank } from './publish-bank.ts';
 
 export interface PublishInput {
   readonly state: StreamState;
@@ -41,20 +32,7 @@ export interface PublishInput {
   readonly usage?: PublishedUsage;
 }
 
-/** What a generation's manifest says of one task, carried from generation to generation. */
-export interface TaskLineage {
-  readonly task: string;
-  readonly dataset: { readonly uri: string; readonly digest: string };
-  /** Training log. */
-  readonly metrics: FileRef;
-  readonly engine: EngineInfo;
-  readonly codeVersion: string;
-}
-
-/**
- * Publishes what a task made of the stream: bank, one PEFT adapter per task, evaluation, report and model card, then the
- * manifest, then the head. All of it follows from the input, so a repeated attempt writes the same and ends the same.
- */
+/** Publishes what a task made of the stream, with the task in evaluation and lineage. */
 export async function publishGeneration(context: DataContext, input: PublishInput): Promise<StreamState> {
   const { store } = context;
   const { state, task, dataset } = input;
@@ -62,8 +40,8 @@ export async function publishGeneration(context: DataContext, input: PublishInpu
   const parent = head && (await readGeneration(store, definition.name, head.generation, head.manifestDigest));
   const local = await localFile(context, input.bank);
   const bank = readBank(await readFile(local), input.bank.key);
-  const adapters = exportAdapters(bank, definition.model.uri, parent);
-  beat({ exported: adapters.length });
+  const { size, sha256 } = input.bank;
+  const files = bankFiles(bank, { path: 'bank.safetensors', local, size, sha256 }, definition.model.uri, parent);
 
   const matrix = withRow(state.matrix, task, input.zeroShot, input.evaluations);
   const learned: LearnedTask[] = [
@@ -71,57 +49,28 @@ export async function publishGeneration(context: DataContext, input: PublishInpu
     { task, dataset, metric: input.metric, test: input.test, ...rehearsable(input.train), generation: number },
   ].map((each, j) => ({ ...each, samples: input.evaluations[j]!.count }));
   const instructionFollowing = input.evaluations.map((evaluated) => evaluated.instructionFollowing);
-  const made: NewFile[] = [
-    { path: 'bank.safetensors', local, size: input.bank.size, sha256: input.bank.sha256 },
-    ...adapters,
-  ];
   const earlier = parent && (await readEvaluation(store, parent)).cost;
-  const cost = input.usage && costFile(task, input.usage, earlier ?? undefined, made, definition.prices);
+  const cost = input.usage && costFile(task, input.usage, earlier ?? undefined, files, definition.prices);
   const evaluation: EvaluationFile = {
     schema: 1,
     learned,
     matrix,
     instructionFollowing,
-    metrics: { ...metricsOf(matrix, instructionFollowing, { captions: captionsOf(learned) }) },
+    metrics: measured(learned, matrix, instructionFollowing),
     gate: input.gate,
     predictions: input.evaluations.map(({ task: name, predictions }) => ({ task: name, file: predictions })),
     ...(cost && { cost }),
   };
-  const { engine, metrics } = input;
-  const tasks: TaskLineage[] = [
-    ...tasksOf(parent),
-    { task, dataset, metrics, engine, codeVersion: context.codeVersion },
-  ];
-  const files: NewFile[] = [...made, { path: EVALUATION_FILE, bytes: writeEvaluation(evaluation) }];
-  const view = await viewOf(context, input, { bank, evaluation, tasks, files });
-  const published = await publish(store, {
-    stream: definition.name,
-    generation: number,
-    head,
-    files: [
-      ...files,
-      { path: 'report.html', bytes: Buffer.from(generationReport(view)) },
-      { path: 'README.md', bytes: Buffer.from(modelCard(view)) },
-    ],
-    lineage: {
-      publishedAt: input.publishedAt,
-      workflow: input.workflow,
-      model: definition.model,
-      method: definition.method,
-      seed: definition.seed,
-      tasks,
-      capabilities: capabilitiesOf(bank),
-      ...(cost && { cost: costLineage(cost) }),
-    },
+  const { engine, metrics, publishedAt, workflow } = input;
+  const { tasks, removed } = lineageOf(parent);
+  return publishBank(context, {
+    ...{ state, bank, files, evaluation, removed, engine, publishedAt, workflow },
+    tasks: [...tasks, { task, dataset, metrics, engine, codeVersion: context.codeVersion }],
+    ...(cost && { lineage: { cost: costLineage(cost) } }),
   });
-  return readState(context, definition, state.abilities, published);
 }
 
 const rehearsable = (train: FileRef | undefined) => (train ? { train } : {});
-
-/** Tasks whose score is CIDEr, which has another scale. */
-const captionsOf = (learned: readonly LearnedTask[]) =>
-  learned.filter(({ metric }) => scorerNamed(metric).unbounded).map(({ task }) => task);
 
 /** The matrix with one more row and column. */
 function withRow(matrix: Matrix, task: string, zeroShot: Evaluated, evaluations: readonly Evaluated[]): Matrix {
@@ -130,29 +79,4 @@ function withRow(matrix: Matrix, task: string, zeroShot: Evaluated, evaluations:
     zeroShot: [...matrix.zeroShot, zeroShot.score],
     rows: [...matrix.rows, evaluations.map(({ score }) => score)],
   };
-}
-
-/** Every task as a plain LoRA; what is byte for byte as in the parent is referred to there. */
-function exportAdapters(bank: Bank, base: string, parent: Generation | null): NewFile[] {
-  const method = methodNamed(bank.method);
-  if (!method.fold) return [];
-  const known = new Map<string, StoredFile>(Object.entries(parent?.manifest.files ?? {}));
-  return bank.tasks.flatMap((task) =>
-    writePeft(method.fold!(bank, task), base).map(({ path: name, bytes }): NewFile => {
-      const path = `adapters/${task}/${name}`;
-      const stored = known.get(path);
-      return stored?.sha256 === sha256(bytes) ? { path, stored } : { path, bytes };
-    }),
-  );
-}
-
-/** What a server must be able to do for these adapters: not every one adapts more than the language model. */
-function capabilitiesOf({ layers }: Bank) {
-  const outside = layers.filter(({ name }) => !name.includes('language_model')).map(({ name }) => name);
-  return { languageModelOnly: outside.length === 0, otherLayers: outside };
-}
-
-/** Lineage of the tasks that the parent knows. */
-function tasksOf(parent: Generation | null): readonly TaskLineage[] {
-  return (parent?.manifest.lineage['tasks'] as readonly TaskLineage[] | undefined) ?? [];
 }

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -36,7 +36,7 @@ describe('help', () => {
 
   it('knows every verb', () => {
     const wanted =
-      'demo dev create import validate submit watch status report cost budget approve reject pause resume cancel rollback schedule pull predict worker listen doctor';
+      'demo dev create import validate submit watch status report cost budget approve reject pause resume cancel rollback remove schedule pull predict worker listen doctor';
     expect(verbs.sort()).toEqual(wanted.split(' ').sort());
   });
 
@@ -97,29 +97,6 @@ describe('failure has exit code 1 and is one block without a stack', () => {
   it('an image that is not there', async () => {
     expect(await main(['predict', '--model', folder, '--image', join(folder, 'a.png'), 'what?'])).toBe(FAILED);
     expect(stderr).toMatch(/NotFound: .*a\.png: no such file/);
-  });
-});
-
-describe('import', () => {
-  it('makes the datasets of a benchmark that it finds, and they validate', async () => {
-    const question = (id: number) => ({ question_id: id, text: `Which, ${id}?\nA. x\nB. y`, answer: 'B' });
-    const conversations = [
-      { from: 'human', value: 'Which?' },
-      { from: 'gpt', value: 'A' },
-    ];
-    mkdirSync(join(folder, 'q', 'ScienceQA'), { recursive: true });
-    writeFileSync(join(folder, 'q/ScienceQA/train.json'), JSON.stringify([{ id: 1, conversations }]));
-    writeFileSync(join(folder, 'q/ScienceQA/test.json'), JSON.stringify([question(1), question(2)]));
-    expect(await main(['import', 'coin', join(folder, 'q'), join(folder, 'out')])).toBe(DONE);
-    expect(stdout).toMatch(/scienceqa +option-letter +1 +2 +0 /);
-    expect(stderr).toMatch(/scienceqa: .*problems\.json is not there: the answers of the question file/);
-    stdout = '';
-    expect(await main(['validate', join(folder, 'out', 'scienceqa'), '--json'])).toBe(DONE);
-    expect(JSON.parse(stdout)).toMatchObject({ ok: true, name: 'scienceqa', kind: 'option' });
-    expect(await main(['import', 'ucit', join(folder, 'q'), join(folder, 'out')])).toBe(FAILED);
-    expect(stderr).toMatch(/NotFound: .*holds none of ImageNet-R, ArxivQA/);
-    expect(await main(['import', 'mtil', join(folder, 'q'), join(folder, 'out')])).toBe(FAILED);
-    expect(stderr).toMatch(/no benchmark "mtil"\. Choose from cvit, coin, ucit/);
   });
 });
 

@@ -1,5 +1,5 @@
 import { costBlocks } from './cost.ts';
-import { fixed, type GenerationView, METRIC_NAMES, METRICS, signed } from './generation-view.ts';
+import { fixed, type GenerationView, METRIC_NAMES, METRICS, removalText, signed } from './generation-view.ts';
 import { visible } from './markup.ts';
 import { usageWithPeft } from './peft-usage.ts';
 
@@ -105,6 +105,7 @@ function body(view: GenerationView): string {
       ...(view.license === undefined
         ? ['No licence was chosen for these adapters: see the licences of the base model and of the datasets.']
         : []),
+      ...(view.removed ?? []).map((removed) => markdown(removalText(removed))),
       ...(parameters
         ? [
             `Each task stores ${parameters.perTask.toLocaleString('en')} parameters of its own and all share ${parameters.shared.toLocaleString('en')}; an ordinary LoRA of the same rank stores ${parameters.loraPerTask.toLocaleString('en')} for each task. The files in \`adapters/\` are unfolded to ordinary LoRA size.`,

@@ -32,6 +32,12 @@ export interface GenerationView {
   readonly workflow: { readonly id: string; readonly runId: string } | null;
   /** Absent or null in generations of older versions. */
   readonly cost?: CostView | null;
+  /** Tasks that were removed, and the shared tensors that were trained on them too. */
+  readonly removed?: ReadonlyArray<{
+    readonly task: string;
+    readonly removedAt: string;
+    readonly traces: readonly string[];
+  }>;
   /** SPDX name for the adapters, when somebody decided on one. */
   readonly license?: string;
 }
@@ -105,6 +111,15 @@ export interface FileView {
   readonly path: string;
   readonly size: number;
   readonly sha256: string;
+}
+
+/** What a generation says of a task that was removed. */
+export function removalText({ task, removedAt, traces }: NonNullable<GenerationView['removed']>[number]): string {
+  const rest =
+    traces.length > 0
+      ? `The shared tensors (${traces.join(', ')}) were trained on it too and may hold traces of it.`
+      : 'Nothing here was trained on it.';
+  return `Task ${task} was removed on ${removedAt.slice(0, 10)}. ${rest}`;
 }
 
 /** The summary numbers; null where there are too few tasks for one. */

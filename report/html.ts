@@ -6,6 +6,7 @@ import {
   METRIC_NAMES,
   METRICS,
   type PredictionView,
+  removalText,
   signed,
 } from './generation-view.ts';
 import { lossFigure } from './loss-figure.ts';
@@ -44,6 +45,7 @@ function header(view: GenerationView): Html {
     ['method', view.method.name],
     ['base model', html`<code>${view.model.uri}</code>`],
     ['built on', view.parent === null ? 'the base model alone' : `generation ${view.parent}`],
+    ...(view.removed ?? []).map((removed): [string, string] => ['removed', removalText(removed)]),
     [
       'computed by',
       view.engine ? `${view.engine.backend} on ${view.engine.device}, ${view.engine.version}` : 'not recorded',

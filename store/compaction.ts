@@ -14,7 +14,8 @@ export type RemovalKind =
   | 'unfinished uploads'
   | 'old reports'
   | 'old records of workers'
-  | 'old measurements';
+  | 'old measurements'
+  | 'removed task';
 
 export interface Removal {
   readonly kind: RemovalKind;
@@ -45,7 +46,7 @@ export interface StreamRetention {
 }
 
 /** Folders of a task that hold steps on the way; whatever else is there stays. */
-const STEPS: Readonly<Record<string, RemovalKind>> = {
+export const STEPS: Readonly<Record<string, RemovalKind>> = {
   checkpoints: 'checkpoints',
   runs: 'intermediate banks',
   regularized: 'intermediate banks',
@@ -70,7 +71,7 @@ const RECORDS: ReadonlyArray<readonly [prefix: string, kind: RemovalKind]> = [
 ];
 
 const isMemo = ({ key }: { key: string }) => key.endsWith('.json');
-const removal = (kind: RemovalKind, { key, size }: ListedObject): Removal => ({ kind, key, size });
+export const removal = (kind: RemovalKind, { key, size }: ListedObject): Removal => ({ kind, key, size });
 
 /**
  * Plans what may go from one stream. Stays: the head, the newest generations, the highest number (none is ever used

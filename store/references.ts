@@ -48,12 +48,15 @@ export async function addReferences(
     if (/^[^/]+\.json$/.test(path)) for (const at of await referencesIn(store, key)) referred.add(at);
 }
 
-/** What all generations of all streams refer to. */
-export async function referencesOfStreams(store: ObjectStore): Promise<Set<string>> {
+/** What all generations of all streams refer to, or those that are chosen. */
+export async function referencesOfStreams(
+  store: ObjectStore,
+  chosen: (stream: string, generation: number) => boolean = () => true,
+): Promise<Set<string>> {
   const referred = new Set<string>();
   await inLanes(LANES, await streamsIn(store), async (stream) => {
     for (const [n, { published }] of await generationsOf(store, stream))
-      if (published) await unlessGone(addReferences(store, stream, n, referred));
+      if (published && chosen(stream, n)) await unlessGone(addReferences(store, stream, n, referred));
   });
   return referred;
 }

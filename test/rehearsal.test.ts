@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { readEvaluation } from '../activities/evaluation-file.ts';
-import type { TaskLineage } from '../activities/publish-generation.ts';
+import type { TaskLineage } from '../activities/publish-bank.ts';
 import { readGeneration } from '../store/generations.ts';
 import { getVerified, type ObjectStore } from '../store/object-store.ts';
 import { openStore } from '../store/open.ts';

@@ -148,6 +148,16 @@ export function scriptedActivities(definition: ResolvedStream, script: Script) {
       calls.push(`average ${round} of ${trained.map(({ weights }) => weights.key)} after ${previous?.weights.key}`);
       return averagedRound(round, trained.length);
     },
+    removeTask: async ({ state, task }) => {
+      calls.push(`remove ${task}`);
+      const generation = state.nextGeneration;
+      const head = { generation, manifestDigest: '', epoch: state.head!.epoch + 1 };
+      const learned = state.learned.filter((each) => each.task !== task);
+      return {
+        state: { ...state, head, learned, nextGeneration: generation + 1 },
+        removal: { task, generation, traces: [], objects: 0, bytes: 0 },
+      };
+    },
     rollbackStream: async ({ state, generation }) => {
       calls.push(`rollback ${generation}`);
       return {

@@ -154,6 +154,28 @@ describe('a stream', () => {
       expect((await describe()).tasks.find(({ task }) => task === 'b')).toMatchObject({ status: 'rejected' });
     });
   });
+
+  it('removes a task when idle, and may learn it again', async () => {
+    let release = () => {};
+    const training = (attempt: number) => (attempt < 3 ? Promise.resolve() : new Promise<void>((go) => (release = go)));
+    await withStream('removing', {}, { score: good, training }, async ({ submit, until, handle, calls, describe }) => {
+      await submit('s3://d/a');
+      await submit('s3://d/b');
+      await until('b', 'published');
+      const removed = await handle.executeUpdate('removeTask', { args: [{ task: 'a' }] });
+      expect(removed).toMatchObject({ task: 'a', generation: 3 });
+      expect(calls.at(-1)).toBe('remove a');
+      expect((await describe()).head?.generation).toBe(3);
+      expect((await describe()).tasks.map(({ task }) => task)).toEqual(['b']);
+      expect(await submit('s3://d/a')).toMatchObject({ duplicate: false });
+      await until('a', 'running');
+      const refused = handle.executeUpdate('removeTask', { args: [{ task: 'b' }] });
+      await expect(refused).rejects.toMatchObject({ cause: { message: expect.stringContaining('A task is running') } });
+      await retry(async () => expect(calls.filter((call) => call === 'train a')).toHaveLength(2));
+      release();
+      await until('a', 'published');
+    });
+  });
 });
 
 describe('evaluation', () => {

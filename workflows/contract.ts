@@ -21,6 +21,7 @@ export const UPDATES = {
   rollback: 'rollback',
   raiseBudget: 'raiseBudget',
   compact: 'compact',
+  removeTask: 'removeTask',
 } as const;
 
 export const SIGNALS = {

@@ -19,6 +19,7 @@ import {
   upsertSearchAttributes,
   workflowInfo,
 } from '@temporalio/workflow';
+import type { TaskRemoval } from '../activities/remove-task.ts';
 import type { Budget } from '../core/cost.ts';
 import { data, priorityOf, upkeep } from './activities.ts';
 import { changedBudget, checkLimits } from './budget.ts';
@@ -48,6 +49,7 @@ export const submitTaskUpdate = defineUpdate<Submission, [SubmitTask]>(UPDATES.s
 export const decideGateUpdate = defineUpdate<void, [DecideGate]>(UPDATES.decideGate);
 export const cancelTaskUpdate = defineUpdate<void, [{ task: string }]>(UPDATES.cancelTask);
 export const rollbackUpdate = defineUpdate<StreamDescription, [{ generation: number }]>(UPDATES.rollback);
+export const removeTaskUpdate = defineUpdate<TaskRemoval, [{ task: string }]>(UPDATES.removeTask);
 export const raiseBudgetUpdate = defineUpdate<Budget, [RaiseBudget]>(UPDATES.raiseBudget);
 export const compactUpdate = defineUpdate<Compacted, [CompactRequest]>(UPDATES.compact);
 export const describeStreamQuery = defineQuery<StreamDescription>(QUERIES.describe);
@@ -79,7 +81,7 @@ export async function stream(input: StreamInput): Promise<void> {
     scope: CancellationScope | null;
   } | null = null;
   let learnedInThisRun = 0;
-  let busy = false; // a rollback moves the head, a compaction removes files: no task may start meanwhile
+  let busy = false; // the head is moved, or a compaction removes files: no task may start meanwhile
 
   let budget: Budget = input.carried?.budget ?? input.definition.budget ?? {};
   ledger.carry(input.carried?.usage);
@@ -212,15 +214,24 @@ export async function stream(input: StreamInput): Promise<void> {
       },
     },
   );
+  /** Work that moves the head: no task runs or starts meanwhile. @param then what to do after what is in the way */
+  async function alone<T>(then: string, work: (state: StreamState) => Promise<T>): Promise<T> {
+    await condition(() => state !== null);
+    if (busy) throw refuse(`The head is being moved or the stream compacted: wait, then ${then}.`, 'Conflict');
+    if (running) throw refuse(`A task is running: cancel it or wait, then ${then}.`, 'Conflict');
+    busy = true;
+    try {
+      return await work(state!);
+    } finally {
+      busy = false;
+    }
+  }
+
   setHandler(
     rollbackUpdate,
-    async ({ generation }) => {
-      await condition(() => state !== null);
-      if (busy) throw refuse('A rollback or a compaction is under way: wait, then roll back.', 'Conflict');
-      if (running) throw refuse('A task is running: cancel it or wait, then roll back.', 'Conflict');
-      busy = true;
-      try {
-        state = await data.rollbackStream({ state: state!, generation });
+    ({ generation }) =>
+      alone('roll back', async (before) => {
+        state = await data.rollbackStream({ state: before, generation });
         const kept = new Set(state.learned.map((t) => t.task));
         tasks = tasks.map((t) =>
           t.status === 'published' && !kept.has(t.task)
@@ -230,15 +241,29 @@ export async function stream(input: StreamInput): Promise<void> {
         publishAttributes();
         show();
         return describe();
-      } finally {
-        busy = false;
-      }
-    },
+      }),
     {
       validator: ({ generation }) => {
         if (!Number.isInteger(generation) || generation < 1) throw refuse('rollback needs {"generation": N}.');
       },
     },
+  );
+
+  setHandler(removeTaskUpdate, ({ task }) =>
+    alone('remove', async (before) => {
+      const { workflowId: id, runId } = workflowInfo();
+      const removed = await data.removeTask({
+        state: before,
+        task,
+        removedAt: new Date().toISOString(),
+        workflow: { id, runId },
+      });
+      state = removed.state;
+      tasks = tasks.filter((t) => t.task !== task);
+      publishAttributes();
+      show();
+      return removed.removal;
+    }),
   );
 
   setHandler(

@@ -1,5 +1,5 @@
 import { readEvaluation } from '../../activities/evaluation-file.ts';
-import type { TaskLineage } from '../../activities/publish-generation.ts';
+import type { TaskLineage } from '../../activities/publish-bank.ts';
 import { readGeneration, readHead, streamKeys } from '../../store/generations.ts';
 import { getVerified, type ObjectStore } from '../../store/object-store.ts';
 import type { Matrix } from '../../workflows/contract.ts';

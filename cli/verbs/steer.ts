@@ -1,7 +1,9 @@
 import type { Command } from 'commander';
+import type { TaskRemoval } from '../../activities/remove-task.ts';
+import { bytes } from '../../report/generation-view.ts';
 import { type DecideGate, SIGNALS, type StreamDescription, UPDATES } from '../../workflows/contract.ts';
 import { streamHandle, withClient } from '../connect.ts';
-import { result } from '../output.ts';
+import { result, resultJson } from '../output.ts';
 import { wholeNumber } from './create.ts';
 
 /** The verbs that steer a stream: each is one update or signal of its workflow. */
@@ -37,6 +39,27 @@ export function addSteering(program: Command): void {
         }),
       );
       result(`Stream ${stream} is at generation ${now.head?.generation}.`);
+    });
+
+  program
+    .command('remove')
+    .description('Takes a task out of a stream, with all that the store keeps of it. It cannot be undone.')
+    .argument('<stream>')
+    .argument('<task>')
+    .option('--yes', 'needed: generations that hold the task go too')
+    .option('--json', 'what went, as JSON')
+    .addHelpText('after', '\nExample:\n  $ lilora remove pets dogs --yes')
+    .action(async (stream: string, task: string, { yes, json }: { yes?: boolean; json?: boolean }) => {
+      if (!yes) program.error(`Removing ${task} cannot be undone, and generations that hold it go too: say --yes.`);
+      const removal = await withClient((client) =>
+        streamHandle(client, stream).executeUpdate<TaskRemoval, [{ task: string }]>(UPDATES.removeTask, {
+          args: [{ task }],
+        }),
+      );
+      if (json) return resultJson(removal);
+      const { generation, traces, objects, bytes: size } = removal;
+      const rest = traces.length > 0 ? ` Shared tensors were trained on it too: ${traces.join(', ')}.` : '';
+      result(`${task}: removed in generation ${generation}; ${objects} objects (${bytes(size)}) went.${rest}`);
     });
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { metrics, stageAverages } from './matrix.ts';
+import { metrics, stageAverages, withoutTask } from './matrix.ts';
 
 const matrix = {
   tasks: ['letters', 'captions', 'words'],
@@ -70,4 +70,27 @@ it('a published row has the published AP, captions on their own scale included',
   );
   expect(AP!.toFixed(2)).toBe('83.44');
   expect(APWithoutCaptions).toBeCloseTo((77.36 + 58.29 + 95.35 + 51.96 + 65.71) / 5, 10);
+});
+
+describe('without a task', () => {
+  it('its row and column go', () => {
+    expect(withoutTask(matrix, 'letters')).toEqual({
+      tasks: ['captions', 'words'],
+      zeroShot: [20, 30],
+      rows: [[60], [65, 90]],
+    });
+    expect(withoutTask(matrix, 'captions')).toEqual({
+      tasks: ['letters', 'words'],
+      zeroShot: [10, 30],
+      rows: [[80], [50, 90]],
+    });
+  });
+
+  it('without the last one, the others keep the scores that they have now', () => {
+    expect(withoutTask(matrix, 'words')).toEqual({
+      tasks: ['letters', 'captions'],
+      zeroShot: [10, 20],
+      rows: [[80], [50, 65]],
+    });
+  });
 });

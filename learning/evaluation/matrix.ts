@@ -28,6 +28,18 @@ export interface Metrics {
   readonly MIF: number | null;
 }
 
+/**
+ * The matrix without a task. Its row goes; when it was the last one, the row before is what its scores were: the other
+ * tasks on the bank as it is now.
+ */
+export function withoutTask({ tasks, zeroShot, rows }: AccuracyMatrix, task: string): AccuracyMatrix {
+  const at = tasks.indexOf(task);
+  const without = <T>(list: readonly T[]) => list.filter((_, i) => i !== at);
+  const left = without(rows).map(without);
+  if (at === rows.length - 1 && left.length > 0) left[left.length - 1] = without(rows.at(-1)!);
+  return { tasks: without(tasks), zeroShot: without(zeroShot), rows: left };
+}
+
 const mean = (values: readonly number[]): number | null =>
   values.length === 0 ? null : values.reduce((a, b) => a + b, 0) / values.length;
 
