@@ -59,6 +59,10 @@ export const DEFAULTS = {
   'loda.momentSamples': entry(200, 'samples', 'one forward pass each: thousands of tokens for hundreds of inputs'),
   'loda.maxInputs': entry(2048, 'inputs', 'of a layer: eigenvectors of wider ones take hours on the host'),
 
+  'treelora.weight': entry(0.5, '', 'reg of the authors’ code'),
+  'treelora.rounds': entry(16, 'looks', 'at the new task; each earlier task gets at least one while there are fewer'),
+  'treelora.roundSamples': entry(4, 'samples', 'of a look, one backward pass each'),
+
   // learning/training
   'training.learningRate': entry(4e-3, '', 'learns every example task; the paper uses 2e-5 at 7B'),
   'training.batchSize': entry(16, 'samples', 'per optimizer step'),

@@ -75,8 +75,9 @@ export function bindTrainable(
     /** The adapter of the teacher, where there is one. */
     teacher: trainable.teacher ? adaptWith(method, options, activeOf(layers, taught, new Map())) : null,
     /** The same with other tensors in place of the variables: for functions that take what they train as an input. */
-    at: (trained: ReadonlyMap<string, tf.Tensor>) => {
-      const active = activeOf(layers, new Map([...tensors, ...trained]), constants);
+    at: (trained: ReadonlyMap<string, tf.Tensor>, progress?: tf.Scalar) => {
+      const bare = activeOf(layers, new Map([...tensors, ...trained]), constants);
+      const active = progress ? { ...bare, progress } : bare;
       return { active, adapt: adaptWith(method, options, active) };
     },
     /** Whether a tensor is shared by all tasks. */

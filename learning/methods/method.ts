@@ -57,6 +57,8 @@ export interface Active {
   has(layer: string, tensor: string): boolean;
   /** Constants of `Trainable`; empty outside training. */
   constant(layer: string, tensor: string): tf.Tensor | undefined;
+  /** Share of the training that is done; only there while a step of it is computed. */
+  readonly progress?: tf.Scalar;
   readonly layers: readonly AdaptedLayer[];
 }
 
@@ -90,10 +92,11 @@ export interface Consolidated {
   readonly refit: boolean;
 }
 
-/** Which gradients: of the loss of single samples, or their squares; mean over so many samples. */
+/** Which gradients: of the loss of single samples, or their squares; mean over so many samples, some left out before them. */
 export interface GradientRequest {
   readonly squared: boolean;
   readonly samples: number;
+  readonly skip?: number;
 }
 
 /**

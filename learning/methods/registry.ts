@@ -15,6 +15,7 @@ import { perTaskLora } from './per-task-lora/index.ts';
 import { replay } from './replay/index.ts';
 import { sequentialLora } from './sequential-lora/index.ts';
 import { slao } from './slao/index.ts';
+import { treelora } from './treelora/index.ts';
 import { zeroShot } from './zero-shot/index.ts';
 
 // Each method knows its own options; callers hand back what its own schema gave.
@@ -35,6 +36,7 @@ const METHODS = [
   replay,
   sequentialLora,
   slao,
+  treelora,
   zeroShot,
 ] as unknown as readonly Method[];
 

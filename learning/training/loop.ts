@@ -79,7 +79,7 @@ export async function trainingLoop(loop: Loop): Promise<Trained> {
       const began = performance.now();
       const { samples: batch, groups, rehearsed } = mixture.batch(done);
       const learningRate = training.learningRate * cosineWithWarmup(done, steps, training.warmupRatio);
-      const numbers = step.take(groups, learningRate, random.split(String(done)));
+      const numbers = step.take(groups, learningRate, random.split(String(done)), done / steps);
       if (optimizer.step === done) throw notFinite(trainable.task, done, numbers, batch);
       const secondsPerStep = (performance.now() - began) / 1000;
       const mixed = rehearsed === undefined ? {} : { rehearsed };

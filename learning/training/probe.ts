@@ -112,8 +112,8 @@ export class TaskProbe implements Probe {
     return { shape: [sum!.length], data: Float32Array.from(sum!, (value) => value / count) };
   }
 
-  async gradients(adapter: TensorMap, { squared, samples }: GradientRequest): Promise<TensorMap> {
-    const chosen = this.order.filter((sample) => lossTokens(sample) > 0).slice(0, samples);
+  async gradients(adapter: TensorMap, { squared, samples, skip = 0 }: GradientRequest): Promise<TensorMap> {
+    const chosen = this.order.filter((sample) => lossTokens(sample) > 0).slice(skip, skip + samples);
     if (chosen.length === 0) throw this.nothing();
     const tensors = onEngine(adapter);
     let sums: tf.Tensor[] = Object.values(tensors).map((tensor) => tf.zerosLike(tensor));

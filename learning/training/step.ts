@@ -49,6 +49,8 @@ type GradientInputs = {
   /** Of dropout, [2] int32; null without it. */
   readonly seed: tf.Tensor1D | null;
   readonly penalized: boolean;
+  /** Share of the training that is done. */
+  readonly progress: tf.Scalar;
 };
 /** `losses` [2]: task loss and penalty. They stay in the engine, so that one read serves the whole step. */
 type Gradient = { readonly gradient: tf.Tensor1D; readonly losses: tf.Tensor1D };
@@ -66,6 +68,7 @@ export class TrainingStep {
   private readonly bound: ReturnType<typeof bindTrainable>;
   private readonly gradient: Compiled<GradientInputs, Gradient>;
   private readonly update: Compiled<UpdateInputs, Update>;
+  private progress = 1;
 
   /** @param sharedRate factor on the learning rate of tensors that all tasks share */
   constructor(run: StepOptions, sharedRate: number) {
@@ -90,8 +93,15 @@ export class TrainingStep {
    * gradient is that of the mean over the tokens of the whole batch, however it is cut. The penalty counts once.
    * Numbers that are not finite come back as they are, and the weights stay as they were.
    * @param random of dropout; split, never drawn from
+   * @param progress share of the training that is done, for penalties that grow
    */
-  take(groups: ReadonlyArray<readonly EncodedSample[]>, learningRate: number, random: Random): StepNumbers {
+  take(
+    groups: ReadonlyArray<readonly EncodedSample[]>,
+    learningRate: number,
+    random: Random,
+    progress = 1,
+  ): StepNumbers {
+    this.progress = progress;
     const samples = groups.flat();
     const total = tokensWithLoss(samples);
     if (total === 0) {
@@ -176,6 +186,7 @@ export class TrainingStep {
         share: tf.scalar(tokens / total),
         seed: rate > 0 ? tf.tensor1d([draw.uint32() | 0, draw.uint32() | 0], 'int32') : null,
         penalized: penalized && sum === null,
+        progress: tf.scalar(this.progress),
       };
       const part = this.gradient.run(inputs);
       const { weights: _, ...given } = inputs;
@@ -193,13 +204,13 @@ export class TrainingStep {
     return tidied(() => model.lossInputs(batch, digests.length > 0 ? features(digests) : null));
   }
 
-  private gradientOf({ batch, weights, share, seed, penalized }: GradientInputs): Gradient {
+  private gradientOf({ batch, weights, share, seed, penalized, progress }: GradientInputs): Gradient {
     const { model, method, options, trainable, penalty } = this.run;
     const { teacher } = this.bound;
     const taught = teacher ? model.answersOf(batch, teacher).logits : null;
     const parts: tf.Tensor[] = [];
     const gradient = tf.grad((flat) => {
-      const { adapt, active } = this.bound.at(this.optimizer.flat.split(flat as tf.Tensor1D));
+      const { adapt, active } = this.bound.at(this.optimizer.flat.split(flat as tf.Tensor1D), progress);
       const answers = model.answersOf(batch, this.dropped(adapt, seed));
       const task = tf.mul(lossOfAnswers(answers), share);
       const own = penalty && penalized && method.penalty ? method.penalty(active, options, trainable) : tf.scalar(0);
