@@ -36,7 +36,7 @@ describe('help', () => {
 
   it('knows every verb', () => {
     const wanted =
-      'demo dev create import validate submit watch status report cost budget approve reject pause resume cancel rollback remove schedule pull predict worker listen doctor';
+      'demo dev create import validate submit watch status report cost budget approve reject pause resume cancel rollback remove schedule pull merge predict worker listen doctor';
     expect(verbs.sort()).toEqual(wanted.split(' ').sort());
   });
 

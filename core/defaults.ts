@@ -62,6 +62,7 @@ export const DEFAULTS = {
   'treelora.weight': entry(0.5, '', 'reg of the authors’ code'),
   'treelora.rounds': entry(16, 'looks', 'at the new task; each earlier task gets at least one while there are fewer'),
   'treelora.roundSamples': entry(4, 'samples', 'of a look, one backward pass each'),
+  'merge.density': entry(0.2, 'share of the entries', 'TIES keeps the largest fifth of every update, as in the paper'),
 
   // learning/training
   'training.learningRate': entry(4e-3, '', 'learns every example task; the paper uses 2e-5 at 7B'),

@@ -28,6 +28,8 @@ export function streamKeys(stream: string) {
     swept: `${root}/swept/`,
     drift: `${root}/drift/`,
     compactions: `${root}/compactions/`,
+    /** Adapters merged of several tasks. */
+    merged: `${root}/merged/`,
     /** Records of tasks that were removed. */
     removals: `${root}/removals/`,
   };

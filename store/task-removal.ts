@@ -1,3 +1,4 @@
+import { dirname } from 'node:path/posix';
 import { parseJson } from '../core/json.ts';
 import { inLanes } from '../core/lanes.ts';
 import { type Removal, type RemovalPlan, removal, STEPS } from './compaction.ts';
@@ -54,6 +55,8 @@ export async function planTaskRemoval(
     const kind = owner === task ? 'removed task' : STEPS[folder] === 'prepared data' ? undefined : STEPS[folder];
     if (kind && !kept.has(object.key)) (object.key.endsWith('.json') ? memos : rest).push(removal(kind, object));
   }
+  for (const object of await mergedOf(store, keys.merged, task))
+    (object.key.endsWith('/merge.json') ? memos : rest).push(removal('removed task', object));
   for (const prefix of ANSWERS)
     await inLanes(LANES, await listed(store, prefix), async (object) => {
       if (!object.key.endsWith('.json')) return;
@@ -81,6 +84,18 @@ async function answersOf(store: ObjectStore, { files }: Manifest, task: string):
     predictions?: ReadonlyArray<{ task: string; file: { key: string } }>;
   };
   return predictions.filter((one) => one.task === task).map(({ file }) => file.key);
+}
+
+/** Objects of the adapters that were merged of this task and others, and of merges that were broken off. */
+async function mergedOf(store: ObjectStore, folder: string, task: string): Promise<ListedObject[]> {
+  const objects = await listed(store, folder);
+  const others = new Set<string>();
+  for (const { key } of objects) {
+    if (!key.endsWith('/merge.json')) continue;
+    const { tasks } = parseJson((await store.get(key)).bytes, key) as { tasks: readonly string[] };
+    if (!tasks.includes(task)) others.add(dirname(key));
+  }
+  return objects.filter(({ key }) => !others.has(dirname(key)));
 }
 
 async function listed(store: ObjectStore, prefix: string): Promise<ListedObject[]> {

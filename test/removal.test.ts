@@ -2,6 +2,8 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { readEvaluation } from '../activities/evaluation-file.ts';
 import type { RemovedTask } from '../activities/publish-bank.ts';
 import type { TaskRemoval } from '../activities/remove-task.ts';
+import { published } from '../cli/generations.ts';
+import { merge } from '../cli/verbs/merge.ts';
 import { readBank } from '../learning/methods/bank.ts';
 import { readGeneration } from '../store/generations.ts';
 import { getVerified, type ObjectStore } from '../store/object-store.ts';
@@ -42,6 +44,12 @@ it('leaves nothing of the task in the store, the others as they were, and says s
   const { learned } = await readEvaluation(store, before);
   const secret = learned[1]!;
 
+  const mergeOf = async (...tasks: string[]) =>
+    (await merge(store, 'pets', await published(store, 'pets'), tasks, { how: 'linear' })).folder;
+  const withSecret = await mergeOf('keepfirst', 'secretive');
+  const without = await mergeOf('keepfirst', 'keeplast');
+  expect(await mergeOf('keepfirst', 'keeplast')).toBe(without);
+
   const handle = servers.client.workflow.getHandle(streamWorkflowId('pets'));
   const remove = (task: string) => handle.executeUpdate<TaskRemoval, [object]>('removeTask', { args: [{ task }] });
   const removal = await remove('secretive');
@@ -74,6 +82,8 @@ it('leaves nothing of the task in the store, the others as they were, and says s
     'streams/pets/removals/4-secretive.json',
   ]);
   expect(await dangling(store)).toEqual([]);
+  expect([...objects.keys()].filter((key) => key.startsWith(withSecret))).toEqual([]);
+  expect([...objects.keys()].filter((key) => key.startsWith(without))).toHaveLength(3);
   const answers = [...objects.keys()].filter((key) => key.startsWith('cache/predictions/'));
   const memos = [...objects]
     .filter(([key]) => key.startsWith('cache/evaluations/'))

@@ -15,9 +15,15 @@ const LILORA: Readonly<Record<string, Compared>> = {
   paper: { method: 'lilora', options: { variant: 'paper' } },
 };
 
+/** Ortho-LoRA by default learns all data anew, as its paper does; this is its form for streams. */
+const ORTHO: Readonly<Record<string, Compared>> = {
+  'ortho-replay': { method: 'ortho-lora', options: { mode: 'replay' } },
+};
+
 /** Everything that is compared, by the name in the table; every other method with its own defaults. */
 export const RUNS: Readonly<Record<string, Compared>> = {
   ...LILORA,
+  ...ORTHO,
   ...Object.fromEntries(
     methodNames()
       .filter((name) => name !== 'lilora')

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { Random } from '../training/random.ts';
-import { lowRank, qr, svd } from './decompose.ts';
+import { largestParts, lowRank, qr, svd } from './decompose.ts';
 import {
   add,
   cholesky,
@@ -132,6 +132,17 @@ describe('singular values', () => {
     expect([left.cols, right.rows]).toEqual([2, 2]);
     expect(distance(multiply(left, right), m)).toBeCloseTo(Math.hypot(...S.slice(2)), 12);
     expect(distance(multiply(lowRank(m, 99).left, lowRank(m, 99).right), m)).toBeLessThan(1e-12);
+  });
+
+  test('the largest parts of a large matrix are found without all of it, and come in the rank that is asked for', () => {
+    const m = normal(60, 90);
+    const [exact, quick] = [lowRank(m, 12), largestParts(m, 12)];
+    const error = ({ left, right }: typeof exact) => distance(multiply(left, right), m);
+    expect(error(quick)).toBeGreaterThanOrEqual(error(exact) - 1e-9);
+    expect(error(quick)).toBeLessThan(1.01 * error(exact));
+    expect(largestParts(m, 12)).toEqual(quick);
+    const small = largestParts(normal(4, 3), 5);
+    expect([small.left.cols, small.right.rows]).toEqual([5, 5]);
   });
 
   test('zeros', () => {
