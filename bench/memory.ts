@@ -1,5 +1,6 @@
 /**
- * What a base model takes in memory, predicted and measured: `npm run bench:memory [-- --model SmolVLM-256M --tokens 512]`.
+ * What a base model takes in memory, predicted and measured: `npm run bench:memory [-- --model SmolVLM-256M --tokens 512
+ * --weights stored]`.
  * Writes a model of a published shape with random weights (BF16, shards of one part each) into a temporary folder and
  * loads it in a process of its own; then one training step on text of so many
  * tokens, none for 0 (LoRA, preset `paper`, rank 16).
@@ -25,12 +26,14 @@ const { values } = parseArgs({
   options: {
     model: { type: 'string', default: 'SmolVLM-256M' },
     tokens: { type: 'string', default: '512' },
+    weights: { type: 'string', default: 'float32' },
     json: { type: 'boolean', default: false },
     /** Only for the process that is measured. */
     load: { type: 'string' },
   },
 });
 const tokens = Number(values.tokens);
+const kept = values.weights === 'stored' ? 'stored' : 'float32';
 
 /** Largest resident size of this process so far, and its size now, in bytes. */
 function resident(): { peak: number; now: number } {
@@ -63,7 +66,7 @@ async function measure(folder: string): Promise<void> {
   await startTensors();
   const before = resident().now;
   const began = performance.now();
-  const model = await loadModel(folder);
+  const model = await loadModel(folder, { weights: kept });
   const loaded = resident();
   const seconds = (performance.now() - began) / 1000;
   if (tokens > 0) await step(model);
@@ -110,21 +113,32 @@ function report(): void {
   const folder = mkdtempSync(join(tmpdir(), 'lilora-memory-'));
   try {
     writeModel(folder, config);
-    const args = ['--import', 'tsx', import.meta.filename, '--load', folder, '--tokens', values.tokens];
+    const args = [
+      '--import',
+      'tsx',
+      import.meta.filename,
+      '--load',
+      folder,
+      '--tokens',
+      values.tokens,
+      '--weights',
+      kept,
+    ];
     const found = JSON.parse(
       execFileSync(process.execPath, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] }),
     );
     const { layers: _, ...predicted } = modelMemory(defineModel(config));
     if (values.json) {
-      console.log(JSON.stringify({ model: values.model, tokens, predicted, measured: found }));
+      console.log(JSON.stringify({ model: values.model, tokens, weights: kept, predicted, measured: found }));
       return;
     }
+    const weights = kept === 'stored' ? predicted.stored : predicted.weights;
     const gib = (bytes: number) => (bytes / 2 ** 30).toFixed(2);
     console.log(
       table([
         [values.model, 'predicted, GiB', 'measured, GiB'],
-        ['weights, in the process', gib(predicted.weights), gib(found.loaded - found.before)],
-        ['peak while loading', gib(predicted.weights + predicted.loading), gib(found.loadPeak - found.before)],
+        ['weights, in the process', gib(weights), gib(found.loaded - found.before)],
+        ['peak while loading', gib(weights + predicted.loading), gib(found.loadPeak - found.before)],
         ...(tokens > 0
           ? [[`peak of a training step of ${tokens} tokens`, '', gib(found.trainPeak - found.before)]]
           : []),

@@ -164,6 +164,11 @@ export const DEFAULTS = {
     'GiB',
     'vision features on the disk of a worker, all models together: 1,800 pictures of LLaVA-1.5. Memory where the disk is memory (Cloud Run): set 0 there',
   ),
+  'worker.weightsShare': entry(
+    0.5,
+    'share',
+    'of memory that float32 weights may take before 16-bit ones stay as they are stored: steps need the rest',
+  ),
   'worker.leaseSeconds': entry(
     10,
     'seconds',

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import type { EncodedSample } from '../core/sample.ts';
 import type { AdaptedLayer, BaseModel } from '../learning/model/model.ts';
-import { loadModel } from '../learning/model/registry.ts';
+import { type LoadOptions, loadModel } from '../learning/model/registry.ts';
 import { type REFERENCE_MODELS, reference, rowFeatures } from './reference.ts';
 
 /* Learning on the tiny models of the fixtures: what tests of training and of methods have in common. */
@@ -17,9 +17,13 @@ export interface SmallLearning {
   dispose(): void;
 }
 
-export async function smallLearning(name: (typeof REFERENCE_MODELS)[number]): Promise<SmallLearning> {
+/** @param of another folder of the same model, and how it is loaded */
+export async function smallLearning(
+  name: (typeof REFERENCE_MODELS)[number],
+  of: { readonly folder?: string; readonly load?: LoadOptions } = {},
+): Promise<SmallLearning> {
   const ref = reference(name);
-  const model = await loadModel(join(ref.folder, 'model'));
+  const model = await loadModel(of.folder ?? join(ref.folder, 'model'), of.load);
   const features = ref.features('train', model)!;
   const batch = ref.batch('train');
   const { rows, length, inputIds, attentionMask, labels, grids } = batch;

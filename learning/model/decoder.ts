@@ -71,6 +71,12 @@ export function decoderShapes(c: DecoderConfig): [string, number[]][] {
   ];
 }
 
+/** Whether a weight is a matrix that `linear` and `embedTokens` alone read. */
+export function isDecoderMatrix(name: string, { path }: DecoderConfig): boolean {
+  if (name === 'lm_head.weight' || name === `${path}.embed_tokens.weight`) return true;
+  return name.startsWith(`${path}.layers.`) && name.endsWith('_proj.weight');
+}
+
 /** Token embeddings: ids [n] int32 → [n, width]. */
 export function embedTokens(ids: tf.Tensor1D, c: DecoderConfig, weights: Weights): tf.Tensor2D {
   return gatherRows(weights(`${c.path}.embed_tokens.weight`) as tf.Tensor2D, ids);

@@ -30,6 +30,7 @@ test('docs/models.md has these numbers for the published shapes', () => {
       name,
       whole(memory.parameters),
       fixed(memory.weights),
+      fixed(memory.stored),
       fixed(memory.loading),
       fixed(memory.tables),
       whole(memory.cachePerToken / 1024),

@@ -1,4 +1,5 @@
 import { sizeOf } from '../../core/host-tensor.ts';
+import { isDecoderMatrix } from './decoder.ts';
 import type { AdaptedLayer } from './model.ts';
 import { buildModel, type ModelDefinition } from './registry.ts';
 
@@ -8,6 +9,8 @@ export interface ModelMemory {
   readonly parameters: number;
   /** Weights in the engine, in float32; what no computation reads is not loaded. */
   readonly weights: number;
+  /** The same with the decoder's matrices in 16 bits a number, as their files usually have them. */
+  readonly stored: number;
   /** Above the weights while they are read: the largest tensor as float32 and as its 2 bytes in the file. */
   readonly loading: number;
   /** Tables of rotary positions. */
@@ -23,12 +26,15 @@ const HALF = 2;
 export function modelMemory(definition: ModelDefinition): ModelMemory {
   const { family, config, shapes } = definition;
   const { decoder } = config;
-  const sizes = [...shapes].map(([name, shape]) => ({ size: sizeOf(shape), read: !family.unused(name, config) }));
+  const sizes = [...shapes].map(([name, shape]) => ({ name, size: sizeOf(shape), read: !family.unused(name, config) }));
   const read = sizes.filter((tensor) => tensor.read).map(({ size }) => size);
   const sum = (numbers: number[]) => numbers.reduce((a, b) => a + b, 0);
   return {
     parameters: sum(sizes.map(({ size }) => size)),
     weights: FLOAT * sum(read),
+    stored: sum(
+      sizes.map(({ name, size, read }) => (read ? size * (isDecoderMatrix(name, decoder) ? HALF : FLOAT) : 0)),
+    ),
     loading: (FLOAT + HALF) * Math.max(...read),
     tables: FLOAT * 2 * decoder.contextLength * decoder.headSize,
     cachePerToken: FLOAT * 2 * decoder.layers * decoder.kvHeads * decoder.headSize,

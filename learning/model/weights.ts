@@ -1,6 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
 import { LiloraError } from '../../core/errors.ts';
 import { openModelTensors } from '../../core/model-tensors.ts';
+import { toFloat32 } from '../../core/safetensors.ts';
+import { canBeHalf, type HalfType, halfMatrix } from '../tensors/half.ts';
 
 /** Weights by canonical name: the parameter path that transformers 5 has in memory, such as `lm_head.weight`. */
 export type Weights = (name: string) => tf.Tensor;
@@ -38,6 +40,7 @@ export class WeightSet {
  * @param canonicalName the canonical name of a tensor in a file
  * @param unused tensors of `shapes` that no computation reads; they are checked but not loaded
  * @param allowed further canonical names that may be there and are not read
+ * @param halves tensors that stay in 16 bits a number where their file has them so
  */
 export async function readWeights(
   folder: string,
@@ -45,6 +48,7 @@ export async function readWeights(
   canonicalName: (name: string) => string,
   unused: (name: string) => boolean,
   allowed: (name: string) => boolean,
+  halves: (name: string) => boolean,
 ): Promise<WeightSet> {
   const files = await openModelTensors(folder);
   const loaded = new Map<string, tf.Tensor>();
@@ -68,8 +72,14 @@ export async function readWeights(
     }
     for (const [name, shape] of shapes) {
       if (unused(name)) continue;
-      const values = await files.readFloat(places.get(name)!);
-      loaded.set(name, tf.tensor(values, [...shape]));
+      const raw = await files.readRaw(places.get(name)!);
+      const stays = halves(name) && canBeHalf(shape) && (raw.dtype === 'F16' || raw.dtype === 'BF16');
+      loaded.set(
+        name,
+        stays
+          ? halfMatrix(raw.data as Uint16Array, shape, raw.dtype as HalfType)
+          : tf.tensor(toFloat32(raw, name, folder), [...shape]),
+      );
     }
     return new WeightSet(loaded);
   } catch (error) {

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { isHalf, widened } from './half.ts';
 
 /*
  * The fused operations of a transformer. They run on every back end. Those with a gradient of their own take what is
@@ -34,10 +35,19 @@ export function detached<T extends tf.Tensor>(x: T): T {
   return withGradient([x], (x) => ({ value: tf.clone(x) as T, save: [], gradient: () => [tf.zeros(shape)] }));
 }
 
-/** x Wᵀ + b: x [n, in], weight [out, in], bias [out]. */
+/** x Wᵀ + b: x [n, in], weight [out, in], also in halves, bias [out]. */
 export function linear(x: tf.Tensor2D, weight: tf.Tensor, bias?: tf.Tensor): tf.Tensor2D {
-  const y = tf.matMul(x, weight, false, true) as tf.Tensor2D;
+  const y = isHalf(weight) ? halfProduct(x, weight as tf.Tensor2D) : (tf.matMul(x, weight, false, true) as tf.Tensor2D);
   return bias ? (tf.add(y, bias) as tf.Tensor2D) : y;
+}
+
+/** x Wᵀ. The matrix is widened for each pass anew: float32 copies of all layers would not fit. */
+function halfProduct(x: tf.Tensor2D, weight: tf.Tensor2D): tf.Tensor2D {
+  return withGradient([x], (x) => ({
+    value: tf.matMul(x as tf.Tensor2D, widened(weight, weight, x), false, true) as tf.Tensor2D,
+    save: [],
+    gradient: (dy) => [tf.matMul(dy, widened(weight, weight, dy))],
+  }));
 }
 
 /** x / √(mean x² + eps) · weight over the last axis (Zhang & Sennrich 2019). */
@@ -154,25 +164,26 @@ export function attention(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, bias: 
 }
 
 /**
- * Rows of a matrix by number: x [n, width], at [m] → [m, width]. Numbers are not checked, which `tf.gather` does by
+ * Rows of a matrix by number: x [n, width], also in halves, at [m] → [m, width]. Numbers are not checked, which `tf.gather` does by
  * reading them: that stops a GPU, and a recording.
  */
 export function gatherRows(x: tf.Tensor2D, at: tf.Tensor1D): tf.Tensor2D {
+  if (isHalf(x)) return widened(nativeGather(x, at), x, at);
   const shape = x.shape;
   return withGradient([x], (x) => ({
-    value: tf.getBackend() === 'tensorflow' ? nativeGather(x, at) : (tf.gather(x, at) as tf.Tensor2D),
+    value: tf.getBackend() === 'tensorflow' ? nativeGather(x as tf.Tensor2D, at) : (tf.gather(x, at) as tf.Tensor2D),
     save: [at],
     // Where a row is taken twice, its gradients add up.
     gradient: (dy, [at]) => [tf.scatterND(tf.expandDims(at!, 1), dy, shape)],
   }));
 }
 
-function nativeGather(x: tf.Tensor, at: tf.Tensor1D): tf.Tensor2D {
+function nativeGather(x: tf.Tensor2D, at: tf.Tensor1D): tf.Tensor2D {
   const backend = tf.backend() as unknown as NativeBackend;
   const { TF_ATTR_TYPE: type, TF_ATTR_INT, TF_FLOAT, TF_INT32 } = backend.binding;
   const attributes = [
     { name: 'batch_dims', type: TF_ATTR_INT, value: 0 },
-    { name: 'Tparams', type, value: TF_FLOAT },
+    { name: 'Tparams', type, value: x.dtype === 'int32' ? TF_INT32 : TF_FLOAT },
     { name: 'Tindices', type, value: TF_INT32 },
     { name: 'Taxis', type, value: TF_INT32 },
   ];

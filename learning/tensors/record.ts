@@ -53,6 +53,23 @@ export interface Recording {
   rebuild(outputs: readonly tf.Tensor[]): Tree;
 }
 
+/** What the operations that are executed now wait for, beside their inputs. */
+let awaited: tf.Tensor | null = null;
+
+/**
+ * Executes operations of which each, in a recorded graph, starts only when `after` is there, and is never merged with an
+ * equal one that waits for something else. Without recording, order is what it is.
+ */
+export function waitingFor<T>(after: tf.Tensor, run: () => T): T {
+  const outer = awaited;
+  awaited = after;
+  try {
+    return run();
+  } finally {
+    awaited = outer;
+  }
+}
+
 /** Why a function cannot be replayed. */
 class Unrecordable extends Error {}
 
@@ -179,13 +196,16 @@ class GraphWriter {
       const { T, adj_x, adj_y } = written;
       written = { T: T!, transpose_a: adj_x!, transpose_b: adj_y! };
     }
-    const node = this.add(
-      op,
-      sources.map((source) => source.name),
-      written,
-    );
+    const node = this.add(op, [...sources.map((source) => source.name), ...this.order()], written);
     for (const [i, { id, shape, dtype: type }] of outputs.entries())
       this.sources.set(id, { name: i === 0 ? node : `${node}:${i}`, shape, type });
+  }
+
+  /** Control inputs: what `waitingFor` was given. */
+  private order(): string[] {
+    if (!awaited) return [];
+    const [id] = this.backend.getInputTensorIds([awaited]);
+    return [`^${this.sourceOf(id!).name.split(':')[0]}`];
   }
 
   /** The recording, given what the function returned. */

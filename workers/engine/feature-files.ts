@@ -1,8 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { DEFAULTS } from '../../core/defaults.ts';
-import { LiloraError } from '../../core/errors.ts';
 import { readTensorMap, writeSafetensors } from '../../core/safetensors.ts';
 
 /** Features of one image. */
@@ -87,12 +85,4 @@ export class FeatureFiles {
     }
     this.written = 0;
   }
-}
-
-/** `LILORA_FEATURES_GIB` in bytes: what features of all models may take on this disk. 0: none are kept. */
-export function featuresLimit(env: NodeJS.ProcessEnv = process.env): number {
-  const text = env['LILORA_FEATURES_GIB'] ?? '';
-  const gibibytes = text === '' ? DEFAULTS['worker.featuresGib'].value : Number(text);
-  if (gibibytes >= 0) return gibibytes * 2 ** 30;
-  throw new LiloraError('BadConfig', `LILORA_FEATURES_GIB is "${text}". Give a number of GiB, or 0 to keep none.`);
 }

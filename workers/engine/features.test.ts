@@ -11,7 +11,7 @@ import { loadModel } from '../../learning/model/registry.ts';
 import { startTensors } from '../../learning/tensors/backend.ts';
 import { Random } from '../../learning/training/random.ts';
 import { reference } from '../../test/reference.ts';
-import { FeatureFiles, featuresLimit } from './feature-files.ts';
+import { FeatureFiles } from './feature-files.ts';
 import { Features } from './features.ts';
 
 let model: BaseModel;
@@ -105,11 +105,5 @@ describe('on disk', () => {
     rmSync(join(root, 'model'), { recursive: true });
     await open(size - 1).ofBatch(names.slice(0, 4), images);
     expect(kept()).toEqual([]);
-  });
-
-  it('are as many as the variable says', () => {
-    expect(featuresLimit({})).toBe(4 * 2 ** 30);
-    expect(featuresLimit({ LILORA_FEATURES_GIB: '0' })).toBe(0);
-    expect(() => featuresLimit({ LILORA_FEATURES_GIB: 'much' })).toThrow(/LILORA_FEATURES_GIB is "much"/);
   });
 });

@@ -34,16 +34,17 @@ import { bindLora } from '../../learning/methods/adapter.ts';
 import { readBank, writeBank } from '../../learning/methods/bank.ts';
 import { methodNamed } from '../../learning/methods/registry.ts';
 import { noAdapter } from '../../learning/model/model.ts';
-import { loadModel } from '../../learning/model/registry.ts';
+import { loadModel, readDefinition } from '../../learning/model/registry.ts';
 import { startTensors } from '../../learning/tensors/backend.ts';
 import { padBatch } from '../../learning/training/batches.ts';
 import { chooseRehearsed } from '../../learning/training/mixture.ts';
 import { roundPlan, shardOf, trainRound } from '../../learning/training/rounds.ts';
 import { type BegunTask, beginTask, refit, type TrainTask, trainTask } from '../../learning/training/train.ts';
 import { PEFT_FILES, readPeft } from '../../store/peft.ts';
-import { FeatureFiles, featuresLimit } from './feature-files.ts';
+import { FeatureFiles } from './feature-files.ts';
 import { Features } from './features.ts';
 import { OpenTest } from './open-test.ts';
+import { featuresLimit, threadsWanted, weightsWanted } from './settings.ts';
 import { tellEager, trainingOf, writeInto } from './training.ts';
 import type { Warm } from './warm.ts';
 
@@ -74,7 +75,9 @@ interface KeptTraining {
  * meet. Also used without a process around it, by `lilora predict --model` and the benchmarks.
  */
 export class Jobs {
-  readonly info: EngineInfo;
+  private readonly engine: EngineInfo;
+  /** How the model's weights are kept, for `info`. */
+  private weights = '';
   private warm: Warm | null = null;
   /** Kept between the shards of one evaluation. */
   private test: OpenTest | null = null;
@@ -82,8 +85,13 @@ export class Jobs {
   private onWork: NonNullable<EngineHooks['onWork']> = () => {};
   private kept: KeptTraining | null = null;
 
-  private constructor(info: EngineInfo) {
-    this.info = info;
+  private constructor(engine: EngineInfo) {
+    this.engine = engine;
+  }
+
+  /** What computes, and what of it decides the low bits of results. */
+  get info(): EngineInfo {
+    return { ...this.engine, version: `${this.engine.version}${this.weights}` };
   }
 
   static async open(): Promise<Jobs> {
@@ -124,9 +132,12 @@ export class Jobs {
     this.warm?.generator?.generator.dispose();
     this.warm?.model.dispose();
     this.warm = null;
-    const [model, processor] = await Promise.all([loadModel(folder), openProcessor(folder)]);
+    const weights = weightsWanted(await readDefinition(folder));
+    const [model, processor] = await Promise.all([loadModel(folder, { weights }), openProcessor(folder)]);
+    // Graphs may sum in another order then, so a run is bit-equal only with weights that are kept the same way.
+    this.weights = weights === 'stored' ? ', weights as stored' : '';
     const limit = featuresLimit();
-    const files = features && limit > 0 ? new FeatureFiles(join(features, digestOf(this.info)), limit) : null;
+    const files = features && limit > 0 ? new FeatureFiles(join(features, digestOf(this.engine)), limit) : null;
     this.warm = { digest, model, processor, features: new Features(model, processor, files) };
     this.onWork(true);
     return this.warm;
@@ -311,13 +322,4 @@ async function openAdapter(folder: string) {
     });
   const { layers, alpha, rank } = readPeft(await read(PEFT_FILES.config), await read(PEFT_FILES.weights), folder);
   return bindLora(layers, alpha / rank);
-}
-
-/** `LILORA_THREADS`: threads of one operation on the CPU. Runs are bit-equal only with the same number. */
-function threadsWanted(): number | undefined {
-  const text = process.env['LILORA_THREADS'];
-  if (text === undefined || text === '') return undefined;
-  const threads = Number(text);
-  if (Number.isInteger(threads) && threads > 0) return threads;
-  throw new LiloraError('BadConfig', `LILORA_THREADS is "${text}". Give a whole number above 0, or leave it out.`);
 }
