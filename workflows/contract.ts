@@ -74,7 +74,7 @@ export interface StreamDefinition {
   /** Method name and its options (learning/methods). */
   readonly method?: string;
   readonly options?: Readonly<Record<string, unknown>>;
-  /** Which layers are adapted: a preset (`paper`, `language-only`, `attention+mlp`) or module name endings. */
+  /** Which layers are adapted: a preset (`paper`, `language-only`, `attention+mlp`, `all-linear`), endings of module names, or a regular expression. */
   readonly targets?: string | readonly string[];
   readonly training?: Partial<TrainingSettings>;
   readonly evaluation?: Partial<EvaluationSettings>;

@@ -23,22 +23,57 @@ const PRESETS: Readonly<Record<string, readonly string[]>> = {
 
 const presetNamed = (name: string) => (Object.hasOwn(PRESETS, name) ? PRESETS[name] : undefined);
 
+/** Every linear layer of the decoder and the projector, as PEFT calls it. */
+const ALL = 'all-linear';
+
+/** Longest expression: what a person writes, not what runs for ever. */
+const EXPRESSION = 300;
+
 /**
- * The layers to adapt, in the model's order. A name matches a module path that equals it or ends in `.name`, as PEFT's
- * `target_modules` do. `BadConfig` when a name, or a whole preset, matches nothing.
- * @param targets a preset (`paper`, `language-only`, `attention+mlp`), or names
+ * The layers to adapt, in the model's order, chosen as PEFT's `target_modules` are. A name matches a module path that
+ * equals it or ends in `.name`; a regular expression matches whole paths. `BadConfig` when a name, or a whole preset or
+ * expression, matches nothing.
+ * @param targets a preset (`paper`, `language-only`, `attention+mlp`, `all-linear`), a list of names, or one text: a
+ *   regular expression where it has more than names have
  */
 export function selectLayers(layers: readonly AdaptedLayer[], targets: string | readonly string[]): AdaptedLayer[] {
+  if (targets === ALL && layers.length > 0) return [...layers];
+  const expression = typeof targets === 'string' && /[^\w.+-]/.test(targets) ? pattern(targets) : null;
+  if (expression && typeof targets === 'string') {
+    const chosen = layers.filter(({ name }) => expression.test(name));
+    if (chosen.length > 0) return chosen;
+    throw noLayer(layers, JSON.stringify(targets));
+  }
   const preset = typeof targets === 'string' ? presetNamed(targets) : undefined;
   const names = preset ?? (typeof targets === 'string' ? [targets] : targets);
   const matches = (ending: string, layer: AdaptedLayer) => layer.name === ending || layer.name.endsWith(`.${ending}`);
   const chosen = layers.filter((layer) => names.some((ending) => matches(ending, layer)));
   const lost = preset ? [] : names.filter((ending) => !layers.some((layer) => matches(ending, layer)));
   if (chosen.length > 0 && lost.length === 0) return chosen;
-  const which = lost.length > 0 ? lost.map((ending) => JSON.stringify(ending)).join(', ') : JSON.stringify(targets);
+  throw noLayer(
+    layers,
+    lost.length > 0 ? lost.map((ending) => JSON.stringify(ending)).join(', ') : JSON.stringify(targets),
+  );
+}
+
+function pattern(text: string): RegExp {
+  const wrong = (why: string) =>
+    new LiloraError('BadConfig', `The target ${JSON.stringify(text)} ${why}. Mend it, or list names of layers.`);
+  if (text.length > EXPRESSION) throw wrong(`has more than ${EXPRESSION} characters`);
+  // A repetition of a repetition may take for ever on a path that nearly matches.
+  if (/[*+}]\)?[*+{]|\([^()]*[*+][^()]*\)[*+{]/.test(text)) throw wrong('repeats a repetition');
+  try {
+    return new RegExp(`^(?:${text})$`);
+  } catch (error) {
+    throw wrong(`is no regular expression (${(error as Error).message})`);
+  }
+}
+
+function noLayer(layers: readonly AdaptedLayer[], which: string): LiloraError {
   const endings = [...new Set(layers.map(({ name }) => name.slice(name.lastIndexOf('.') + 1)))].join(', ');
-  throw new LiloraError(
+  const presets = [...Object.keys(PRESETS), ALL].join(', ');
+  return new LiloraError(
     'BadConfig',
-    `No layer of the model matches the target ${which}. Choose a preset (${Object.keys(PRESETS).join(', ')}) or endings of its module paths: ${endings}.`,
+    `No layer of the model matches the target ${which}. Choose a preset (${presets}), endings of its module paths (${endings}), or a regular expression for whole paths.`,
   );
 }
