@@ -26,7 +26,11 @@ export async function viewOf(context: DataContext, made: NewGeneration): Promise
   const { definition, head, nextGeneration } = made.state;
   const { bank, evaluation, files } = made;
   const tasks: TaskView[] = [];
-  for (const [j, learned] of evaluation.learned.entries()) tasks.push(await taskView(context, learned, evaluation, j));
+  for (const [j, learned] of evaluation.learned.entries())
+    tasks.push({
+      ...(await taskView(context, learned, evaluation, j)),
+      adapter: methodNamed(bank.method).fold ? `adapters/${learned.task}` : null,
+    });
   return {
     stream: definition.name,
     generation: nextGeneration,
@@ -57,7 +61,7 @@ async function taskView(
   { task, dataset, metric, test, generation }: LearnedTask,
   evaluation: EvaluationFile,
   j: number,
-): Promise<TaskView> {
+): Promise<Omit<TaskView, 'adapter'>> {
   const { file } = evaluation.predictions[j]!;
   const predictions = await readLines<Prediction>(context, file).catch((error) => {
     if (isLiloraError(error, 'NotFound')) return []; // caches may be compacted at any time: no examples then
@@ -75,7 +79,6 @@ async function taskView(
     metric,
     generation,
     instructionFollowing: evaluation.instructionFollowing[j] ?? null,
-    adapter: `adapters/${task}`,
     predictions: await Promise.all(
       chosen.map((prediction) => predictionView(prediction, byId.get(prediction.id), images)),
     ),

@@ -111,10 +111,14 @@ export function measured(
   return { ...metricsOf(matrix, instructionFollowing, { captions }) };
 }
 
-/** What a server must be able to do for these adapters: not every one adapts more than the language model. */
-function capabilitiesOf({ layers }: Bank) {
+/**
+ * What a server must be able to do for these adapters: not every one adapts more than the language model. Without
+ * `peftAdapters` only the bank holds what was learned.
+ */
+function capabilitiesOf({ layers, method }: Bank) {
   const outside = layers.filter(({ name }) => !name.includes('language_model')).map(({ name }) => name);
-  return { languageModelOnly: outside.length === 0, otherLayers: outside };
+  const peftAdapters = methodNamed(method).fold !== undefined;
+  return { languageModelOnly: outside.length === 0, otherLayers: outside, peftAdapters };
 }
 
 /** Tasks that the parent knows, and those that were removed before. */

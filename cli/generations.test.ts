@@ -16,12 +16,14 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
 /** Publishes a generation that knows one task. */
-async function release(number: number, task: string, weights: string) {
+async function release(number: number, task: string, weights: string | null) {
   const evaluation = { learned: [{ task }], matrix: { tasks: [task], zeroShot: [0], rows: [[50]] }, metrics: {} };
   const files = {
     'evaluation.json': JSON.stringify(evaluation),
-    [`adapters/${task}/adapter_config.json`]: '{}',
-    [`adapters/${task}/adapter_model.safetensors`]: weights,
+    ...(weights !== null && {
+      [`adapters/${task}/adapter_config.json`]: '{}',
+      [`adapters/${task}/adapter_model.safetensors`]: weights,
+    }),
   };
   await publish(store, {
     stream: 'pets',
@@ -72,4 +74,9 @@ it('a task whose name would leave the folder is refused', async () => {
     lineage: {},
   });
   await expect(published(store, 'pets')).rejects.toThrow(/names a task "\.\.\/\.\.\/x"/);
+});
+
+it('a method without PEFT adapters is named as the reason', async () => {
+  await release(1, 'dogs', null);
+  await expect(pull()).rejects.toThrow(/Generation 1 holds no PEFT adapter of dogs: no ordinary LoRA computes/);
 });

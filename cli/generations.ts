@@ -1,5 +1,5 @@
 import { readEvaluation } from '../activities/evaluation-file.ts';
-import { LiloraError } from '../core/errors.ts';
+import { isLiloraError, LiloraError } from '../core/errors.ts';
 import { readGeneration, readHead } from '../store/generations.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { type FileRef, type Matrix, NAME_PATTERN } from '../workflows/contract.ts';
@@ -48,5 +48,11 @@ export function adapterFiles(
 ): Array<{ name: string; ref: FileRef }> {
   if (!tasks.includes(task))
     throw new LiloraError('NotFound', `Generation ${generation} knows no task ${task}. It knows: ${tasks.join(', ')}.`);
-  return ADAPTER_FILES.map((name) => ({ name, ref: file(`adapters/${task}/${name}`) }));
+  try {
+    return ADAPTER_FILES.map((name) => ({ name, ref: file(`adapters/${task}/${name}`) }));
+  } catch (error) {
+    if (!isLiloraError(error, 'NotFound')) throw error;
+    const problem = `Generation ${generation} holds no PEFT adapter of ${task}: no ordinary LoRA computes what its method does`;
+    throw new LiloraError('NotFound', `${problem}. What was learned is in its bank; see \`lilora methods\`.`);
+  }
 }

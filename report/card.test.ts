@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { markdown, modelCard } from './card.ts';
 import { exampleView, NASTY, nastyView } from './example-view.ts';
+import { generationReport } from './html.ts';
 
 describe('the model card', () => {
   it('has the fields that hubs read', () => {
@@ -35,6 +36,15 @@ describe('the model card', () => {
       .filter((line) => line.startsWith('| '))
       .map((line) => line.replace(/\\\|/g, '').split('|').length);
     expect(new Set(columns.slice(0, 4)).size).toBe(1);
+  });
+
+  it('says where there are no adapters', () => {
+    const view = exampleView();
+    const bare = { ...view, tasks: view.tasks.map((task) => ({ ...task, adapter: null })) };
+    for (const page of [modelCard(bare), generationReport(bare)]) {
+      expect(page).toContain('No ordinary LoRA computes what this method does');
+      expect(page).not.toMatch(/PeftModel|adapters\/<task>|unfolded|library_name|npx lilora pull/);
+    }
   });
 
   it('escapes Markdown', () => {

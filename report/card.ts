@@ -1,7 +1,7 @@
 import { costBlocks } from './cost.ts';
 import { fixed, type GenerationView, METRIC_NAMES, METRICS, removalText, signed } from './generation-view.ts';
 import { visible } from './markup.ts';
-import { usageWithPeft } from './peft-usage.ts';
+import { hasAdapters, NO_ADAPTERS, usageWithPeft } from './peft-usage.ts';
 
 /** The model card (`README.md`) of a generation: a YAML head that model hubs read, and a body for people. */
 export function modelCard(view: GenerationView): string {
@@ -30,7 +30,7 @@ function head(view: GenerationView): string {
         ],
   );
   return [
-    'library_name: peft',
+    ...(hasAdapters(view) ? ['library_name: peft'] : []),
     `base_model: ${yaml(view.model.uri)}`,
     'base_model_relation: adapter',
     'pipeline_tag: image-text-to-text',
@@ -68,6 +68,7 @@ function body(view: GenerationView): string {
   const row = (title: string, scores: readonly number[]) =>
     `| ${title} | ${matrix.tasks.map((_, j) => (scores[j] === undefined ? '' : fixed(scores[j]))).join(' | ')} |`;
   const newest = tasks.at(-1)?.task ?? 'TASK';
+  const foldable = hasAdapters(view);
   return [
     `# ${markdown(view.stream)}, generation ${view.generation}`,
     `Adapters of a model that learned ${tasks.length} task${tasks.length === 1 ? '' : 's'} one after another, without the data of the earlier ones. ` +
@@ -86,8 +87,12 @@ function body(view: GenerationView): string {
       return `- **${title}${name === title.toLowerCase() ? '' : ` (${name})`}**: ${value}. ${meaning}`;
     }).join('\n'),
     '## Use',
-    `Each task is an ordinary LoRA in \`adapters/<task>\`. All share rank, alpha and target layers.`,
-    `\`\`\`python\n${usageWithPeft(`adapters/${newest}`)}\n\`\`\``,
+    ...(foldable
+      ? [
+          `Each task is an ordinary LoRA in \`adapters/<task>\`. All share rank, alpha and target layers.`,
+          `\`\`\`python\n${usageWithPeft(`adapters/${newest}`)}\n\`\`\``,
+        ]
+      : [NO_ADAPTERS]),
     '## Tasks and data',
     [
       '| task | learned in generation | scorer | dataset | digest | licence of the data |',
@@ -108,7 +113,7 @@ function body(view: GenerationView): string {
       ...(view.removed ?? []).map((removed) => markdown(removalText(removed))),
       ...(parameters
         ? [
-            `Each task stores ${parameters.perTask.toLocaleString('en')} parameters of its own and all share ${parameters.shared.toLocaleString('en')}; an ordinary LoRA of the same rank stores ${parameters.loraPerTask.toLocaleString('en')} for each task. The files in \`adapters/\` are unfolded to ordinary LoRA size.`,
+            `Each task stores ${parameters.perTask.toLocaleString('en')} parameters of its own and all share ${parameters.shared.toLocaleString('en')}; an ordinary LoRA of the same rank stores ${parameters.loraPerTask.toLocaleString('en')} for each task.${foldable ? ' The files in `adapters/` are unfolded to ordinary LoRA size.' : ''}`,
           ]
         : []),
       `Every file’s SHA-256, the digests of model and data, the code version (${code(view.codeVersion)}) and the engine are in \`manifest.json\`; pictures, answers and training curves are in \`report.html\`.`,

@@ -58,7 +58,7 @@ export interface TaskView {
   readonly generation: number;
   /** Percent of answers in the required format, on this generation. */
   readonly instructionFollowing: number | null;
-  /** Where its PEFT adapter is: a folder, relative to the generation or a URI. */
+  /** Where its PEFT adapter is: a folder, relative to the generation or a URI; null where no ordinary LoRA equals the method. */
   readonly adapter: string | null;
   /** A few, right and wrong. */
   readonly predictions: readonly PredictionView[];

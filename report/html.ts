@@ -12,7 +12,7 @@ import {
 import { lossFigure } from './loss-figure.ts';
 import { Html, html } from './markup.ts';
 import { matrixTable } from './matrix-table.ts';
-import { usageWithPeft } from './peft-usage.ts';
+import { hasAdapters, NO_ADAPTERS, usageWithPeft } from './peft-usage.ts';
 import { STYLE } from './style.ts';
 
 /** One self-contained page about a generation: no script, no external asset, readable without colour. */
@@ -138,7 +138,9 @@ ${view.workflow && html`<dt>workflow</dt><dd class="mono">${view.workflow.id} (r
   )}</tbody></table></div></details></section>`;
 }
 
-function usage({ stream, generation, tasks }: GenerationView): Html {
+function usage(view: GenerationView): Html {
+  const { stream, generation, tasks } = view;
+  if (!hasAdapters(view)) return html`<section><h2>Use it</h2><p>${NO_ADAPTERS.replaceAll('`', '')}</p></section>`;
   const task = tasks.at(-1)?.task ?? 'TASK';
   return html`<section><h2>Use it</h2><p>Every task is an ordinary LoRA that PEFT loads. All of them share rank, alpha and target layers, so a server can swap them while it runs.</p>
 <pre>npx lilora pull ${stream} ./adapters --generation ${generation}</pre>

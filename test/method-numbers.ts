@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { type HostTensor, sizeOf, type TensorMap } from '../core/host-tensor.ts';
 import { bindTrainable } from '../learning/methods/adapter.ts';
 import type { Bank, Method, Trainable } from '../learning/methods/method.ts';
-import type { AdaptedLayer } from '../learning/model/model.ts';
+import type { AdaptedLayer, Rows } from '../learning/model/model.ts';
 import { Random } from '../learning/training/random.ts';
 
 /* What a method computes on one layer from given numbers: for comparison with test/reference/methods. */
@@ -26,14 +26,17 @@ interface Computed {
 
 /** A method on one layer, all of its tensors in training; `earlier` is the number of tasks before. */
 export function computed(
-  method: Pick<Method, 'apply' | 'penalty'>,
+  method: Pick<Method, 'apply' | 'penalty' | 'route' | 'name'>,
   given: {
     readonly options: Record<string, unknown>;
     readonly tensors: Named;
     readonly constants?: Named;
     readonly earlier?: number;
+    /** [tokens, in]. */
     readonly x: HostTensor;
     readonly out: number;
+    /** Of the tokens; made inside, freed afterwards. */
+    readonly rows?: () => Rows;
   },
 ): Computed {
   const { options, tensors, constants = {}, earlier = 0, x, out } = given;
@@ -53,7 +56,8 @@ export function computed(
   let result: Computed;
   tf.tidy(() => {
     const base = tf.zeros<tf.Rank.R2>([x.shape[0]!, out]);
-    const y = [...bound.adapt('l', tf.tensor2d(x.data, x.shape as [number, number]), base).dataSync()];
+    const input = tf.tensor2d(x.data, x.shape as [number, number]);
+    const y = [...bound.adapt('l', input, base, given.rows?.()).dataSync()];
     const { value, grads } = tf.variableGrads(penalty, variables);
     const gradients = new Map([...bound.variables].map(([key, { name }]) => [key, grads[name]!.dataSync()]));
     const gradient = (name: string) => gradients.get(`l/${name}`) as Float32Array;

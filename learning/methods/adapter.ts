@@ -14,10 +14,15 @@ const toTensor = ({ data, shape }: HostTensor) => tf.tensor(data, [...shape]);
 /** Sends each adapted layer through the method; all others pass. */
 function adaptWith(method: Method, options: Record<string, unknown>, active: Active): Adapt {
   const layers = new Map(active.layers.map((layer) => [layer.name, layer]));
-  return (name, x, base) => {
+  const adapt: Adapt = (name, x, base, rows) => {
     const layer = layers.get(name);
-    return layer ? method.apply(layer, x, base, active, options) : base;
+    if (!layer) return base;
+    if (!method.route) return method.apply(layer, x, base, active, options);
+    if (!rows) throw new Error(`${method.name} chooses by sample, and this model does not tell the samples of a layer`);
+    const route = rows.chosen(name, () => method.route!(layer, x, active, options, rows));
+    return method.apply(layer, x, base, active, options, route ? { route, rows } : undefined);
   };
+  return method.route ? Object.assign(adapt, { byRows: true }) : adapt;
 }
 
 /** The adapter that a method makes of tensors by `<layer>/<tensor>`. */

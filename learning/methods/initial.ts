@@ -10,3 +10,8 @@ export function kaiming(shape: readonly [number, number], random: Random): HostT
 export function zeros(shape: readonly number[]): HostTensor {
   return { shape, data: new Float32Array(sizeOf(shape)) };
 }
+
+/** Normal numbers of mean 0. */
+export function normal(shape: readonly number[], deviation: number, random: Random): HostTensor {
+  return { shape, data: Float32Array.from({ length: sizeOf(shape) }, () => deviation * random.normal()) };
+}

@@ -142,17 +142,26 @@ export function earlierLoras(bank: Bank): TensorMap {
   return constants;
 }
 
+/** What the earlier tasks add to the base while a new one trains (`earlierLoras`). */
+export function withEarlier(
+  layer: AdaptedLayer,
+  x: tf.Tensor2D,
+  base: tf.Tensor2D,
+  active: Active,
+  options: LoraOptions,
+): tf.Tensor2D {
+  if (!active.constant(layer.name, 'lora_A_earlier')) return base;
+  const earlier = { ...active, get: (of: string, name: string) => active.constant(of, `${name}_earlier`)! };
+  return applyPair(layer, x, base, earlier, options);
+}
+
 /** What methods have in common that keep a LoRA per task and add all of them up: one LoRA of T times the rank. */
 export const summedLoras = {
   needsTask: false,
 
   /** In training the new pair on top of the frozen earlier ones (`earlierLoras`); afterwards all of them as one pair. */
-  apply(layer, x, base, active, given) {
-    const y = applyPair(layer, x, base, active, given);
-    const [A, B] = PAIR.map((name) => active.constant(layer.name, `${name}_earlier`) as tf.Tensor2D | undefined);
-    if (!A || !B) return y;
-    return applyPair(layer, x, y, { ...active, get: (_, name) => (name === 'lora_A' ? A : B) }, given);
-  },
+  apply: (layer, x, base, active, given) =>
+    applyPair(layer, x, withEarlier(layer, x, base, active, given), active, given),
 
   activate(bank, task) {
     mustKnow(bank, task);

@@ -1,7 +1,7 @@
 import type * as tf from '@tensorflow/tfjs';
 import type { z } from 'zod';
 import type { HostTensor, TensorMap } from '../../core/host-tensor.ts';
-import type { AdaptedLayer } from '../model/model.ts';
+import type { AdaptedLayer, Rows } from '../model/model.ts';
 import type { Random } from '../training/random.ts';
 
 /**
@@ -134,6 +134,13 @@ export interface Rehearsal {
   readonly groups?: 'tasks' | 'age';
 }
 
+/** What was chosen for the samples of a batch, and which tokens are theirs. */
+export interface Routed {
+  /** [samples, …]. */
+  readonly route: tf.Tensor;
+  readonly rows: Rows;
+}
+
 /** An ordinary LoRA pair of one layer: ΔW = scale · B A, A [r, in], B [out, r]. */
 export interface LoraPair {
   readonly A: HostTensor;
@@ -166,8 +173,23 @@ export interface Method<Options extends Record<string, unknown> = Record<string,
   after?(bank: Bank, task: string, options: Options, probe: Probe, begun: Bank): Promise<Bank>;
   /** What to train for `task`, with options that may differ from the bank's (safe mode). Does not change the bank. */
   begin(bank: Bank, task: string, options: Options, random: Random): Trainable;
-  /** The adapted output of one linear layer: x [tokens, in], base [tokens, out] → [tokens, out]. */
-  apply(layer: AdaptedLayer, x: tf.Tensor2D, base: tf.Tensor2D, active: Active, options: Options): tf.Tensor2D;
+  /**
+   * The adapted output of one linear layer: x [tokens, in], base [tokens, out] → [tokens, out].
+   * @param routed what `route` chose, where it did
+   */
+  apply(
+    layer: AdaptedLayer,
+    x: tf.Tensor2D,
+    base: tf.Tensor2D,
+    active: Active,
+    options: Options,
+    routed?: Routed,
+  ): tf.Tensor2D;
+  /**
+   * What this layer does for each sample, chosen at its prompt (`rows.mean`): a tensor [samples, …], kept for the tokens that
+   * are generated after it. Null where nothing is to be chosen. A pure function.
+   */
+  route?(layer: AdaptedLayer, x: tf.Tensor2D, active: Active, options: Options, rows: Rows): tf.Tensor | null;
   /** Regulariser, already weighted: a scalar added to the task loss. Only called while training. */
   penalty?(active: Active, options: Options, trainable: Trainable): tf.Scalar;
   /** Projection methods change gradients before the optimizer sees them, by `<module path>/<tensor>`. */

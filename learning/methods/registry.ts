@@ -1,5 +1,6 @@
 import { LiloraError } from '../../core/errors.ts';
 import { cLora } from './c-lora/index.ts';
+import { dac } from './dac/index.ts';
 import { ewc } from './ewc/index.ts';
 import { fmLora } from './fm-lora/index.ts';
 import { joint } from './joint/index.ts';
@@ -8,6 +9,8 @@ import { lines } from './lines/index.ts';
 import { loda } from './loda/index.ts';
 import { lwf } from './lwf/index.ts';
 import type { Method } from './method.ts';
+import { mixlora } from './mixlora/index.ts';
+import { moelora } from './moelora/index.ts';
 import { mtlLora } from './mtl-lora/index.ts';
 import { oLora } from './o-lora/index.ts';
 import { orthoLora } from './ortho-lora/index.ts';
@@ -23,12 +26,15 @@ const METHODS = [
   lilora,
   // In the order of their names.
   cLora,
+  dac,
   ewc,
   fmLora,
   joint,
   lines,
   loda,
   lwf,
+  mixlora,
+  moelora,
   mtlLora,
   oLora,
   orthoLora,

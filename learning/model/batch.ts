@@ -17,6 +17,8 @@ export type BatchTensors = {
   readonly positions: readonly tf.Tensor1D[];
   /** [rows, 1, 1, length]: 1 for real tokens. */
   readonly keys: tf.Tensor4D;
+  /** [rows, length]: 1 for real tokens before the first that carries a label; without labels, for all real ones. */
+  readonly prompt: tf.Tensor2D;
   /** Null in a batch without images. `at` [M] int32: flat positions, N for fillers; `text` [N, 1]: 0 there, else 1. */
   readonly images: { readonly at: tf.Tensor1D; readonly text: tf.Tensor2D } | null;
 };
@@ -93,6 +95,7 @@ export function batchTensors(
     ids: tf.tensor1d(ids, 'int32'),
     positions: positions().axes.map((axis) => tf.tensor1d(axis, 'int32')),
     keys: tf.tensor4d(Float32Array.from(attentionMask), [rows, 1, 1, length]),
+    prompt: tf.tensor2d(promptMask(batch), [rows, length]),
     images:
       imageAt.length > 0
         ? {
@@ -101,6 +104,16 @@ export function batchTensors(
           }
         : null,
   };
+}
+
+function promptMask({ rows, length, attentionMask, labels }: TokenBatch): Float32Array {
+  const mask = Float32Array.from(attentionMask);
+  for (let row = 0; labels && row < rows; row++) {
+    const end = (row + 1) * length;
+    const answer = labels.subarray(row * length, end).findIndex((label) => label !== -100);
+    if (answer >= 0) mask.fill(0, row * length + answer, end);
+  }
+  return mask;
 }
 
 /**

@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { LiloraError } from '../../core/errors.ts';
 import type { LayerCache } from './decoder.ts';
 import type { Generated } from './model.ts';
+import type { Routes } from './rows.ts';
 
 /** What one pass gives: the most probable next token of every row (the first of equals), its log-probability, and the cache. */
 export type Step = {
@@ -12,6 +13,12 @@ export type Step = {
   readonly cache: readonly LayerCache[];
 };
 
+/** What the prompt gives besides: what adapters chose for its rows, which holds for all of their tokens. */
+export type PromptStep = Step & { readonly routes: Routes };
+
+/** What a later pass needs of the earlier ones. */
+type Past = { readonly cache: readonly LayerCache[]; readonly routes: Routes };
+
 export interface GreedyOptions {
   readonly rows: number;
   readonly maxNewTokens: number;
@@ -20,9 +27,9 @@ export interface GreedyOptions {
   readonly lengths: readonly number[];
   readonly contextLength: number;
   /** The prompt. */
-  prefill(): Step;
+  prefill(): PromptStep;
   /** One more token for the rows of the cache: their last tokens, their numbers in the prompt; the first step is 1. */
-  next(ids: Int32Array, rows: readonly number[], cache: readonly LayerCache[], step: number): Step;
+  next(ids: Int32Array, rows: readonly number[], past: Past, step: number): Step;
 }
 
 /** The state of a step from its logits [rows, vocabulary]. */
@@ -44,7 +51,9 @@ export function greedy(options: GreedyOptions): Generated[] {
   const open = new Set(results.keys());
   let rows = [...results.keys()];
   if (options.maxNewTokens <= 0) return results;
-  let step = options.prefill();
+  const prompt = options.prefill();
+  let step: Step = prompt;
+  let routes = prompt.routes;
   try {
     for (let count = 1; ; count++) {
       const ids = step.ids.dataSync() as Int32Array;
@@ -66,14 +75,16 @@ export function greedy(options: GreedyOptions): Generated[] {
       const kept = keptRows(rows, open);
       const previous = step;
       const cache = kept ? gatherCache(previous.cache, kept) : previous.cache;
+      if (kept) routes = gatherRoutes(routes, kept);
       const last = kept ? Int32Array.from(kept, (i) => ids[i]!) : ids;
       if (kept) rows = kept.map((i) => rows[i]!);
-      step = options.next(last, rows, cache, count);
+      step = options.next(last, rows, { cache, routes }, count);
       disposeStep(previous);
       if (kept) disposeCache(cache);
     }
   } finally {
     disposeStep(step);
+    tf.dispose(Object.values(routes));
   }
 }
 
@@ -89,6 +100,14 @@ function gatherCache(cache: readonly LayerCache[], places: readonly number[]): L
   const at = tf.tensor1d([...places], 'int32');
   const kept = cache.map(({ k, v }) => ({ k: tf.gather(k, at), v: tf.gather(v, at) }));
   at.dispose();
+  return kept;
+}
+
+/** Routes of the rows that stay; frees the others. */
+function gatherRoutes(routes: Routes, places: readonly number[]): Routes {
+  const at = tf.tensor1d([...places], 'int32');
+  const kept = Object.fromEntries(Object.entries(routes).map(([layer, route]) => [layer, tf.gather(route, at)]));
+  tf.dispose([at, ...Object.values(routes)]);
   return kept;
 }
 

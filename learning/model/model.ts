@@ -11,14 +11,40 @@ export interface AdaptedLayer {
   readonly out: number;
 }
 
-/**
- * What an adapter does to one linear layer.
- * @param layer module path
- * @param x input, [tokens, in]
- * @param base output of the frozen layer, [tokens, out]
- * @returns adapted output, [tokens, out]
- */
-export type Adapt = (layer: string, x: tf.Tensor2D, base: tf.Tensor2D) => tf.Tensor2D;
+/** How the tokens of a layer's input are made of samples, for adapters that choose something for each sample. */
+export interface Rows {
+  /** Samples of the batch. */
+  readonly count: number;
+  /**
+   * Mean over the prompt tokens of every sample: x [tokens, in] → [count, in]. In training the prompt ends where the first
+   * answer begins. In a projector the tokens are those of the sample's images; 0 where it has none.
+   */
+  mean(x: tf.Tensor2D): tf.Tensor2D;
+  /** To every token what its sample has: values [count, n] → [tokens, n]. */
+  spread(values: tf.Tensor2D): tf.Tensor2D;
+  /** Every token times the matrix of its sample: x [tokens, a], matrices [count, a, b] → [tokens, b]. */
+  times(x: tf.Tensor2D, matrices: tf.Tensor3D): tf.Tensor2D;
+  /** What is chosen for a layer, [count, …]: by `choose` where the prompt passes, later what was chosen there. */
+  chosen(layer: string, choose: () => tf.Tensor | null): tf.Tensor | null;
+}
+
+/** What an adapter does to one linear layer. */
+export interface Adapt {
+  /**
+   * @param layer module path
+   * @param x input, [tokens, in]
+   * @param base output of the frozen layer, [tokens, out]
+   * @param rows samples of the tokens, where `byRows`
+   * @returns adapted output, [tokens, out]
+   */
+  (layer: string, x: tf.Tensor2D, base: tf.Tensor2D, rows?: Rows): tf.Tensor2D;
+  /** It wants `rows`, and with them all tokens in every layer. */
+  readonly byRows?: boolean;
+}
+
+/** An adapter that calls another one, and asks for what that one asks for. */
+export const around = (inner: Adapt, outer: Adapt): Adapt =>
+  inner.byRows ? Object.assign(outer, { byRows: true }) : outer;
 
 /** The identity: the base model alone. */
 export const noAdapter: Adapt = (_layer, _x, base) => base;

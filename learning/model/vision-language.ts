@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { Compiled } from '../tensors/compile.ts';
-import { attentionBias, putRows } from '../tensors/ops.ts';
+import { attentionBias, gatherRows, putRows } from '../tensors/ops.ts';
 import { type Tree, tensorsOf, tidied } from '../tensors/tree.ts';
 import {
   type BatchTensors,
@@ -21,10 +21,11 @@ import {
   type Pass,
   slotAt,
 } from './decoder.ts';
-import { greedy, type Step, stepOf } from './generate.ts';
-import type { Adapt, AdaptedLayer, Answers, BaseModel, Generated, Generator, TokenBatch } from './model.ts';
+import { greedy, type PromptStep, type Step, stepOf } from './generate.ts';
+import type { Adapt, AdaptedLayer, Answers, BaseModel, Generated, Generator, Rows, TokenBatch } from './model.ts';
 import { type Positions, plainPositions, spatialPositions } from './positions.ts';
 import { type RopeTables, ropeTables, turnsAt } from './rope.ts';
+import { imageRows, nextRows, promptRows, type Routes } from './rows.ts';
 import type { Weights } from './weights.ts';
 
 /** What every family's configuration holds. */
@@ -61,6 +62,7 @@ type TokenInputs = {
   /** [rows, 1, 1, tokens of the cache]: 0 for padding of the prompt. */
   keys: tf.Tensor4D;
   cache: readonly LayerCache[];
+  routes: Routes;
 };
 
 /** A decoder that reads text and pictures: a `BaseModel` of any family. It does not own its weights. */
@@ -125,17 +127,27 @@ export class VisionLanguageModel implements BaseModel {
     inputs: BatchTensors,
     features: tf.Tensor3D | null,
     adapt: Adapt,
-    options: Pick<Pass, 'wanted' | 'onCache' | 'onState'> = {},
+    options: Pick<Pass, 'wanted' | 'onCache' | 'onState'> & { readonly onRoutes?: (routes: Routes) => void } = {},
   ): tf.Tensor2D {
     const { decoder } = this.config;
     let x = embedTokens(inputs.ids, decoder, this.weights);
-    if (inputs.images && features) {
-      x = putRows(x, this.project(features, adapt), inputs.images.at, inputs.images.text);
+    const { rows, length, keys, images } = inputs;
+    if (images && features) {
+      const projected = this.project(
+        features,
+        onRows(adapt, () => imageRows(inputs, images.at)),
+      );
+      x = putRows(x, projected, images.at, images.text);
     }
     options.onState?.('inputs_embeds', x);
-    const { rows, length, keys } = inputs;
-    const pass = { rows, length, ...this.turns(inputs.positions, rows, length), bias: biases(keys, null), ...options };
-    return decode(x, decoder, this.weights, adapt, pass);
+    const texts = adapt.byRows ? promptRows(inputs) : null;
+    // An adapter that chooses by the whole prompt sees it in the last layer too.
+    const { onRoutes, wanted, ...more } = options;
+    const pass = { rows, length, ...this.turns(inputs.positions, rows, length), bias: biases(keys, null), ...more };
+    const chosen = texts ? onRows(adapt, () => texts) : adapt;
+    const states = decode(x, decoder, this.weights, chosen, { ...pass, ...(wanted && !texts && { wanted }) });
+    if (texts) onRoutes?.(texts.made);
+    return wanted && texts ? gatherRows(states, wanted) : states;
   }
 
   lossInputs(batch: TokenBatch, features: tf.Tensor3D | null): LossInputs {
@@ -215,7 +227,7 @@ export class VisionLanguageModel implements BaseModel {
     batch: TokenBatch,
     features: tf.Tensor3D | null,
     maxNewTokens: number,
-    prefill: (inputs: PromptInputs) => Step,
+    prefill: (inputs: PromptInputs) => PromptStep,
     next: (inputs: TokenInputs) => Step,
   ): Generated[] {
     const prompt = padLeft(batch, this.padToken, (longest) => roundUp(longest, 8));
@@ -238,7 +250,7 @@ export class VisionLanguageModel implements BaseModel {
         tf.dispose(tensorsOf({ inputs, seen }));
         return step;
       },
-      next: (ids, live, cache, step) => {
+      next: (ids, live, past, step) => {
         const padding = new Float32Array(live.length * capacity).fill(1);
         for (const [i, row] of live.entries()) padding.fill(0, i * capacity, i * capacity + length - lengths[row]!);
         // A row that has ended computes on without a meaning until it leaves: it must stay within the tables.
@@ -249,7 +261,7 @@ export class VisionLanguageModel implements BaseModel {
           slot: tf.scalar(length + step - 1, 'int32'),
           keys: tf.tensor4d(padding, [live.length, 1, 1, capacity]),
         };
-        const result = next({ ...inputs, cache });
+        const result = next({ ...inputs, ...past });
         tf.dispose(Object.values(inputs));
         return result;
       },
@@ -257,7 +269,7 @@ export class VisionLanguageModel implements BaseModel {
   }
 
   /** The first new token of every row, and the cache of the prompt with room up to `capacity` tokens. */
-  private prefill({ inputs, features, capacity }: PromptInputs, adapt: Adapt): Step {
+  private prefill({ inputs, features, capacity }: PromptInputs, adapt: Adapt): PromptStep {
     const { rows, length } = inputs;
     const cache: LayerCache[] = [];
     const room = (t: tf.Tensor4D) =>
@@ -269,12 +281,16 @@ export class VisionLanguageModel implements BaseModel {
       ]) as tf.Tensor4D;
     const onCache = (_: number, { k, v }: LayerCache) => void cache.push({ k: room(k), v: room(v) });
     const wanted = tf.range(length - 1, rows * length, length, 'int32');
-    const states = this.states(inputs, features, adapt, { wanted, onCache });
-    return stepOf(head(states, this.config.decoder, this.weights), cache);
+    let routes: Routes = {};
+    const onRoutes = (made: Routes) => {
+      routes = made;
+    };
+    const states = this.states(inputs, features, adapt, { wanted, onCache, onRoutes });
+    return { ...stepOf(head(states, this.config.decoder, this.weights), cache), routes };
   }
 
   /** One new token per row after what the cache holds. */
-  private oneToken({ ids, positions, slot, keys, cache: past }: TokenInputs, adapt: Adapt): Step {
+  private oneToken({ ids, positions, slot, keys, cache: past, routes }: TokenInputs, adapt: Adapt): Step {
     const { decoder } = this.config;
     const cache: LayerCache[] = [];
     const x = embedTokens(ids, decoder, this.weights);
@@ -286,7 +302,8 @@ export class VisionLanguageModel implements BaseModel {
       past: { cache: past, slot: slotAt(slot, keys.shape[3]) },
       onCache: (_, entry) => void cache.push(entry),
     };
-    return stepOf(head(decode(x, decoder, this.weights, adapt, pass), decoder, this.weights), cache);
+    const routed = onRows(adapt, () => nextRows(ids.shape[0], routes));
+    return stepOf(head(decode(x, decoder, this.weights, routed, pass), decoder, this.weights), cache);
   }
 
   /** Cosines and sines for positions, each [rows, 1, length, headSize]. */
@@ -310,6 +327,13 @@ export class VisionLanguageModel implements BaseModel {
     if (this.rope) tf.dispose([...this.rope.cos, ...this.rope.sin]);
     this.rope = null;
   }
+}
+
+/** Tells an adapter that asks for it which samples its tokens are of. */
+function onRows(adapt: Adapt, rowsOf: () => Rows): Adapt {
+  if (!adapt.byRows) return adapt;
+  const rows = rowsOf();
+  return (layer, x, base) => adapt(layer, x, base, rows);
 }
 
 /** The bias of every layer of one pass, made once per width of window. */

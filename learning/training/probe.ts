@@ -6,7 +6,7 @@ import type { EncodedSample } from '../../core/sample.ts';
 import { adaptWithTensors } from '../methods/adapter.ts';
 import type { GradientRequest, Probe } from '../methods/method.ts';
 import { roundUp } from '../model/batch.ts';
-import { type Adapt, noAdapter } from '../model/model.ts';
+import { type Adapt, around, noAdapter } from '../model/model.ts';
 import { Compiled } from '../tensors/compile.ts';
 import { type Tree, tensorsOf, tidied } from '../tensors/tree.ts';
 import { lossTokens, padBatch } from './batches.ts';
@@ -69,17 +69,16 @@ export class TaskProbe implements Probe {
   async inputMoments(adapter: TensorMap | null, samples: number): Promise<TensorMap> {
     const inputs = new Map(this.run.layers.map((layer) => [layer.name, layer.in]));
     const sums = new Map<string, tf.Tensor>();
-    const watch =
-      (inner: Adapt): Adapt =>
-      (name, x, base) => {
+    const watch = (inner: Adapt): Adapt =>
+      around(inner, (name, x, base, rows) => {
         if (inputs.has(name)) {
           const sum = sums.get(name);
           const moments = tf.matMul(x, x, true, false);
           sums.set(name, tf.keep(sum ? tf.add(sum, moments) : moments));
           sum?.dispose();
         }
-        return inner(name, x, base);
-      };
+        return inner(name, x, base, rows);
+      });
     try {
       await this.states(adapter, samples, watch, () => {});
       return new Map(

@@ -5,7 +5,7 @@ import type { EncodedSample } from '../../core/sample.ts';
 import { bindTrainable } from '../methods/adapter.ts';
 import type { Method, Trainable } from '../methods/method.ts';
 import { lossOfAnswers, roundUp } from '../model/batch.ts';
-import type { Adapt, AdaptedLayer, BaseModel } from '../model/model.ts';
+import { type Adapt, type AdaptedLayer, around, type BaseModel } from '../model/model.ts';
 import { Compiled } from '../tensors/compile.ts';
 import { dropout } from '../tensors/ops.ts';
 import { type Tree, tensorsOf, tidied } from '../tensors/tree.ts';
@@ -260,12 +260,12 @@ export class TrainingStep {
   private dropped(adapt: Adapt, seed: tf.Tensor1D | null): Adapt {
     if (!seed) return adapt;
     const places = new Map(this.run.layers.map(({ name }, i) => [name, i]));
-    return (layer, x, base) => {
+    return around(adapt, (layer, x, base, rows) => {
       const place = places.get(layer);
       if (place === undefined) return base;
       const own = tf.add(seed, tf.tensor1d([0, place], 'int32')) as tf.Tensor1D;
-      return adapt(layer, dropout(x, this.run.training.dropout!, own), base);
-    };
+      return adapt(layer, dropout(x, this.run.training.dropout!, own), base, rows);
+    });
   }
 }
 
