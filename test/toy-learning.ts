@@ -3,15 +3,16 @@ import { z } from 'zod';
 import type { HostTensor } from '../core/host-tensor.ts';
 import type { EncodedSample } from '../core/sample.ts';
 import type { Active, Bank, Method, TrainableTensor } from '../learning/methods/method.ts';
-import { batchTargets, lossOfAnswers, type Targets } from '../learning/model/batch.ts';
+import { batchTargets, lossOfAnswers, promptMask, type Targets } from '../learning/model/batch.ts';
 import type { Adapt, AdaptedLayer, Answers, BaseModel, TokenBatch } from '../learning/model/model.ts';
+import { onRows, promptRows } from '../learning/model/rows.ts';
 import { gatherRows } from '../learning/tensors/ops.ts';
 import { Random } from '../learning/training/random.ts';
 import type { TrainTask } from '../learning/training/train.ts';
 
 const [VOCABULARY, WIDTH, RANK] = [12, 6, 3];
 
-type LossInputs = { ids: tf.Tensor1D; targets: Targets };
+type LossInputs = { ids: tf.Tensor1D; prompt: tf.Tensor2D; targets: Targets };
 
 /** A language model of one linear layer: small enough to see what training does, and it runs on every engine. */
 export class ToyModel implements BaseModel {
@@ -75,15 +76,18 @@ export class ToyModel implements BaseModel {
   }
 
   lossInputs(batch: TokenBatch): LossInputs {
-    return { ids: tf.tensor1d(batch.inputIds, 'int32'), targets: batchTargets(batch) };
+    const prompt = tf.tensor2d(promptMask(batch), [batch.rows, batch.length]);
+    return { ids: tf.tensor1d(batch.inputIds, 'int32'), prompt, targets: batchTargets(batch) };
   }
 
   lossOf(inputs: LossInputs, adapt: Adapt): tf.Scalar {
     return lossOfAnswers(this.answersOf(inputs, adapt));
   }
 
-  answersOf({ ids, targets }: LossInputs, adapt: Adapt): Answers {
-    return { ...targets, logits: gatherRows(this.logitsOf(ids, adapt), targets.at) };
+  answersOf({ ids, prompt, targets }: LossInputs, adapt: Adapt): Answers {
+    const [rows, length] = prompt.shape;
+    const told = onRows(adapt, () => promptRows({ rows, length, prompt }));
+    return { ...targets, logits: gatherRows(this.logitsOf(ids, told), targets.at) };
   }
 
   loss(batch: TokenBatch, _features: tf.Tensor3D | null, adapt: Adapt): tf.Scalar {

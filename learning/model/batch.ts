@@ -106,7 +106,8 @@ export function batchTensors(
   };
 }
 
-function promptMask({ rows, length, attentionMask, labels }: TokenBatch): Float32Array {
+/** [rows * length]: 1 for real tokens before the first that carries a label; without labels, for all real ones. */
+export function promptMask({ rows, length, attentionMask, labels }: TokenBatch): Float32Array {
   const mask = Float32Array.from(attentionMask);
   for (let row = 0; labels && row < rows; row++) {
     const end = (row + 1) * length;

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { gatherRows } from '../tensors/ops.ts';
 import type { BatchTensors } from './batch.ts';
-import type { Rows } from './model.ts';
+import type { Adapt, Rows } from './model.ts';
 
 /** What adapters chose for the rows of a prompt, [rows, …], by layer: kept with the cache for the tokens that follow. */
 export type Routes = Readonly<Record<string, tf.Tensor>>;
@@ -102,4 +102,11 @@ export const nextRows = (count: number, routes: Routes): Rows => new TextRows(co
 /** Rows of the image tokens of a batch. */
 export function imageRows({ rows, length }: Pick<BatchTensors, 'rows' | 'length'>, at: tf.Tensor1D): Rows {
   return new ImageRows(rows, tf.cast(tf.floorDiv(at, tf.scalar(length, 'int32')), 'int32'));
+}
+
+/** Tells an adapter that asks for it which samples its tokens are of. */
+export function onRows(adapt: Adapt, rowsOf: () => Rows): Adapt {
+  if (!adapt.byRows) return adapt;
+  const rows = rowsOf();
+  return (layer, x, base) => adapt(layer, x, base, rows);
 }

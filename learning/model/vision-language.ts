@@ -22,10 +22,10 @@ import {
   slotAt,
 } from './decoder.ts';
 import { greedy, type PromptStep, type Step, stepOf } from './generate.ts';
-import type { Adapt, AdaptedLayer, Answers, BaseModel, Generated, Generator, Rows, TokenBatch } from './model.ts';
+import type { Adapt, AdaptedLayer, Answers, BaseModel, Generated, Generator, TokenBatch } from './model.ts';
 import { type Positions, plainPositions, spatialPositions } from './positions.ts';
 import { type RopeTables, ropeTables, turnsAt } from './rope.ts';
-import { imageRows, nextRows, promptRows, type Routes } from './rows.ts';
+import { imageRows, nextRows, onRows, promptRows, type Routes } from './rows.ts';
 import type { Weights } from './weights.ts';
 
 /** What every family's configuration holds. */
@@ -327,13 +327,6 @@ export class VisionLanguageModel implements BaseModel {
     if (this.rope) tf.dispose([...this.rope.cos, ...this.rope.sin]);
     this.rope = null;
   }
-}
-
-/** Tells an adapter that asks for it which samples its tokens are of. */
-function onRows(adapt: Adapt, rowsOf: () => Rows): Adapt {
-  if (!adapt.byRows) return adapt;
-  const rows = rowsOf();
-  return (layer, x, base) => adapt(layer, x, base, rows);
 }
 
 /** The bias of every layer of one pass, made once per width of window. */

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { isLiloraError } from '../../core/errors.ts';
 import type { HostTensor, TensorMap } from '../../core/host-tensor.ts';
 import { expectNear } from '../../test/reference.ts';
+import { smallOptions } from '../../test/small-learning.ts';
 import { ToyModel, toyMethod, toySamples } from '../../test/toy-learning.ts';
 import type { Bank } from '../methods/method.ts';
 import { methodNamed, methodNames } from '../methods/registry.ts';
@@ -268,7 +269,7 @@ describe.each(['cpu', 'tensorflow'] as const)('on %s', (engine) => {
   });
   test.each(inRoundsToo)('so does %s, with its penalties', async (name) => {
     const method = methodNamed(name);
-    const run = { ...base, method, options: method.options.parse({ rank: 2, alpha: 4 }) };
+    const run = { ...base, method, options: method.options.parse(smallOptions(name)) };
     const next = { ...run, task: 'two', samples: toySamples(20, 5), bank: (await trainTask(run)).bank };
     const { bank } = await inRounds(next, { workers: 1, roundSteps: 4 }, PLAIN);
     expect(bits(bank)).toEqual(bits((await trainTask(next)).bank));
