@@ -1,6 +1,7 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { writeSmallDataset } from '../test/small-dataset.ts';
 import { buildProgram, DONE, FAILED, MISUSE, main } from './main.ts';
@@ -36,7 +37,7 @@ describe('help', () => {
 
   it('knows every verb', () => {
     const wanted =
-      'demo dev create import validate submit watch status report cost budget approve reject pause resume cancel rollback remove schedule pull merge predict worker listen doctor';
+      'demo dev create import validate submit watch status report cost budget approve reject pause resume cancel rollback remove schedule pull merge bank predict worker listen doctor';
     expect(verbs.sort()).toEqual(wanted.split(' ').sort());
   });
 
@@ -97,6 +98,58 @@ describe('failure has exit code 1 and is one block without a stack', () => {
   it('an image that is not there', async () => {
     expect(await main(['predict', '--model', folder, '--image', join(folder, 'a.png'), 'what?'])).toBe(FAILED);
     expect(stderr).toMatch(/NotFound: .*a\.png: no such file/);
+  });
+});
+
+describe('bank', () => {
+  const theirs = fileURLToPath(new URL('../test/fixtures/released-bank/bank.safetensors', import.meta.url));
+  const into = (...more: string[]) => main(['bank', 'import', theirs, join(folder, 'bank'), ...more]);
+
+  it('comes in with an adapter for each task, and goes out', async () => {
+    expect(await into('--tasks', 'sqa', 'gqa', 'vqav2')).toBe(DONE);
+    expect(stdout).toMatch(/bank\.safetensors: 5 layers, rank 4, alpha 8, inner rank 2; sqa, gqa, vqav2\n$/);
+    expect(JSON.parse(readFileSync(join(folder, 'bank/gqa/adapter_config.json'), 'utf8'))).toMatchObject({
+      r: 4,
+      lora_alpha: 8,
+      base_model_name_or_path: 'llava-hf/llava-1.5-7b-hf',
+    });
+    const out = join(folder, 'out.safetensors');
+    expect(await main(['bank', 'export', join(folder, 'bank/bank.safetensors'), out, '--json'])).toBe(DONE);
+    expect(JSON.parse(stdout.split('\n')[1]!)).toMatchObject({ file: out, layers: 5, tasks: ['sqa', 'gqa', 'vqav2'] });
+    expect(await into()).toBe(FAILED);
+    expect(stderr).toMatch(/is there already/);
+  });
+
+  it('is refused by name', async () => {
+    expect(await into('--tasks', '../a', 'b', 'c')).toBe(FAILED);
+    expect(stderr).toMatch(/"\.\.\/a" is no name of a task/);
+    expect(await main(['bank', 'export', theirs, join(folder, 'out')])).toBe(FAILED);
+    expect(stderr).toMatch(/it is not a bank of this product/);
+    expect(await main(['bank', 'import', join(folder, 'none'), join(folder, 'bank')])).toBe(FAILED);
+    expect(stderr).toMatch(/NotFound: .*none cannot be read/);
+  });
+});
+
+describe('import', () => {
+  it('makes the datasets of a benchmark that it finds, and they validate', async () => {
+    const question = (id: number) => ({ question_id: id, text: `Which, ${id}?\nA. x\nB. y`, answer: 'B' });
+    const conversations = [
+      { from: 'human', value: 'Which?' },
+      { from: 'gpt', value: 'A' },
+    ];
+    mkdirSync(join(folder, 'q', 'ScienceQA'), { recursive: true });
+    writeFileSync(join(folder, 'q/ScienceQA/train.json'), JSON.stringify([{ id: 1, conversations }]));
+    writeFileSync(join(folder, 'q/ScienceQA/test.json'), JSON.stringify([question(1), question(2)]));
+    expect(await main(['import', 'coin', join(folder, 'q'), join(folder, 'out')])).toBe(DONE);
+    expect(stdout).toMatch(/scienceqa +option-letter +1 +2 +0 /);
+    expect(stderr).toMatch(/scienceqa: .*problems\.json is not there: the answers of the question file/);
+    stdout = '';
+    expect(await main(['validate', join(folder, 'out', 'scienceqa'), '--json'])).toBe(DONE);
+    expect(JSON.parse(stdout)).toMatchObject({ ok: true, name: 'scienceqa', kind: 'option' });
+    expect(await main(['import', 'ucit', join(folder, 'q'), join(folder, 'out')])).toBe(FAILED);
+    expect(stderr).toMatch(/NotFound: .*holds none of ImageNet-R, ArxivQA/);
+    expect(await main(['import', 'mtil', join(folder, 'q'), join(folder, 'out')])).toBe(FAILED);
+    expect(stderr).toMatch(/no benchmark "mtil"\. Choose from cvit, coin, ucit/);
   });
 });
 

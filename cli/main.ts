@@ -27,6 +27,7 @@ const VERBS: ReadonlyArray<readonly [verbs: string, load: () => Promise<Add>]> =
   ['schedule', async () => (await import('./verbs/schedule.ts')).addSchedule],
   ['pull', async () => (await import('./verbs/pull.ts')).addPull],
   ['merge', async () => (await import('./verbs/merge.ts')).addMerge],
+  ['bank', async () => (await import('./verbs/bank.ts')).addBank],
   ['predict', async () => (await import('./verbs/predict.ts')).addPredict],
   ['worker', async () => (await import('./verbs/worker.ts')).addWorker],
   ['listen', async () => (await import('./verbs/listen.ts')).addListen],

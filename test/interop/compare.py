@@ -1,4 +1,5 @@
-"""Loads what `publish.ts` published with PEFT on transformers and compares it with what the product computes.
+"""Loads what `publish.ts` published with PEFT on transformers and compares it with what the product computes; and banks of the
+authors' released code (released_bank.py).
 
 usage: compare.py WORK..., with cases.json and logits.safetensors in each. Ends with the line `N passed, N failed`.
 """
@@ -11,6 +12,7 @@ from pathlib import Path
 import torch
 from peft import PeftModel
 from PIL import Image
+from released_bank import compare_banks
 from safetensors.torch import load_file
 from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoProcessor
 
@@ -68,5 +70,6 @@ def compare(work):
 for folder in sys.argv[1:]:
     print(folder)
     compare(Path(folder))
+compare_banks(["node", "cli/lilora.mjs"], check)
 print(f"{passed} passed, {failed} failed")
 sys.exit(1 if failed or not passed else 0)
