@@ -52,6 +52,7 @@ export async function viewOf(context: DataContext, made: NewGeneration): Promise
     codeVersion: context.codeVersion,
     workflow: made.workflow,
     removed: made.removed,
+    ...rehearsedBy(bank),
     cost: evaluation.cost ? costView(evaluation.cost) : null,
   };
 }
@@ -111,6 +112,12 @@ async function picture(bytes: Uint8Array): Promise<string> {
 async function lossCurve(context: DataContext, { task, metrics }: TaskLineage) {
   const lines = await readLines<{ step: number; loss: number | null }>(context, metrics);
   return { task, points: lines.flatMap(({ step, loss }) => (typeof loss === 'number' ? [{ step, loss }] : [])) };
+}
+
+function rehearsedBy({ method: name, options }: Bank): Pick<GenerationView, 'rehearsed'> {
+  const method = methodNamed(name);
+  const rehearsal = method.rehearsal?.(method.options.parse(options));
+  return rehearsal ? { rehearsed: rehearsal.perTask } : {};
 }
 
 function parametersOf(bank: Bank) {

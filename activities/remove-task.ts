@@ -49,8 +49,7 @@ export async function removeTask(
 ): Promise<{ state: StreamState; removal: TaskRemoval }> {
   const { store } = context;
   const { definition, abilities, head, learned, nextGeneration } = input.state;
-  const found = learned.find(({ task }) => task === input.task);
-  if (!head || !found)
+  if (!head || !learned.some(({ task }) => task === input.task))
     throw new LiloraError('NotFound', `Stream ${definition.name} has not learned a task "${input.task}".`);
   if (learned.length === 1)
     throw new LiloraError(
@@ -62,7 +61,7 @@ export async function removeTask(
   let record = (await store.head(key)) && (parseJson((await store.get(key)).bytes, key) as RemovalRecord);
   if (!record) {
     const removed = await publishWithout(context, input);
-    const plan = await beating(() => planTaskRemoval(store, definition.name, input.task, found.test.sha256));
+    const plan = await beating(() => planTaskRemoval(store, definition.name, input.task));
     record = { schema: 1, removed, plan };
     await store.create(key, Buffer.from(canonicalJson(record)));
   }

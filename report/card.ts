@@ -62,6 +62,12 @@ const code = (text: string) =>
     .replace(/`/g, 'ˋ')
     .replace(/\|/g, '¦')}\``;
 
+function earlierData(rehearsed: GenerationView['rehearsed']): string {
+  if (rehearsed === 'all') return 'with all training data of the earlier ones';
+  if (rehearsed) return `with up to ${rehearsed} training samples of each earlier one`;
+  return 'without the data of the earlier ones';
+}
+
 function body(view: GenerationView): string {
   const { matrix, metrics, tasks, parameters } = view;
   const names = matrix.tasks.map(markdown);
@@ -71,7 +77,7 @@ function body(view: GenerationView): string {
   const foldable = hasAdapters(view);
   return [
     `# ${markdown(view.stream)}, generation ${view.generation}`,
-    `Adapters of a model that learned ${tasks.length} task${tasks.length === 1 ? '' : 's'} one after another, without the data of the earlier ones. ` +
+    `Adapters of a model that learned ${tasks.length} task${tasks.length === 1 ? '' : 's'} one after another, ${earlierData(view.rehearsed)}. ` +
       `Method: ${markdown(view.method.name)}. Base model: ${code(view.model.uri)}. Published ${markdown(view.publishedAt)}.`,
     '## Accuracy of every task, after every step',
     [

@@ -20,16 +20,11 @@ interface Memo {
 
 /**
  * Plans what goes with a task once the head's generation no longer holds it: every other generation that does, all of the
- * task's folder, banks and other steps on the way of the stream's tasks (later banks hold earlier tasks), and cached
- * answers to its test split. What the head or another stream refers to stays.
- * @param test digest of its packed test split
+ * task's folder, banks and other steps on the way of the stream's tasks (later banks hold earlier tasks), adapters merged
+ * with it, measurements of its drift, and cached answers to its test splits. What the head or another stream refers to
+ * stays.
  */
-export async function planTaskRemoval(
-  store: ObjectStore,
-  stream: string,
-  task: string,
-  test: string,
-): Promise<RemovalPlan> {
+export async function planTaskRemoval(store: ObjectStore, stream: string, task: string): Promise<RemovalPlan> {
   const keys = streamKeys(stream);
   const head = (await readHead(store, stream))!;
   const doomed = new Map<number, { objects: readonly ListedObject[]; manifest: Manifest | null }>();
@@ -43,7 +38,7 @@ export async function planTaskRemoval(
   await addReferences(store, stream, head.generation, kept, head.manifestDigest);
 
   const [manifests, memos, rest]: [Removal[], Removal[], Removal[]] = [[], [], []];
-  const answers = new Set<string>();
+  const [answers, tests] = [new Set<string>(), new Set<string>()];
   for (const [n, { objects, manifest }] of doomed) {
     for (const object of objects)
       if (!kept.has(object.key))
@@ -52,9 +47,13 @@ export async function planTaskRemoval(
   }
   for await (const object of store.list(keys.tasks)) {
     const [owner, folder] = object.key.slice(keys.tasks.length).split('/') as [string, string];
+    if (owner === task) tests.add(/\/prepared\/test-([0-9a-f]{64})/.exec(object.key)?.[1] ?? '');
     const kind = owner === task ? 'removed task' : STEPS[folder] === 'prepared data' ? undefined : STEPS[folder];
     if (kind && !kept.has(object.key)) (object.key.endsWith('.json') ? memos : rest).push(removal(kind, object));
   }
+  for (const object of await listed(store, keys.drift))
+    if ((parseJson((await store.get(object.key)).bytes, object.key) as { task?: string }).task === task)
+      rest.push(removal('removed task', object));
   for (const object of await mergedOf(store, keys.merged, task))
     (object.key.endsWith('/merge.json') ? memos : rest).push(removal('removed task', object));
   for (const prefix of ANSWERS)
@@ -62,7 +61,7 @@ export async function planTaskRemoval(
       if (!object.key.endsWith('.json')) return;
       const { data, predictions, answers: shard } = parseJson((await store.get(object.key)).bytes, object.key) as Memo;
       const file = (predictions ?? shard)?.key;
-      if (file === undefined || kept.has(file) || (data !== test && !answers.has(file))) return;
+      if (file === undefined || kept.has(file) || !(tests.has(data ?? 'none') || answers.has(file))) return;
       answers.add(file);
       memos.push(removal('caches', object));
     });

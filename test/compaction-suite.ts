@@ -5,6 +5,7 @@ import { Random } from '../learning/training/random.ts';
 import { carryOut, planShared, planStream, type RemovalPlan, type StreamRetention } from '../store/compaction.ts';
 import { nextGeneration, publish, readGeneration, readHead, rollback, type StoredFile } from '../store/generations.ts';
 import type { ObjectStore } from '../store/object-store.ts';
+import { planTaskRemoval } from '../store/task-removal.ts';
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 const TASKS = ['ants', 'bees', 'cats', 'dogs', 'eels'];
@@ -56,7 +57,10 @@ async function furnish(store: ObjectStore, stream: string, tasks: readonly strin
         {
           path: 'evaluation.json',
           bytes: bytes(
-            canonicalJson({ learned: learned.map(({ task, test, predictions }) => ({ task, test, predictions })) }),
+            canonicalJson({
+              learned: learned.map(({ task, test }) => ({ task, test })),
+              predictions: learned.map(({ task, predictions }) => ({ task, file: predictions })),
+            }),
           ),
         },
         ...adapters,
@@ -153,6 +157,41 @@ export function compactionSuite(name: string, open: () => ObjectStore): void {
       expect(broken).toBeGreaterThan(15);
       expect(await dangling(store)).toEqual([]);
       expect(await keysOf(store)).toEqual(await keysOf(calm));
+    });
+
+    it('takes a task out: whole wherever it is broken off, and what the others need stays', async () => {
+      const without = async (store: ObjectStore) => {
+        await furnish(store, 'pets', TASKS.slice(0, 3));
+        await furnish(store, 'cars', ['vans']);
+        await store.put('streams/pets/drift/bees.json', bytes('{"task":"bees"}'));
+        await store.put('streams/pets/drift/cats.json', bytes('{"task":"cats"}'));
+        const last = await readGeneration(store, 'pets', 3);
+        const adapter = (task: string) => {
+          const path = `adapters/${task}/adapter_model.safetensors`;
+          return { path, stored: last.file(path) };
+        };
+        const head = await readHead(store, 'pets');
+        const lineage = { tasks: [{ task: 'ants' }, { task: 'cats' }] };
+        await publish(store, { stream: 'pets', generation: 4, head, files: ['ants', 'cats'].map(adapter), lineage });
+        return planTaskRemoval(store, 'pets', 'bees');
+      };
+      const calm = open();
+      await carryOut(calm, await without(calm));
+      const removals = await without(store);
+      for (const step of removals)
+        for (const [i, removal] of step.entries()) {
+          await carryOut(store, [[removal]]);
+          if (i % 5 === 0) expect(await dangling(store)).toEqual([]);
+        }
+      expect(await dangling(store)).toEqual([]);
+      expect(await keysOf(store)).toEqual(await keysOf(calm));
+      expect((await keysOf(store)).filter((key) => /bees|banks|runs/.test(key) && !key.includes('/cars/'))).toEqual([]);
+      expect(await keysOf(store, 'streams/pets/drift/')).toEqual(['streams/pets/drift/cats.json']);
+      // The adapter of a task that stays may lie in a generation that went.
+      expect(await keysOf(store, 'streams/pets/generations/3/')).toHaveLength(1);
+      expect(await planTaskRemoval(store, 'pets', 'bees')).toEqual([]);
+      for (const number of [1, 4]) await readGeneration(store, 'pets', number);
+      expect(await keysOf(store, 'cache/')).toHaveLength(6);
     });
 
     it('leaves open tasks and young results alone', async () => {
