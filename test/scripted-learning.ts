@@ -20,6 +20,8 @@ export interface Script {
   hasSafeMode?: boolean;
   /** Samples of the test split of a task; not told when absent, as in histories of older versions. */
   samples?: (task: string) => number;
+  /** Training samples whose answers cannot be learned. */
+  leftOut?: number;
   /** Called when training starts; training ends when it resolves. */
   training?: (attempt: number) => Promise<void>;
   /** A round of training that the store already has. */
@@ -107,7 +109,10 @@ export function scriptedActivities(definition: ResolvedStream, script: Script) {
     fetchDataset: async ({ task }) => {
       calls.push(`fetch ${task}`);
       if (script.bad?.includes(task)) throw new LiloraError('BadDataset', `train.json, sample 7: no assistant turn.`);
-      const counts: Record<string, number> = script.samples ? { test: script.samples(task) } : {};
+      const counts: Record<string, number> = {
+        ...(script.samples && { test: script.samples(task) }),
+        ...(script.leftOut && { 'left out': script.leftOut }),
+      };
       return { metric: 'exact', train: file(`${task}-train`), test: file(`${task}-test`), counts, reused: false };
     },
     publishGeneration: async ({ state, task, dataset, test, bank, zeroShot, evaluations }) => {

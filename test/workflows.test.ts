@@ -81,25 +81,31 @@ describe('a stream', () => {
     let release = () => {};
     const training = (attempt: number) =>
       attempt === 1 ? new Promise<void>((resolve) => (release = resolve)) : Promise.resolve();
-    await withStream('pausing', {}, { score: good, training }, async ({ submit, until, calls, handle, describe }) => {
-      await handle.signal('pause');
-      await submit('s3://d/a');
-      await new Promise((resolve) => setTimeout(resolve, 500));
-      expect(calls).toEqual([]);
-      await handle.signal('resume');
-      await retry(async () => expect(calls).toContain('train a'));
-      await handle.signal('pause');
-      await retry(async () => {
-        const task = await servers.client.workflow
-          .getHandle(taskWorkflowId('pausing', 'a'))
-          .query<{ phase: string }>('describe');
-        expect(task.phase).toBe('paused');
-      });
-      release();
-      await handle.signal('resume');
-      await until('a', 'published');
-      expect((await describe()).paused).toBe(false);
-    });
+    await withStream(
+      'pausing',
+      {},
+      { score: good, training, leftOut: 2 },
+      async ({ submit, until, calls, handle, describe }) => {
+        await handle.signal('pause');
+        await submit('s3://d/a');
+        await new Promise((resolve) => setTimeout(resolve, 500));
+        expect(calls).toEqual([]);
+        await handle.signal('resume');
+        await retry(async () => expect(calls).toContain('train a'));
+        await handle.signal('pause');
+        await retry(async () => {
+          const task = await servers.client.workflow
+            .getHandle(taskWorkflowId('pausing', 'a'))
+            .query<{ phase: string; note: string | null }>('describe');
+          expect(task.phase).toBe('paused');
+          expect(task.note).toMatch(/^2 training sample\(s\) are left out/);
+        });
+        release();
+        await handle.signal('resume');
+        await until('a', 'published');
+        expect((await describe()).paused).toBe(false);
+      },
+    );
   });
 
   it('learns the newest version of a dataset that waits, and refuses another one of a task that runs', async () => {

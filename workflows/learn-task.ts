@@ -66,6 +66,7 @@ async function learn(input: LearnTaskInput): Promise<LearnTaskResult> {
   let phase: Phase = 'fetch-dataset';
   let progress: Progress | null = null;
   let note: string | null = null;
+  let remark: string | null = null;
   let paused = false;
   let decision: { decision: 'approve' | 'reject'; reason?: string } | null = null;
   let budget = input.budget ?? {};
@@ -74,7 +75,7 @@ async function learn(input: LearnTaskInput): Promise<LearnTaskResult> {
 
   const cost = () => costLine(ledger.usage(), definition.prices);
   const show = () =>
-    setCurrentDetails(taskDetails(task, paused ? 'paused' : phase, progress, gate, matrix, note, cost()));
+    setCurrentDetails(taskDetails(task, paused ? 'paused' : phase, progress, gate, matrix, note ?? remark, cost()));
   const enter = (next: Phase) => {
     phase = next;
     progress = null;
@@ -83,7 +84,7 @@ async function learn(input: LearnTaskInput): Promise<LearnTaskResult> {
   };
   setHandler(describeTaskQuery, () => {
     const usage = ledger.usage();
-    return { stream, task, phase: paused ? 'paused' : phase, progress, gate, note, usage };
+    return { stream, task, phase: paused ? 'paused' : phase, progress, gate, note: note ?? remark, usage };
   });
   setHandler(progressSignal, (latest) => {
     progress = latest;
@@ -152,6 +153,9 @@ async function learn(input: LearnTaskInput): Promise<LearnTaskResult> {
   const prepared = await data.fetchDataset({ stream, definition, task, dataset });
 
   const { test, metric, counts } = prepared;
+  const leftOut = counts['left out'] ?? 0;
+  if (leftOut > 0)
+    remark = `${leftOut} training sample(s) are left out: their answers carry no loss with this model. \`lilora validate --model\` names them.`;
   const own = { task, test, metric, samples: counts['test'] };
 
   enter('score-base-model');

@@ -127,7 +127,9 @@ export async function openProcessor(folder: string): Promise<Processor> {
           ? ids.length
           : prefixLength(sample, sizes, ids, chat(turns.slice(0, k + 1), false).trimEnd());
         if (end <= start)
-          throw new Untrainable(`Sample ${id}: no token of answer ${k + 1} carries loss. Write an answer.`);
+          throw new Untrainable(
+            `Sample ${id}: no token of the answer in turn ${k + 1} carries loss. Write another answer, or correct the chat template.`,
+          );
         for (let i = start; i < end; i++) if (ids[i] !== imageToken) labels[i] = ids[i]!;
       });
       return { id, inputIds: Int32Array.from(ids), labels, images, references, ...rest };
