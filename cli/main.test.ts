@@ -3,8 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { methodNames } from '../learning/methods/registry.ts';
 import { writeSmallDataset } from '../test/small-dataset.ts';
 import { buildProgram, DONE, FAILED, MISUSE, main } from './main.ts';
+import type { MethodFacts } from './verbs/methods.ts';
 
 let folder: string;
 let stdout: string;
@@ -37,7 +39,7 @@ describe('help', () => {
 
   it('knows every verb', () => {
     const wanted =
-      'demo dev create import validate submit watch status report cost budget approve reject pause resume cancel rollback remove schedule pull merge bank predict worker listen doctor';
+      'demo dev create methods import validate submit watch status report cost budget approve reject pause resume cancel rollback remove schedule pull merge bank predict worker listen doctor';
     expect(verbs.sort()).toEqual(wanted.split(' ').sort());
   });
 
@@ -73,6 +75,30 @@ describe('misuse has exit code 2 and says so on stderr', () => {
     expect(await main(args)).toBe(MISUSE);
     expect(stderr).toMatch(message);
     expect(stdout).toBe('');
+  });
+});
+
+describe('methods', () => {
+  it('tells all of them as JSON, and one for people', async () => {
+    expect(await main(['methods', '--json'])).toBe(DONE);
+    const facts = JSON.parse(stdout) as MethodFacts[];
+    expect(facts.map(({ name }) => name)).toEqual(methodNames());
+    const [lilora] = facts;
+    expect(lilora).toMatchObject({
+      paper: 'arXiv:2508.06202',
+      needsTask: true,
+      shared: ['A', 'B0'],
+      steps: ['regularize', 'safe', 'rounds', 'export'],
+    });
+    expect(lilora!.options).toContainEqual({
+      name: 'stabilityWeight',
+      default: 0.1,
+      schema: { type: 'number', minimum: 0, default: 0.1 },
+    });
+    expect(lilora!.options.find(({ name }) => name === 'innerRank')!.default, 'follows from the rank').toBe(8);
+    stdout = '';
+    expect(await main(['methods', 'moelora'])).toBe(DONE);
+    expect(stdout).toMatch(/^moelora: .*\n.*arXiv:2403\.08350.*need not name its task[\s\S]*experts +8 +integer/);
   });
 });
 

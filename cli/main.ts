@@ -16,6 +16,7 @@ const VERBS: ReadonlyArray<readonly [verbs: string, load: () => Promise<Add>]> =
   ['dev', async () => (await import('./verbs/dev.ts')).addDev],
   ['create', async () => (await import('./verbs/create.ts')).addCreate],
   ['import', async () => (await import('./verbs/import.ts')).addImport],
+  ['methods', async () => (await import('./verbs/methods.ts')).addMethods],
   ['validate', async () => (await import('./verbs/validate.ts')).addValidate],
   ['submit', async () => (await import('./verbs/submit.ts')).addSubmit],
   ['watch', async () => (await import('./verbs/watch.ts')).addWatch],

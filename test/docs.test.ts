@@ -2,8 +2,10 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { buildProgram } from '../cli/main.ts';
+import { methodFacts, STEPS } from '../cli/verbs/methods.ts';
 import { DEFAULTS } from '../core/defaults.ts';
 import { scorerNames } from '../learning/evaluation/scorers.ts';
+import { methodNamed, methodNames } from '../learning/methods/registry.ts';
 import { ROOT } from '../workers/runtime.ts';
 import * as contract from '../workflows/contract.ts';
 
@@ -18,6 +20,8 @@ const PAGES = [
   'docs/triggers.md',
   'docs/defaults.md',
   'docs/benchmarks.md',
+  'docs/adding-a-method.md',
+  'docs/methods.md',
   'docs/models.md',
   'docs/scale.md',
   'docs/cost.md',
@@ -46,6 +50,37 @@ describe('the docs', () => {
       '',
     ].join('\n');
     await expect(page).toMatchFileSnapshot(join(ROOT, 'docs/defaults.md'));
+  });
+
+  it('hold a row for every method (npx vitest run test/docs.test.ts -u writes them anew)', async () => {
+    const facts = methodNames().map((name) => methodFacts(methodNamed(name)));
+    const paper = (name: string | null) =>
+      name?.startsWith('arXiv:') ? `[${name.slice(6)}](https://arxiv.org/abs/${name.slice(6)})` : (name ?? '–');
+    const codes = (names: readonly string[]) => names.map((name) => `\`${name}\``).join(' ') || '–';
+    const parts = {
+      steps: ['| step | |', '| --- | --- |', ...Object.entries(STEPS).map(([step, is]) => `| \`${step}\` | ${is} |`)],
+      methods: [
+        '| method | paper | task id | shared | per task | steps |',
+        '| --- | --- | --- | --- | --- | --- |',
+        ...facts.map(({ name, title, needsTask, shared, perTask, steps, ...of }) => {
+          const card = `[${title}](../learning/methods/${name}/README.md)`;
+          const cells = [paper(of.paper), needsTask ? 'yes' : 'no', codes(shared), codes(perTask), codes(steps)];
+          return `| \`${name}\` ${card} | ${cells.join(' | ')} |`;
+        }),
+      ],
+    };
+    let page = read('docs/methods.md');
+    for (const [part, lines] of Object.entries(parts)) {
+      const [before, rest] = page.split(`<!-- ${part} -->\n`);
+      const [, after] = rest!.split(`<!-- /${part} -->`);
+      page = `${before}<!-- ${part} -->\n${lines.join('\n')}\n<!-- /${part} -->${after}`;
+    }
+    await expect(page).toMatchFileSnapshot(join(ROOT, 'docs/methods.md'));
+    for (const { name } of facts) {
+      const card = read(`learning/methods/${name}/README.md`);
+      for (const { name: option } of methodFacts(methodNamed(name)).options)
+        expect(card, `the card of ${name}`).toContain(`\`${option}\``);
+    }
   });
 
   it('quote defaults as they are', () => {
