@@ -39,7 +39,7 @@ describe('help', () => {
 
   it('knows every verb', () => {
     const wanted =
-      'demo dev create methods import validate submit watch status report cost budget approve reject pause resume cancel rollback remove schedule pull merge bank predict worker listen doctor';
+      'demo dev create methods import manifest validate submit watch status report cost budget approve reject pause resume cancel rollback remove schedule pull merge bank predict worker listen doctor';
     expect(verbs.sort()).toEqual(wanted.split(' ').sort());
   });
 
@@ -153,6 +153,36 @@ describe('bank', () => {
     expect(stderr).toMatch(/it is not a bank of this product/);
     expect(await main(['bank', 'import', join(folder, 'none'), join(folder, 'bank')])).toBe(FAILED);
     expect(stderr).toMatch(/NotFound: .*none cannot be read/);
+  });
+});
+
+describe('manifest', () => {
+  const about = ['--metric', 'exact', '--licence', 'CC0-1.0', '--source', 'tests'];
+
+  it('makes a dataset of a folder as people have it', async () => {
+    const data = join(folder, 'My Dogs');
+    mkdirSync(join(data, 'data'), { recursive: true });
+    const parquet = new URL('../test/fixtures/formats/hub-labels.parquet', import.meta.url);
+    writeFileSync(join(data, 'data', 'train-00000-of-00001.parquet'), readFileSync(parquet));
+    writeFileSync(join(data, 'data', 'validation.jsonl'), '{"image": null, "question": "Two?", "answer": "2"}\n');
+    writeFileSync(join(data, 'README.md'), 'text');
+    expect(await main(['manifest', data, ...about, '--question', 'Which animal?'])).toBe(DONE);
+    expect(stdout).toMatch(
+      /dataset\.json: my-dogs, 3 files\n {2}train: data\/train-00000-of-00001\.parquet\n {2}test:/,
+    );
+    expect(stderr).toMatch(/the validation split is taken for it/);
+    stdout = '';
+    expect(await main(['validate', data, '--json'])).toBe(DONE);
+    expect(JSON.parse(stdout)).toMatchObject({ name: 'my-dogs', splits: [{ samples: 4, images: 4 }, { samples: 1 }] });
+    expect(await main(['manifest', data, ...about])).toBe(FAILED);
+    expect(stderr).toMatch(/is there already/);
+  });
+
+  it('asks for what it cannot tell', async () => {
+    writeFileSync(join(folder, 'a.json'), '[]');
+    expect(await main(['manifest', folder, ...about])).toBe(FAILED);
+    expect(stderr).toMatch(/Name them with --train and --test/);
+    expect(await main(['manifest', folder, '--metric', 'exact'])).toBe(MISUSE);
   });
 });
 

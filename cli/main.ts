@@ -17,6 +17,7 @@ const VERBS: ReadonlyArray<readonly [verbs: string, load: () => Promise<Add>]> =
   ['create', async () => (await import('./verbs/create.ts')).addCreate],
   ['import', async () => (await import('./verbs/import.ts')).addImport],
   ['methods', async () => (await import('./verbs/methods.ts')).addMethods],
+  ['manifest', async () => (await import('./verbs/manifest.ts')).addManifest],
   ['validate', async () => (await import('./verbs/validate.ts')).addValidate],
   ['submit', async () => (await import('./verbs/submit.ts')).addSubmit],
   ['watch', async () => (await import('./verbs/watch.ts')).addWatch],

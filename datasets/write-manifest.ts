@@ -21,8 +21,11 @@ export async function writeManifest(folder: string, about: About): Promise<Manif
   return manifest;
 }
 
-/** Paths of all files below a folder, sorted; hidden ones and the manifest are passed over. */
-async function plainFiles(root: string, folder: string): Promise<string[]> {
+/**
+ * Paths of all files below a folder, sorted; hidden ones and the manifest are passed over. `BadDataset` for links and the like.
+ * @param folder below `root`; empty for all of it
+ */
+export async function plainFiles(root: string, folder: string): Promise<string[]> {
   const found: string[] = [];
   const entries = await readdir(join(root, folder), { withFileTypes: true });
   for (const entry of entries.sort((a, b) => (a.name < b.name ? -1 : 1))) {
