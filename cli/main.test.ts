@@ -57,6 +57,8 @@ describe('misuse has exit code 2 and says so on stderr', () => {
     [['create', 'pets'], /--model <uri>' not specified/],
     [['submit', 'pets'], /missing required argument 'dataset'/],
     [['rollback', 'pets', 'two'], /must be a whole number/],
+    [['remove', 'pets', 'dogs'], /cannot be undone.*say --yes/],
+    [['merge', 'pets', 'dogs', 'cats', '--how', 'cat'], /must be linear or ties/],
     [['worker', 'gpu', '--idle-exit', '-1'], /number of seconds/],
     [['listen', 'rules.json', '--port', '70000'], /must be a port/],
     [['budget', 'pets', '--task-money', 'much'], /number from 0, or "none"/],

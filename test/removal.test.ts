@@ -1,14 +1,16 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { readEvaluation } from '../activities/evaluation-file.ts';
 import type { RemovedTask } from '../activities/publish-bank.ts';
 import type { TaskRemoval } from '../activities/remove-task.ts';
-import { published } from '../cli/generations.ts';
-import { merge } from '../cli/verbs/merge.ts';
 import { readBank } from '../learning/methods/bank.ts';
 import { readGeneration } from '../store/generations.ts';
 import { getVerified, type ObjectStore } from '../store/object-store.ts';
 import { openStore } from '../store/open.ts';
+import { readPeft } from '../store/peft.ts';
 import { streamWorkflowId } from '../workflows/contract.ts';
+import { startLilora } from './command.ts';
 import { dangling } from './compaction-suite.ts';
 import { TestServers } from './servers.ts';
 import { startStream, submitDataset, tinyStream, untilSettled, uploadDataset, uploadTinyModel } from './tiny-stream.ts';
@@ -24,6 +26,13 @@ beforeAll(async () => {
   await Promise.all([servers.worker('orchestrator'), servers.worker('gpu')]);
 });
 afterAll(() => servers.stop());
+
+/** Runs a verb and reads its JSON. */
+async function lilora(...args: string[]): Promise<unknown> {
+  const { ended, said } = startLilora(args, { env: servers.env });
+  expect(await ended, said.stderr).toBe(0);
+  return JSON.parse(said.stdout);
+}
 
 async function everyObject(): Promise<Map<string, string>> {
   const found = new Map<string, string>();
@@ -44,15 +53,22 @@ it('leaves nothing of the task in the store, the others as they were, and says s
   const { learned } = await readEvaluation(store, before);
   const secret = learned[1]!;
 
-  const mergeOf = async (...tasks: string[]) =>
-    (await merge(store, 'pets', await published(store, 'pets'), tasks, { how: 'linear' })).folder;
+  const dir = join(servers.folder, 'merged');
+  const mergeOf = async (...tasks: string[]) => {
+    const made = await lilora('merge', 'pets', ...tasks, '--how', 'ties', '--lines', '--dir', dir, '--json');
+    return (made as { folder: string }).folder;
+  };
   const withSecret = await mergeOf('keepfirst', 'secretive');
   const without = await mergeOf('keepfirst', 'keeplast');
+  const [config, weights] = ['adapter_config.json', 'adapter_model.safetensors'].map((name) =>
+    readFileSync(join(dir, name)),
+  );
+  expect(readPeft(config!, weights!, dir)).toMatchObject({ rank: 8, alpha: 8 });
   expect(await mergeOf('keepfirst', 'keeplast')).toBe(without);
 
   const handle = servers.client.workflow.getHandle(streamWorkflowId('pets'));
   const remove = (task: string) => handle.executeUpdate<TaskRemoval, [object]>('removeTask', { args: [{ task }] });
-  const removal = await remove('secretive');
+  const removal = (await lilora('remove', 'pets', 'secretive', '--yes', '--json')) as TaskRemoval;
   // LiLoRA's shared factors were trained on it too: only a new stream is without them.
   expect(removal).toMatchObject({ task: 'secretive', generation: 4, traces: ['A', 'B0'] });
   expect(removal.objects).toBeGreaterThan(10);
