@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { readEvaluation } from '../activities/evaluation-file.ts';
 import { readGeneration, readHead } from '../store/generations.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { openStore } from '../store/open.ts';
@@ -93,6 +94,27 @@ describe('the whole path', () => {
     expect(checkpoints).toHaveLength(1); // only the stop made one: the interval is an hour
     await servers.worker('gpu', '--idle-exit', '15');
     expect((await settled('stopped', 'stopping')).status).toBe('published');
+  });
+
+  it('publishes the bank of a method whose layers choose by prompt, and says that there are no adapters', async () => {
+    const worker = await servers.worker('gpu');
+    await start(define('chosen', { method: 'mixlora', options: { rank: 2, experts: 4, alpha: 8 } }));
+    for (const [name, seed] of [
+      ['chosen-one', 8],
+      ['chosen-two', 9],
+    ] as const) {
+      await submit('chosen', await dataset(name, { seed, train: 16 }));
+      expect((await settled('chosen', name)).status).toBe('published');
+    }
+    const generation = await readGeneration(store, 'chosen', 2);
+    const paths = Object.keys(generation.manifest.files);
+    expect(paths.filter((path) => path.startsWith('adapters/'))).toEqual([]);
+    expect(generation.manifest.lineage['capabilities']).toMatchObject({ peftAdapters: false });
+    const card = Buffer.from((await store.get(generation.file('README.md').key)).bytes).toString();
+    expect(card).toContain('No ordinary LoRA computes what this method does');
+    expect((await readEvaluation(store, generation)).matrix.rows.map((row) => row.length)).toEqual([1, 2]);
+    worker.kill('SIGTERM');
+    expect(await new Promise((ended) => worker.once('exit', ended))).toBe(0);
   });
 
   it('refuses a bad dataset before training, in words that help, and goes on with the next', async () => {
