@@ -58,6 +58,13 @@ export function applyPair(
 export const pairParameters = (layers: readonly AdaptedLayer[], rank: number) =>
   layers.reduce((sum, layer) => sum + rank * (layer.in + layer.out), 0);
 
+/** A task as an ordinary LoRA, layer by layer, with the rank and alpha of the bank. */
+export function foldLayers(bank: Bank, task: string, pairOf: (layer: string) => LoraPair) {
+  mustKnow(bank, task);
+  const { rank, alpha } = bank.options as LoraOptions;
+  return { rank, alpha, layers: new Map(bank.layers.map(({ name }) => [name, pairOf(name)])) };
+}
+
 /** What every method has in common that keeps one LoRA for all tasks: pass its name, and add what sets it apart. */
 export function oneLora<Options extends LoraOptions>(name: string) {
   return {
@@ -100,15 +107,11 @@ export function oneLora<Options extends LoraOptions>(name: string) {
       return pairsOf(bank);
     },
 
-    fold(bank, task) {
-      mustKnow(bank, task);
-      const { rank, alpha } = bank.options as LoraOptions;
-      const pair = (layer: string): LoraPair => ({
+    fold: (bank, task) =>
+      foldLayers(bank, task, (layer) => ({
         A: tensorOf(bank, sharedKey(layer, 'lora_A')),
         B: tensorOf(bank, sharedKey(layer, 'lora_B')),
-      });
-      return { rank, alpha, layers: new Map(bank.layers.map(({ name: layer }) => [layer, pair(layer)])) };
-    },
+      })),
   } satisfies Partial<Method<Options>>;
 }
 

@@ -4,10 +4,10 @@ import { DEFAULTS } from '../../../core/defaults.ts';
 import type { TensorMap } from '../../../core/host-tensor.ts';
 import { add, fromHost, identity, multiply, toHost } from '../../tensors/linalg.ts';
 import { detached } from '../../tensors/ops.ts';
-import { mustKnow, mustMatch, sharedKey, tensorOf, tensorsOfTask } from '../bank.ts';
+import { mustMatch, sharedKey, tensorOf, tensorsOfTask } from '../bank.ts';
 import { zeros } from '../initial.ts';
-import { loraOptions, oneLora } from '../lora.ts';
-import type { Active, LoraPair, Method, TrainableTensor } from '../method.ts';
+import { foldLayers, loraOptions, oneLora } from '../lora.ts';
+import type { Active, Method, TrainableTensor } from '../method.ts';
 import { meanPenalty } from '../penalties.ts';
 
 const options = loraOptions.extend({
@@ -89,16 +89,11 @@ export const cLora: Method<Options> = {
 
   activate: tensorsOfTask,
 
-  fold(bank, task) {
-    mustKnow(bank, task);
-    const { rank, alpha } = bank.options as Options;
-    const layers = new Map<string, LoraPair>();
-    for (const { name } of bank.layers) {
-      const [A, B, routing] = SHARED.map((tensor) => tensorOf(bank, sharedKey(name, tensor)));
-      layers.set(name, { A: A!, B: toHost(multiply(fromHost(B!), fromHost(routing!))) });
-    }
-    return { rank, alpha, layers };
-  },
+  fold: (bank, task) =>
+    foldLayers(bank, task, (layer) => {
+      const [A, B, routing] = SHARED.map((tensor) => tensorOf(bank, sharedKey(layer, tensor)));
+      return { A: A!, B: toHost(multiply(fromHost(B!), fromHost(routing!))) };
+    }),
 };
 
 const SHARED = ['lora_A', 'lora_B', 'routing'] as const;

@@ -3,10 +3,10 @@ import { z } from 'zod';
 import { DEFAULTS } from '../../../core/defaults.ts';
 import type { HostTensor, TensorMap } from '../../../core/host-tensor.ts';
 import { fromHost, identity, multiply, toHost } from '../../tensors/linalg.ts';
-import { mustKnow, mustMatch, ownKey, sharedKey, tensorOf, tensorsOfTask, withTask } from '../bank.ts';
+import { mustMatch, ownKey, sharedKey, tensorOf, tensorsOfTask, withTask } from '../bank.ts';
 import { zeros } from '../initial.ts';
-import { freshPair, loraOptions, PAIR, pairParameters } from '../lora.ts';
-import type { Active, LoraPair, Method, TrainableTensor } from '../method.ts';
+import { foldLayers, freshPair, loraOptions, PAIR, pairParameters } from '../lora.ts';
+import type { Active, Method, TrainableTensor } from '../method.ts';
 import { meanPenalty, moved, startsOf } from '../penalties.ts';
 
 const options = loraOptions
@@ -104,17 +104,12 @@ export const fmLora: Method<Options> = {
   safe: (given) => ({ ...given, sharedFactors: 'frozen-after-first' }),
   activate: tensorsOfTask,
 
-  fold(bank, task) {
-    mustKnow(bank, task);
-    const { rank, alpha } = bank.options as Options;
-    const layers = new Map<string, LoraPair>();
-    for (const { name } of bank.layers) {
-      const [A, B] = PAIR.map((tensor) => fromHost(tensorOf(bank, sharedKey(name, tensor))));
-      const [M, N] = OWN.map((tensor) => fromHost(tensorOf(bank, ownKey(task, name, tensor))));
-      layers.set(name, { A: toHost(multiply(N!, A!)), B: toHost(multiply(B!, M!)) });
-    }
-    return { rank, alpha, layers };
-  },
+  fold: (bank, task) =>
+    foldLayers(bank, task, (layer) => {
+      const [A, B] = PAIR.map((tensor) => fromHost(tensorOf(bank, sharedKey(layer, tensor))));
+      const [M, N] = OWN.map((tensor) => fromHost(tensorOf(bank, ownKey(task, layer, tensor))));
+      return { A: toHost(multiply(N!, A!)), B: toHost(multiply(B!, M!)) };
+    }),
 };
 
 /** How far each of the r inner directions is open, [r]: the probability that the chosen rank reaches it. */

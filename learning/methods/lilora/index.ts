@@ -3,9 +3,10 @@ import type { TensorMap } from '../../../core/host-tensor.ts';
 import type { AdaptedLayer } from '../../model/model.ts';
 import { toHost } from '../../tensors/linalg.ts';
 import type { Random } from '../../training/random.ts';
-import { mustKnow, mustMatch, sharedKey, tensorOf, tensorsOfTask, withTask } from '../bank.ts';
+import { mustMatch, sharedKey, tensorOf, tensorsOfTask, withTask } from '../bank.ts';
 import { kaiming, zeros } from '../initial.ts';
-import type { Active, Bank, LoraPair, Method, Trainable, TrainableTensor } from '../method.ts';
+import { foldLayers } from '../lora.ts';
+import type { Active, Bank, Method, Trainable, TrainableTensor } from '../method.ts';
 import { consolidate } from './consolidate.ts';
 import { blend, OWN, ownOf, SHARED, sharedOf } from './factors.ts';
 import { type LiloraOptions, liloraOptions, safeOptions } from './options.ts';
@@ -98,16 +99,11 @@ export const lilora: Method<LiloraOptions> = {
 
   activate: tensorsOfTask,
 
-  fold(bank, task) {
-    mustKnow(bank, task);
-    const { rank, alpha } = bank.options as LiloraOptions;
-    const layers = new Map<string, LoraPair>();
-    for (const { name } of bank.layers) {
-      const B = blend(sharedOf(bank, name).B0, ownOf(bank, task, name));
-      layers.set(name, { A: tensorOf(bank, sharedKey(name, 'A')), B: toHost(B) });
-    }
-    return { rank, alpha, layers };
-  },
+  fold: (bank, task) =>
+    foldLayers(bank, task, (layer) => ({
+      A: tensorOf(bank, sharedKey(layer, 'A')),
+      B: toHost(blend(sharedOf(bank, layer).B0, ownOf(bank, task, layer))),
+    })),
 };
 
 function penaltyConstants(bank: Bank, options: LiloraOptions): TensorMap {

@@ -3,10 +3,10 @@ import { z } from 'zod';
 import { DEFAULTS } from '../../../core/defaults.ts';
 import type { HostTensor, TensorMap } from '../../../core/host-tensor.ts';
 import { fromHost, identity, multiply, toHost } from '../../tensors/linalg.ts';
-import { mustKnow, mustMatch, ownKey, sharedKey, tensorOf, tensorsOfTask, withTask } from '../bank.ts';
+import { mustMatch, ownKey, sharedKey, tensorOf, tensorsOfTask, withTask } from '../bank.ts';
 import { kaiming, zeros } from '../initial.ts';
-import { loraOptions } from '../lora.ts';
-import type { LoraPair, Method, TrainableTensor } from '../method.ts';
+import { foldLayers, loraOptions } from '../lora.ts';
+import type { Method, TrainableTensor } from '../method.ts';
 import { meanPenalty, moved, startsOf } from '../penalties.ts';
 
 const options = loraOptions.extend({
@@ -87,18 +87,13 @@ export const mtlLora: Method<Options> = {
   safe: (given) => ({ ...given, sharedFactors: 'frozen-after-first' }),
   activate: tensorsOfTask,
 
-  fold(bank, task) {
-    mustKnow(bank, task);
-    const given = bank.options as Options;
-    const layers = new Map<string, LoraPair>();
-    for (const { name } of bank.layers) {
-      const shared = (tensor: string) => tensorOf(bank, sharedKey(name, tensor));
-      const own = (tensor: string) => tensorOf(bank, ownKey(task, name, tensor));
-      const B = mixed(shared('lora_B'), shares(own('weights').data, given.temperature));
-      layers.set(name, { A: turnedA(own('lambda'), shared('lora_A')), B });
-    }
-    return { rank: given.rank, alpha: given.alpha, layers };
-  },
+  fold: (bank, task) =>
+    foldLayers(bank, task, (layer) => {
+      const [A, B] = SHARED.map((tensor) => tensorOf(bank, sharedKey(layer, tensor)));
+      const [lambda, weights] = OWN.map((tensor) => tensorOf(bank, ownKey(task, layer, tensor)));
+      const { temperature } = bank.options as Options;
+      return { A: turnedA(lambda!, A!), B: mixed(B!, shares(weights!.data, temperature)) };
+    }),
 };
 
 /** softmax(w / τ). */

@@ -1,6 +1,6 @@
-import { mustKnow, mustMatch, ownKey, tensorOf, tensorsOfTask, withTask } from '../bank.ts';
-import { applyPair, freshPair, type LoraOptions, loraOptions, PAIR, pairParameters } from '../lora.ts';
-import type { LoraPair, Method, TrainableTensor } from '../method.ts';
+import { mustMatch, ownKey, tensorOf, tensorsOfTask, withTask } from '../bank.ts';
+import { applyPair, foldLayers, freshPair, type LoraOptions, loraOptions, PAIR, pairParameters } from '../lora.ts';
+import type { Method, TrainableTensor } from '../method.ts';
 
 /** One LoRA per task, nothing shared: the upper bound of LiLoRA ("DirLoRA" in the paper), at several times its size. */
 export const perTaskLora: Method<LoraOptions> = {
@@ -33,13 +33,9 @@ export const perTaskLora: Method<LoraOptions> = {
   finish: withTask,
   activate: tensorsOfTask,
 
-  fold(bank, task) {
-    mustKnow(bank, task);
-    const { rank, alpha } = bank.options as LoraOptions;
-    const pair = (name: string): LoraPair => ({
-      A: tensorOf(bank, ownKey(task, name, 'lora_A')),
-      B: tensorOf(bank, ownKey(task, name, 'lora_B')),
-    });
-    return { rank, alpha, layers: new Map(bank.layers.map(({ name }) => [name, pair(name)])) };
-  },
+  fold: (bank, task) =>
+    foldLayers(bank, task, (layer) => ({
+      A: tensorOf(bank, ownKey(task, layer, 'lora_A')),
+      B: tensorOf(bank, ownKey(task, layer, 'lora_B')),
+    })),
 };
