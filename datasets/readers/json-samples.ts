@@ -39,8 +39,8 @@ export function jsonReader(format: SampleFormat): Reader {
   };
 }
 
-/** Enough for the first sample of an array, if it embeds no image. */
-const PEEK = 65_536;
+/** Enough for the first sample of an array, even with an image in it. */
+const PEEK = 16 * 2 ** 20;
 
 /** The first sample of a file, without reading the whole of a large one; null when there is none that can be read. */
 function firstOf(bytes: Uint8Array, path: string): Record<string, unknown> | null {
@@ -71,9 +71,15 @@ function wholeLine(bytes: Uint8Array): string | null {
 /** The text of the object with which a text begins. */
 function objectAtStart(text: string): string | null {
   let depth = 0;
-  for (const { 0: token, index } of text.matchAll(/"(?:[^"\\]|\\.)*"|[{}]/g)) {
-    if (token === '{') depth++;
-    else if (token === '}' && --depth === 0) return text.slice(0, index + 1);
+  let quoted = false;
+  for (let i = 0; i < text.length; i++) {
+    const character = text[i];
+    if (quoted) {
+      if (character === '\\') i++;
+      else if (character === '"') quoted = false;
+    } else if (character === '"') quoted = true;
+    else if (character === '{') depth++;
+    else if (character === '}' && --depth === 0) return text.slice(0, i + 1);
   }
   return null;
 }

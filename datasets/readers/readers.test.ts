@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { sha256 } from '../../core/digest.ts';
 import type { Sample } from '../../core/sample.ts';
 import { localFolder } from '../local-folder.ts';
+import { packSplit, unpackSplit } from '../prepared.ts';
 import { validateDataset } from '../validate.ts';
 import { type About, writeManifest } from '../write-manifest.ts';
 
@@ -171,6 +172,23 @@ describe('which format a JSON file is of', () => {
     );
     if (format === 'llava') await expect(named).rejects.toThrow(/the id is used already/);
     else expect((await named).splits.train).toEqual(auto.splits.train);
+  });
+
+  it('also behind an image of a megabyte', async () => {
+    const background = { r: 9, g: 8, b: 7 };
+    const flat = sharp({ create: { width: 600, height: 600, channels: 3, background } });
+    const image = await flat.png({ compressionLevel: 0 }).toBuffer();
+    expect(image.length).toBeGreaterThan(1_000_000);
+    const uri = `data:image/png;base64,${image.toString('base64')}`;
+    const content = [
+      { type: 'image', image: uri },
+      { type: 'text', text: 'What is "it"?' },
+    ];
+    const { splits, images } = await dataset({ 'train.json': JSON.stringify([{ messages: talk(content, 'noise') }]) });
+    expect(splits.train![0]!.turns[0]!.text).toBe('<image>\nWhat is "it"?');
+    // What training reads holds the same bytes.
+    const packed = unpackSplit(packSplit(splits.train!, images), 'train');
+    expect(sha256(packed.images.get(splits.train![0]!.images[0]!)!)).toBe(sha256(image));
   });
 
   it('what cannot be told is asked for', async () => {
