@@ -72,6 +72,23 @@ export const DEFAULTS = {
   'treelora.roundSamples': entry(4, 'samples', 'of a look, one backward pass each'),
   'merge.density': entry(0.2, 'share of the entries', 'TIES keeps the largest fifth of every update, as in the paper'),
 
+  'icm-lora.snapshots': entry(20, 'adapters', 'of the new task; the paper wants tens of checkpoints'),
+  'icm-lora.snapshotSteps': entry(1, 'steps', 'between two of them'),
+  'icm-lora.snapshotRate': entry(0.1, 'share', 'of the learning rate: adapters around the one that was trained'),
+  'icm-lora.vectorSamples': entry(100, 'samples', 'whose last hidden states make a task vector; one pass each'),
+  'icm-lora.vectorSize': entry(64, 'numbers', 'ours: a random projection keeps distances between tasks'),
+  'icm-lora.channels': entry([8, 16, 32, 16], '', 'small enough for a CPU; the paper’s: 8, 16 … 256, 256 … 8, twelve'),
+  'icm-lora.kernel': entry(7, 'taps', 'the authors’ code'),
+  'icm-lora.latent': entry(16, '', 'small as the channels; the authors’ code has 256'),
+  'icm-lora.epochs': entry(300, '', 'as many as the reconstruction needs; the authors’ code has 2000'),
+  'icm-lora.batchSize': entry(8, 'adapters', 'the authors’ code has 2'),
+  'icm-lora.learningRate': entry(3e-3, '', 'for few epochs; the authors’ code has 2e-4 for 2000'),
+  'icm-lora.divergence': entry(0.005, '', 'weight of the KL term, as in the authors’ code'),
+  'icm-lora.maxError': entry(0.1, 'share', 'of ‖ΔW‖ in the worst layer; above it LoRAs stay stored'),
+  'icm-lora.maxLossRise': entry(0.05, 'share', 'of the loss; above it LoRAs stay stored'),
+  'icm-lora.lossSamples': entry(100, 'samples', 'of the new task, for that check'),
+  'icm-lora.earlierSamples': entry(20, 'samples', 'of every earlier task, for that check; as many as replay keeps'),
+
   // learning/training
   'training.learningRate': entry(4e-3, '', 'learns every example task; the paper uses 2e-5 at 7B'),
   'training.batchSize': entry(16, 'samples', 'per optimizer step'),

@@ -54,7 +54,11 @@ export const prompts = (samples: readonly EncodedSample[]): EncodedSample[] =>
   });
 
 /** Options of what a method may have besides rank and alpha, small enough for the tiny models. */
-const MORE: Readonly<Record<string, object>> = { moelora: { experts: 2 }, mixlora: { experts: 6 } };
+const MORE: Readonly<Record<string, object>> = {
+  'icm-lora': { snapshots: 2, channels: [4], epochs: 1, vectorSize: 8 },
+  moelora: { experts: 2 },
+  mixlora: { experts: 6 },
+};
 
 /** Options under which a method of the registry learns on tiny models. */
 export const smallOptions = (name: string): object =>

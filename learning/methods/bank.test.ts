@@ -63,6 +63,7 @@ describe('a damaged bank is refused by name', () => {
   const header = () => JSON.parse(readSafetensors(bytes, 'bank').metadata['bank']!);
   const withHeader = (changes: object) =>
     writeSafetensors(good.tensors, { format: 'lilora-bank-v1', bank: JSON.stringify({ ...header(), ...changes }) });
+  const one = { shape: [1], data: new Float32Array(1) };
   const without = (key: string) => new Map([...good.tensors].filter(([name]) => name !== key));
 
   it.each([
@@ -91,6 +92,16 @@ describe('a damaged bank is refused by name', () => {
         tensors: new Map([...good.tensors, ['tasks/b/model.one/a', { shape: [2], data: new Float32Array(2) }]]),
       }),
       /tasks\/b\/model\.one\/a is \[2\], but tasks\/a\/model\.one\/a is \[1\]/,
+    ],
+    [
+      'a tensor of no layer that one task alone has',
+      writeBank({ ...good, tensors: new Map([...good.tensors, ['tasks/b/vector', one]]) }),
+      /tensor tasks\/a\/vector is missing/,
+    ],
+    [
+      'a tensor of a place that there is not',
+      writeBank({ ...good, tensors: new Map([...good.tensors, ['model/a/b', one]]) }),
+      /tensor model\/a\/b belongs to no layer/,
     ],
     ['cut', bytes.subarray(0, bytes.length - 5), /bank\.safetensors/],
   ])('%s', (_what, damaged, message) => {

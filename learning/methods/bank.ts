@@ -11,6 +11,11 @@ export const sharedKey = (layer: string, tensor: string) => `shared/${layer}/${t
 /** Key of a tensor of one task. */
 export const ownKey = (task: string, layer: string, tensor: string) => `tasks/${task}/${layer}/${tensor}`;
 
+/** Key of a tensor of one task that belongs to no single layer. */
+export const taskKey = (task: string, tensor: string) => `tasks/${task}/${tensor}`;
+/** Key of a tensor of the whole model that all tasks share. */
+export const modelKey = (tensor: string) => `model/${tensor}`;
+
 /** A tensor that must be there. */
 export function tensorOf(bank: Bank, key: string): HostTensor {
   const tensor = bank.tensors.get(key);
@@ -77,7 +82,8 @@ export function writeBank(bank: Bank): Uint8Array {
 
 /**
  * Reads what `writeBank` wrote. Strict: every tensor belongs to a layer and a task that the header names, every layer has
- * the same shared tensors, and every task the same own tensors in the same shapes. Else `IntegrityError`.
+ * the same shared tensors, and every task the same own tensors in the same shapes. What belongs to no layer stands under
+ * `model/<tensor>` or `tasks/<task>/<tensor>`. Else `IntegrityError`.
  * @param file named in messages
  */
 export function readBank(bytes: Uint8Array, file: string): Bank {
@@ -103,12 +109,14 @@ function checkTensors(
   file: string,
 ): void {
   const known = new Set(layers.map(({ name }) => name));
-  const [shared, own] = [new Set<string>(), new Set<string>()];
+  const [shared, own, wide] = [new Set<string>(), new Set<string>(), new Set<string>()];
   for (const key of tensors.keys()) {
     const parts = key.split('/');
     if (parts[0] === 'shared' && parts.length === 3 && known.has(parts[1]!)) shared.add(parts[2]!);
     else if (parts[0] === 'tasks' && parts.length === 4 && tasks.includes(parts[1]!) && known.has(parts[2]!))
       own.add(parts[3]!);
+    else if (parts[0] === 'tasks' && parts.length === 3 && tasks.includes(parts[1]!)) wide.add(parts[2]!);
+    else if (parts[0] === 'model' && parts.length === 2 && parts[1]) continue;
     else throw damaged(file, `tensor ${key} belongs to no layer or task of this bank`);
   }
   const mustHave = (key: string) => {
@@ -116,14 +124,17 @@ function checkTensors(
     if (!tensor) throw damaged(file, `tensor ${key} is missing`);
     return tensor;
   };
+  const mustBeAlike = (keyOf: (task: string) => string) => {
+    for (const task of tasks) {
+      const [key, first] = [keyOf(task), keyOf(tasks[0]!)];
+      const [here, there] = [mustHave(key).shape, mustHave(first).shape];
+      if (here.join() !== there.join()) throw damaged(file, `tensor ${key} is [${here}], but ${first} is [${there}]`);
+    }
+  };
+  for (const tensor of wide) mustBeAlike((task) => taskKey(task, tensor));
   for (const { name: layer } of layers) {
     for (const tensor of shared) mustHave(sharedKey(layer, tensor));
-    for (const tensor of own)
-      for (const task of tasks) {
-        const [key, first] = [ownKey(task, layer, tensor), ownKey(tasks[0]!, layer, tensor)];
-        const [here, there] = [mustHave(key).shape, mustHave(first).shape];
-        if (here.join() !== there.join()) throw damaged(file, `tensor ${key} is [${here}], but ${first} is [${there}]`);
-      }
+    for (const tensor of own) mustBeAlike((task) => ownKey(task, layer, tensor));
   }
 }
 

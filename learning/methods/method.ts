@@ -6,7 +6,8 @@ import type { Random } from '../training/random.ts';
 
 /**
  * All adapter tensors of a stream. Keys are structured, never matched by substring:
- * `shared/<module path>/<tensor>` and `tasks/<task>/<module path>/<tensor>`.
+ * `shared/<module path>/<tensor>` and `tasks/<task>/<module path>/<tensor>`; of no single layer: `model/<tensor>` and
+ * `tasks/<task>/<tensor>`.
  */
 export interface Bank {
   readonly method: string;
@@ -109,6 +110,10 @@ export interface Probe {
   readonly samples: number;
   /** Samples that training does not see (`Method.heldOut`). */
   readonly heldOut: number;
+  /** Of seed and task; split, never drawn from. */
+  readonly random: Random;
+  /** Between parts of long work: a sign of life. Throws `Cancelled`. */
+  alive(): Promise<void>;
   /** Σ x xᵀ over all tokens of training samples, [in, in], by module path: what goes into each adapted layer. */
   inputMoments(adapter: TensorMap | null, samples: number): Promise<TensorMap>;
   /** Mean over samples of the gradient of each sample's loss, or of its square, by tensor. */
@@ -119,6 +124,17 @@ export interface Probe {
   readonly earlier: readonly string[];
   /** Mean loss over the tokens that carry any: of the task, of what was held out, or of an earlier task. */
   loss(adapter: TensorMap | null, on: 'training' | 'held-out' | { task: string }, samples: number): Promise<number>;
+}
+
+/** What `after` knows besides: how training began, and how it may go on. */
+export interface Ended {
+  /** The bank that the task began with. */
+  readonly begun: Bank;
+  /**
+   * Trains on from the end, at a constant share of the highest learning rate, and gives the trained tensors after every so
+   * many steps, by `<module path>/<tensor>`. What the task ended with stays as it is.
+   */
+  further(request: { snapshots: number; every: number; rate: number }): Promise<TensorMap[]>;
 }
 
 /** Training samples of earlier tasks that a method asks for, next to those of the new one. */
@@ -169,8 +185,8 @@ export interface Method<Options extends Record<string, unknown> = Record<string,
    * rounds.
    */
   before?(bank: Bank, task: string, options: Options, probe: Probe): Promise<Bank>;
-  /** The same after `finish`, on a bank that contains the task. @param begun the bank that the task began with */
-  after?(bank: Bank, task: string, options: Options, probe: Probe, begun: Bank): Promise<Bank>;
+  /** The same after `finish`, on a bank that contains the task. */
+  after?(bank: Bank, task: string, options: Options, probe: Probe, ended: Ended): Promise<Bank>;
   /** What to train for `task`, with options that may differ from the bank's (safe mode). Does not change the bank. */
   begin(bank: Bank, task: string, options: Options, random: Random): Trainable;
   /**

@@ -3,6 +3,7 @@ import { cLora } from './c-lora/index.ts';
 import { dac } from './dac/index.ts';
 import { ewc } from './ewc/index.ts';
 import { fmLora } from './fm-lora/index.ts';
+import { icmLora } from './icm-lora/index.ts';
 import { joint } from './joint/index.ts';
 import { lilora } from './lilora/index.ts';
 import { lines } from './lines/index.ts';
@@ -29,6 +30,7 @@ const METHODS = [
   dac,
   ewc,
   fmLora,
+  icmLora,
   joint,
   lines,
   loda,

@@ -35,6 +35,7 @@ type LossInputs = { readonly batch: Tree; readonly adapter: Record<string, tf.Te
  */
 export class TaskProbe implements Probe {
   private readonly run: ProbedRun;
+  readonly random: Random;
   private readonly order: readonly EncodedSample[];
   private readonly lossGraph: Compiled<LossInputs, tf.Scalar>;
   private readonly gradientGraph: Compiled<LossInputs, Record<string, tf.Tensor>>;
@@ -42,6 +43,7 @@ export class TaskProbe implements Probe {
   constructor(run: ProbedRun) {
     this.run = run;
     const { samples, seed, task } = run;
+    this.random = new Random(seed).split(`probe ${task}`);
     const order = new Random(seed).split(`probe ${task}`).permutation(samples.length);
     this.order = Array.from(order, (i) => samples[i]!);
     this.lossGraph = new Compiled(({ batch, adapter }) => run.model.lossOf(batch, this.adapt(adapter)));
@@ -206,7 +208,7 @@ export class TaskProbe implements Probe {
     return this.run.rehearsed?.find(({ task }) => task === on.task)?.samples ?? [];
   }
 
-  private async alive(): Promise<void> {
+  async alive(): Promise<void> {
     this.run.onAlive?.();
     await setImmediate();
     if (!this.run.signal.aborted) return;

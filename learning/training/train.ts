@@ -3,7 +3,7 @@ import { DEFAULTS } from '../../core/defaults.ts';
 import { LiloraError } from '../../core/errors.ts';
 import type { TensorMap } from '../../core/host-tensor.ts';
 import type { EncodedSample } from '../../core/sample.ts';
-import type { Bank, Method, Trainable, TrainableTensor } from '../methods/method.ts';
+import type { Bank, Ended, Method, Trainable, TrainableTensor } from '../methods/method.ts';
 import type { AdaptedLayer, BaseModel } from '../model/model.ts';
 import type { AdamWState } from './adamw.ts';
 import { readCheckpoint, writeCheckpoint } from './checkpoint.ts';
@@ -69,11 +69,47 @@ export async function trainTask(run: TrainTask): Promise<{ bank: Bank; steps: nu
         })
       : { trained: new Map(), steps: 0, whyEager: null };
     const finished = method.finish(bank, trainable, done.trained);
-    const after = method.after ? await method.after(finished, task, options, probe, bank) : finished;
+    const further: Ended['further'] = (request) =>
+      trainFurther({ ...run, samples }, withStart(trainable, done.trained), random.split(`further ${task}`), request);
+    const after = method.after
+      ? await method.after(finished, task, options, probe, { begun: bank, further })
+      : finished;
     return { bank: after, steps: done.steps, whyEager: done.whyEager };
   } finally {
     probe.dispose();
   }
+}
+
+/** The same to train, from where training ended. */
+function withStart(trainable: Trainable, trained: TensorMap): Trainable {
+  const tensors = [...trainable.tensors].map(([key, tensor]): [string, TrainableTensor] => {
+    const start = trained.get(key);
+    return [key, start ? { ...tensor, start } : tensor];
+  });
+  return { ...trainable, tensors: new Map(tensors) };
+}
+
+/** `Ended.further`. */
+async function trainFurther(
+  run: TrainTask,
+  trainable: Trainable,
+  random: Random,
+  { snapshots, every, rate }: Parameters<Ended['further']>[0],
+): Promise<TensorMap[]> {
+  const found: TensorMap[] = [];
+  let steps = 0;
+  const { trained } = await trainingLoop({
+    ...{ ...run, trainable, random, penalty: true },
+    training: { ...run.training, learningRate: run.training.learningRate * rate, warmupRatio: 0 },
+    // So far from the end of the schedule the learning rate is constant.
+    part: { steps: 1e12, until: snapshots * every },
+    resume: () => null,
+    onProgress: () => run.onAlive?.(),
+    onStep: async (state) => {
+      if (++steps % every === 0) found.push(state().weights);
+    },
+  });
+  return [...found, trained];
 }
 
 /** The bank that a task finds: the stream's, or one that the method starts. */

@@ -41,7 +41,7 @@ export const lines: Method<Options> = {
   rehearsal: ({ earlierSamples: perTask }) => (perTask > 0 ? { perTask, place: 'aside' } : null),
 
   /** Tries every α on what training did not see, and keeps the best; of equals the one that changes least. */
-  async after(bank, task, options, probe, begun) {
+  async after(bank, task, options, probe, { begun }) {
     const names = bank.layers.map(({ name }) => name);
     const start = options.reference === 'base' || begun.tasks.length === 0 ? null : begun;
     const candidates = probe.heldOut > 0 ? [...new Set([1, ...options.alphas])].sort((a, b) => b - a) : [1];

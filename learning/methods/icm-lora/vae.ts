@@ -1,0 +1,192 @@
+import * as tf from '@tensorflow/tfjs';
+import type { TensorMap } from '../../../core/host-tensor.ts';
+import { Compiled } from '../../tensors/compile.ts';
+import { tensorsOf } from '../../tensors/tree.ts';
+import { AdamW, type Moments, type Rates } from '../../training/adamw.ts';
+import type { Random } from '../../training/random.ts';
+import { Sampler } from '../../training/sampler.ts';
+import { cosineWithWarmup } from '../../training/schedule.ts';
+import { decoderShapes, innermost, paddedLength, type Shape } from './decoder.ts';
+
+/** One adapter to learn: its numbers, normalised, and what its task is told by. */
+export interface Item {
+  readonly weights: Float32Array;
+  readonly condition: Float32Array;
+}
+
+export interface Fit {
+  readonly epochs: number;
+  readonly batchSize: number;
+  readonly learningRate: number;
+  /** Weight of the Kullback-Leibler term. */
+  readonly divergence: number;
+}
+
+/** Of the leaky ReLU below zero. */
+const SLOPE = 0.01;
+/** Share of the steps over which the learning rate rises, as in the authors' code. */
+const WARMUP = 0.1;
+
+type StepInputs = {
+  readonly x: tf.Tensor2D;
+  readonly condition: tf.Tensor2D;
+  readonly noise: tf.Tensor2D;
+  readonly moments: Moments;
+  readonly rates: Rates;
+};
+
+/** Names and shapes of the encoder: convolutions as [kernel, from, to], each with a norm over its batch, and linear layers. */
+function encoderShapes(shape: Shape): Map<string, number[]> {
+  const { channels, kernel, latent, condition } = shape;
+  const shapes = new Map<string, number[]>();
+  for (const [i, to] of channels.entries()) {
+    shapes.set(`encoder.${i}.weight`, [kernel, i > 0 ? channels[i - 1]! : 1, to]);
+    for (const name of ['bias', 'scale', 'shift']) shapes.set(`encoder.${i}.${name}`, [to]);
+  }
+  shapes.set('encoder.linear.weight', [innermost(shape) * channels.at(-1)!, latent]);
+  shapes.set('encoder.linear.bias', [latent]);
+  for (const name of ['mean', 'logVariance']) {
+    shapes.set(`encoder.${name}.weight`, [latent + condition, latent]);
+    shapes.set(`encoder.${name}.bias`, [latent]);
+  }
+  return shapes;
+}
+
+/** Uniform on ±1/√fan_in; biases 0, scales 1. */
+function initial(shapes: ReadonlyMap<string, number[]>, random: Random): Map<string, tf.Tensor> {
+  const fanIn = (name: string, [first, second, third]: number[]) =>
+    third === undefined ? first! : first! * (name.startsWith('decoder') ? third : second!);
+  return new Map(
+    [...shapes].map(([name, shape]) => {
+      if (!name.endsWith('weight')) return [name, tf.fill(shape, name.endsWith('scale') ? 1 : 0)];
+      const bound = 1 / Math.sqrt(fanIn(name, shape));
+      const draw = random.split(name);
+      const data = Float32Array.from({ length: tf.util.sizeFromShape(shape) }, () => (2 * draw.uniform() - 1) * bound);
+      return [name, tf.tensor(data, shape)];
+    }),
+  );
+}
+
+type Get = (name: string) => tf.Tensor;
+
+/** The encoder: x [batch, length, 1] → μ and log σ², each [batch, latent]. */
+function encode(get: Get, { channels }: Shape, x: tf.Tensor3D, condition: tf.Tensor2D) {
+  let y = x;
+  for (let i = 0; i < channels.length; i++) {
+    const conv = tf.add(tf.conv1d(y, get(`encoder.${i}.weight`) as tf.Tensor3D, 2, 'same'), get(`encoder.${i}.bias`));
+    const { mean, variance } = tf.moments(conv, [0, 1]);
+    const normal = tf.mul(tf.sub(conv, mean), tf.rsqrt(tf.add(variance, 1e-5)));
+    y = tf.leakyRelu(
+      tf.add(tf.mul(normal, get(`encoder.${i}.scale`)), get(`encoder.${i}.shift`)),
+      SLOPE,
+    ) as tf.Tensor3D;
+  }
+  const linear = (name: string, input: tf.Tensor) =>
+    tf.add(tf.matMul(input, get(`${name}.weight`)), get(`${name}.bias`)) as tf.Tensor2D;
+  const h = tf.concat([linear('encoder.linear', tf.reshape(y, [x.shape[0], -1])), condition], 1);
+  return { mean: linear('encoder.mean', h), logVariance: linear('encoder.logVariance', h) };
+}
+
+/** The decoder of `decode` on the engine: z [batch, latent], condition [batch, condition] → [batch, padded length]. */
+export function decodeOnEngine(get: Get, shape: Shape, z: tf.Tensor2D, condition: tf.Tensor2D): tf.Tensor2D {
+  const { channels } = shape;
+  const batch = z.shape[0];
+  const start = tf.add(
+    tf.matMul(tf.concat([z, condition], 1), get('decoder.linear.weight')),
+    get('decoder.linear.bias'),
+  );
+  let length = innermost(shape);
+  let y = tf.reshape(start, [batch, 1, length, channels.at(-1)!]) as tf.Tensor4D;
+  for (let i = channels.length - 1; i >= 0; i--) {
+    const weight = tf.expandDims(get(`decoder.${i}.weight`), 0) as tf.Tensor4D;
+    length *= 2;
+    const up = tf.conv2dTranspose(tf.elu(y), weight, [batch, 1, length, weight.shape[2]], [1, 2], 'same');
+    y = tf.add(up, get(`decoder.${i}.bias`));
+  }
+  return tf.reshape(y, [batch, length]);
+}
+
+/** KL(N(μ, σ²) ‖ N(0, 1)), summed over the last axis: [batch]. */
+export function divergenceOf(mean: tf.Tensor2D, logVariance: tf.Tensor2D): tf.Tensor1D {
+  const terms = tf.sub(tf.add(tf.square(mean), tf.exp(logVariance)), tf.add(logVariance, 1));
+  return tf.mul(tf.sum(terms, 1), 0.5) as tf.Tensor1D;
+}
+
+/** Mean square error plus weighted KL(N(μ, σ²) ‖ N(0, 1)), summed over z and averaged over the batch. */
+function lossOf(
+  get: Get,
+  shape: Shape,
+  x: tf.Tensor2D,
+  condition: tf.Tensor2D,
+  noise: tf.Tensor2D,
+  divergence: number,
+) {
+  const { mean, logVariance } = encode(get, shape, tf.expandDims(x, 2), condition);
+  const z = tf.add(mean, tf.mul(tf.exp(tf.mul(logVariance, 0.5)), noise)) as tf.Tensor2D;
+  const error = tf.mean(tf.square(tf.sub(decodeOnEngine(get, shape, z, condition), x)));
+  return tf.add(error, tf.mul(tf.mean(divergenceOf(mean, logVariance)), divergence)) as tf.Scalar;
+}
+
+/**
+ * Fits a conditional variational autoencoder to adapters and gives the weights of its decoder, by the names of
+ * `decoderShapes`. The same items and seed give the same bits on one engine.
+ * @param alive called after every step; may throw to stop
+ */
+export async function fitGenerator(
+  items: readonly Item[],
+  shape: Shape,
+  fit: Fit,
+  random: Random,
+  alive: () => Promise<void>,
+): Promise<TensorMap> {
+  const start = initial(new Map([...encoderShapes(shape), ...decoderShapes(shape)]), random.split('weights'));
+  const optimizer = new AdamW(start);
+  tf.dispose([...start.values()]);
+  const step = new Compiled(({ x, condition, noise, moments, rates }: StepInputs) => {
+    const gradient = tf.grad((flat) => {
+      const tensors = optimizer.flat.split(flat as tf.Tensor1D);
+      return lossOf((name) => tensors.get(name)!, shape, x, condition, noise, fit.divergence);
+    })(moments.weights) as tf.Tensor1D;
+    return optimizer.next(moments, gradient, rates);
+  });
+  const sampler = new Sampler(items.length, { ...fit, random: random.split('order') });
+  const length = paddedLength(shape);
+  try {
+    for (let done = 0; done < sampler.steps; done++) {
+      const batch = Array.from(sampler.batch(done), (i) => items[i]!);
+      const draw = random.split(`noise ${done}`);
+      const table = (vectors: readonly Float32Array[], width: number) =>
+        tf.tensor2d(rows(vectors, width), [batch.length, width]);
+      const inputs = {
+        x: table(
+          batch.map(({ weights }) => weights),
+          length,
+        ),
+        condition: table(
+          batch.map((item) => item.condition),
+          shape.condition,
+        ),
+        noise: table(
+          batch.map(() => Float32Array.from({ length: shape.latent }, () => draw.normal())),
+          shape.latent,
+        ),
+        rates: optimizer.rates(fit.learningRate * cosineWithWarmup(done, sampler.steps, WARMUP)),
+      };
+      optimizer.accept(step.run({ ...inputs, moments: optimizer.moments }));
+      tf.dispose(tensorsOf(inputs));
+      await alive();
+    }
+    const all = optimizer.flat.toHost(optimizer.moments.weights);
+    return new Map([...all].filter(([name]) => name.startsWith('decoder.')));
+  } finally {
+    step.dispose();
+    optimizer.dispose();
+  }
+}
+
+/** Vectors one after another, each padded with zeros. */
+function rows(vectors: readonly Float32Array[], length: number): Float32Array {
+  const all = new Float32Array(vectors.length * length);
+  for (const [i, vector] of vectors.entries()) all.set(vector, i * length);
+  return all;
+}
