@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { DEFAULTS } from '../core/defaults.ts';
 import { methodNames } from '../learning/methods/registry.ts';
 import { writeSmallDataset } from '../test/small-dataset.ts';
 import { buildProgram, DONE, FAILED, MISUSE, main } from './main.ts';
@@ -95,6 +96,7 @@ describe('methods', () => {
     expect(lilora!.options).toContainEqual({
       name: 'stabilityWeight',
       default: 0.1,
+      why: DEFAULTS['lilora.stabilityWeight'].why,
       schema: { type: 'number', minimum: 0, default: 0.1 },
     });
     expect(lilora!.options.find(({ name }) => name === 'innerRank')!.default, 'follows from the rank').toBe(8);

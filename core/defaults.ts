@@ -12,8 +12,8 @@ function entry<T>(value: T, unit: string, why: string): Default<T> {
 /** Every default of the product, in one place. The README's table is checked against it. */
 export const DEFAULTS = {
   // learning/methods
-  'adapter.rank': entry(16, '', 'r; the paper uses 128 on a 7B model'),
-  'adapter.alpha': entry(32, '', 'scale = alpha / rank = 2, as in the paper'),
+  'adapter.rank': entry(16, '', 'r, the same for all methods; LiLoRA’s paper uses 128 on a 7B model'),
+  'adapter.alpha': entry(32, '', 'scale = alpha / rank = 2, as in LiLoRA’s paper'),
 
   'lilora.stabilityWeight': entry(0.1, '', 'λ of the stability loss; the paper gives no number'),
   'lilora.anchorWeight': entry(1, '', 'μ of the anchor penalty; measured best of 0.3, 1 and 3'),
@@ -29,11 +29,8 @@ export const DEFAULTS = {
   'fm-lora.stabilityWeight': entry(0.1, '', 'as λ of LiLoRA; only where the shared factors train on'),
   'fm-lora.rankWeight': entry(0.01, '', 'small beside the task loss; only where ranks are chosen'),
   'mixlora.experts': entry(16, 'factors', 'E: pools as large as a LoRA of the default rank'),
-  'mixlora.rank': entry(
-    4,
-    'factors',
-    'r: a quarter of the pool for each sample; alpha is then 2E as in the authors’ script',
-  ),
+  'mixlora.alpha': entry(32, '', '2E, as in the authors’ script'),
+  'mixlora.rank': entry(4, 'factors', 'r: a quarter of the pool for each sample'),
   'moelora.experts': entry(8, '', 'E, as in the scripts of CoIN'),
   'mtl-lora.experts': entry(3, 'matrices B', 'as in the authors’ script'),
   'mtl-lora.temperature': entry(0.1, '', 'as in the authors’ script'),

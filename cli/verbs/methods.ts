@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
+import { DEFAULTS, type Default } from '../../core/defaults.ts';
 import type { Method } from '../../learning/methods/method.ts';
 import { methodNamed, methodNames } from '../../learning/methods/registry.ts';
 import { table } from '../../report/terminal.ts';
@@ -45,6 +46,8 @@ export interface OptionFacts {
   readonly name: string;
   /** What it is when nothing is given; options that follow from others are filled in. */
   readonly default: unknown;
+  /** Why that is the default, or where it comes from; null where it is said in the method's card alone. */
+  readonly why: string | null;
   /** As JSON Schema. */
   readonly schema: Readonly<Record<string, unknown>>;
 }
@@ -82,9 +85,15 @@ export function methodFacts(method: Method): MethodFacts {
   const options = Object.entries(properties).map(([option, schema]) => ({
     name: option,
     default: defaults[option] ?? null,
+    why: whyDefault(name, option),
     schema: schema as Record<string, unknown>,
   }));
   return { name, title, paper, needsTask, shared, perTask, steps, options };
+}
+
+function whyDefault(method: string, option: string): string | null {
+  const table: Readonly<Record<string, Default<unknown>>> = DEFAULTS;
+  return (table[`${method}.${option}`] ?? table[`adapter.${option}`])?.why ?? null;
 }
 
 function listText(facts: readonly MethodFacts[]): string {
@@ -106,8 +115,8 @@ function factsText({ name, title, paper, needsTask, shared, perTask, steps, opti
       ? [
           '',
           table([
-            ['option', 'default', 'values'],
-            ...options.map((option) => [option.name, JSON.stringify(option.default), kinds(option)]),
+            ['option', 'default', 'values', 'why'],
+            ...options.map((option) => [option.name, JSON.stringify(option.default), kinds(option), option.why ?? '']),
           ]),
         ]
       : []),

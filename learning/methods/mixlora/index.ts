@@ -12,7 +12,7 @@ const options = z
   .strictObject({
     /** r, factors that a sample chooses of each pool. */
     rank: positive.int().default(DEFAULTS['mixlora.rank'].value),
-    alpha: positive.default(DEFAULTS['adapter.alpha'].value),
+    alpha: positive.default(DEFAULTS['mixlora.alpha'].value),
     /** E, factors in each pool. */
     experts: positive.int().default(DEFAULTS['mixlora.experts'].value),
     /** Factors B are chosen with regard to the chosen A. */
