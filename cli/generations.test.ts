@@ -1,10 +1,13 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { writeBank } from '../learning/methods/bank.ts';
+import { readReleasedBank } from '../learning/methods/lilora/released-bank.ts';
 import { FolderStore } from '../store/folder.ts';
 import { publish, readHead } from '../store/generations.ts';
 import { published } from './generations.ts';
+import { DONE, main } from './main.ts';
 import { pullAdapter } from './verbs/pull.ts';
 
 let folder: string;
@@ -79,4 +82,30 @@ it('a task whose name would leave the folder is refused', async () => {
 it('a method without PEFT adapters is named as the reason', async () => {
   await release(1, 'dogs', null);
   await expect(pull()).rejects.toThrow(/Generation 1 holds no PEFT adapter of dogs: no ordinary LoRA computes/);
+});
+
+it("the bank of a generation goes out as one of the authors' released code", async () => {
+  const theirs = new URL('../test/fixtures/released-bank/bank.safetensors', import.meta.url);
+  const names = ['a', 'b', 'c'];
+  const bank = readReleasedBank(readFileSync(theirs), 'theirs', names);
+  const evaluation = {
+    learned: names.map((task) => ({ task })),
+    matrix: { tasks: names, zeroShot: [], rows: [] },
+    metrics: {},
+  };
+  const files = [
+    { path: 'evaluation.json', bytes: Buffer.from(JSON.stringify(evaluation)) },
+    { path: 'bank.safetensors', bytes: writeBank(bank) },
+  ];
+  await publish(store, { stream: 'pets', generation: 1, head: null, files, lineage: {} });
+  vi.stubEnv('LILORA_STORE', join(folder, 'store'));
+  vi.stubEnv('TEMPORAL_ADDRESS', undefined);
+  const said = vi.spyOn(process.stdout, 'write').mockImplementation(() => true);
+  try {
+    expect(await main(['bank', 'export', 'pets', join(folder, 'out.safetensors')])).toBe(DONE);
+    expect(readReleasedBank(readFileSync(join(folder, 'out.safetensors')), 'out', names)).toEqual(bank);
+  } finally {
+    said.mockRestore();
+    vi.unstubAllEnvs();
+  }
 });
