@@ -117,7 +117,7 @@ async function lossCurve(context: DataContext, { task, metrics }: TaskLineage) {
 function rehearsedBy({ method: name, options }: Bank): Pick<GenerationView, 'rehearsed'> {
   const method = methodNamed(name);
   const rehearsal = method.rehearsal?.(method.options.parse(options));
-  return rehearsal ? { rehearsed: rehearsal.perTask } : {};
+  return rehearsal ? { rehearsed: { perTask: rehearsal.perTask, aside: rehearsal.place === 'aside' } } : {};
 }
 
 function parametersOf(bank: Bank) {

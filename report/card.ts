@@ -63,9 +63,13 @@ const code = (text: string) =>
     .replace(/\|/g, '¦')}\``;
 
 function earlierData(rehearsed: GenerationView['rehearsed']): string {
-  if (rehearsed === 'all') return 'with all training data of the earlier ones';
-  if (rehearsed) return `with up to ${rehearsed} training samples of each earlier one`;
-  return 'without the data of the earlier ones';
+  if (!rehearsed) return 'without the data of the earlier ones';
+  const { perTask, aside } = rehearsed;
+  const data =
+    perTask === 'all'
+      ? 'all training data of the earlier ones'
+      : `up to ${perTask} training samples of each earlier one`;
+  return aside ? `looking at ${data} without training on them` : `with ${data}`;
 }
 
 function body(view: GenerationView): string {

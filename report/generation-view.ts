@@ -32,8 +32,8 @@ export interface GenerationView {
   readonly workflow: { readonly id: string; readonly runId: string } | null;
   /** Absent or null in generations of older versions. */
   readonly cost?: CostView | null;
-  /** Training samples of every earlier task that its method learns from again; absent where none. */
-  readonly rehearsed?: number | 'all';
+  /** Training samples of every earlier task that its method learns from again, or `aside` only looks at; absent where none. */
+  readonly rehearsed?: { readonly perTask: number | 'all'; readonly aside: boolean };
   /** Tasks that were removed, and the shared tensors that were trained on them too. */
   readonly removed?: ReadonlyArray<{
     readonly task: string;

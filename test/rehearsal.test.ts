@@ -8,7 +8,7 @@ import type { StreamDefinition } from '../workflows/contract.ts';
 import { TestServers } from './servers.ts';
 import { startStream, submitDataset, tinyStream, untilSettled, uploadDataset, uploadTinyModel } from './tiny-stream.ts';
 
-/** Methods that learn from earlier tasks' data again, on real parts: Temporal, S3, worker processes, TensorFlow. */
+/** Methods that learn from earlier data again or look at data, on real parts: Temporal, S3, worker processes, TensorFlow. */
 let servers: TestServers;
 let store: ObjectStore;
 let datasets: string[];
@@ -67,6 +67,31 @@ it('trains anew on all data of all tasks', async () => {
   const { steps } = await learnBoth('joined', 'joint', {});
   expect(steps.length).toBe(Math.ceil(22 / 4));
   expect(steps.reduce((sum, { rehearsed }, i) => sum + (i === 5 ? 2 : 4) * rehearsed!, 0)).toBe(12);
+});
+
+it('looks at earlier samples without training on them, and takes what it measured to a published generation', async () => {
+  const { generation, steps } = await learnBoth('measured', 'lines', { heldOut: 0.2 });
+  // 8 of 10 samples are trained on, in batches of 4.
+  expect(steps.map(({ steps, rehearsed }) => [steps, rehearsed])).toEqual([
+    [2, 0],
+    [2, 0],
+  ]);
+  const card = Buffer.from(await getVerified(store, generation.file('README.md').key, generation.file('README.md')));
+  expect(card.toString()).toContain(
+    'looking at up to 20 training samples of each earlier one without training on them',
+  );
+});
+
+it.each([
+  ['ewc', {}],
+  ['loda', {}],
+  ['treelora', {}],
+  ['icm-lora', { snapshots: 2, channels: [4], epochs: 2 }],
+])('%s looks at data before or after training, and its adapters are published', async (method, options) => {
+  const { generation, evaluation } = await learnBoth(`with-${method}`, method, options);
+  expect(evaluation.matrix.rows.map((row) => row.length)).toEqual([1, 2]);
+  for (const task of ['first', 'second'])
+    expect(generation.file(`adapters/${task}/adapter_model.safetensors`).size).toBeGreaterThan(0);
 });
 
 it('refuses to train in rounds', async () => {

@@ -3,8 +3,8 @@ import { DEFAULTS } from '../../../core/defaults.ts';
 import type { HostTensor, TensorMap } from '../../../core/host-tensor.ts';
 import { Random } from '../../training/random.ts';
 import { modelKey, mustKnow, ownKey, taskKey, tensorOf, withTask } from '../bank.ts';
-import { applyPair, loraOptions, PAIR } from '../lora.ts';
-import type { Bank, LoraPair, Method, Probe } from '../method.ts';
+import { applyPair, foldLayers, loraOptions, PAIR } from '../lora.ts';
+import type { Bank, Method, Probe } from '../method.ts';
 import { perTaskLora } from '../per-task-lora/index.ts';
 import { decode, type Shape } from './decoder.ts';
 import { fitGenerator, type Item } from './vae.ts';
@@ -112,13 +112,11 @@ export const icmLora: Method<Options> = {
   },
 
   fold(bank, task) {
-    const { rank, alpha } = bank.options as Options;
     const adapter = icmLora.activate(bank, task);
-    const pair = (layer: string): LoraPair => ({
+    return foldLayers(bank, task, (layer) => ({
       A: adapter.get(`${layer}/lora_A`)!,
       B: adapter.get(`${layer}/lora_B`)!,
-    });
-    return { rank, alpha, layers: new Map(bank.layers.map(({ name }) => [name, pair(name)])) };
+    }));
   },
 };
 
