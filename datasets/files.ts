@@ -65,8 +65,8 @@ export async function readImages(
       const digest = sha256(image.bytes);
       if (!kept.has(digest)) await decodeImage(image.bytes, image.name);
       digests.set(image, digest);
-      // A copy: what is kept of a large file must not keep all of it.
-      if (!kept.has(digest)) kept.set(digest, image.bytes.slice());
+      // Not a copy: the file it lies in is images for the most part, and would be held twice.
+      if (!kept.has(digest)) kept.set(digest, image.bytes);
     } catch (error) {
       problems.addError(error);
     }

@@ -1,4 +1,5 @@
 import { DEFAULTS } from '../core/defaults.ts';
+import { LiloraError } from '../core/errors.ts';
 import { digestOf } from '../core/json.ts';
 import type { Sample } from '../core/sample.ts';
 import { readImages, readVerified } from './files.ts';
@@ -111,6 +112,7 @@ async function readSplits(source: DatasetSource, manifest: Manifest, problems: P
         else {
           if (listed.has(file.path)) files.push(file.path);
           for (const sample of await readerFor(file).read(file, problems)) samples.push(sample);
+          checkNumber(samples.length, file.path);
         }
       } catch (error) {
         problems.addError(error);
@@ -126,6 +128,13 @@ async function readSplits(source: DatasetSource, manifest: Manifest, problems: P
         if (typeof image === 'string' && !listed.has(image))
           problems.add(where, `image ${quote(image)} is not in "files" of ${MANIFEST_FILE}; add it there`);
   return splits;
+}
+
+/** Readers check single files; shards add up. */
+function checkNumber(samples: number, file: string): void {
+  const most = DEFAULTS['dataset.maxSamples'].value;
+  if (samples > most)
+    throw new LiloraError('BadDataset', `${file}: with it a split has over ${most} samples. Split the dataset.`);
 }
 
 /** A file with samples, or a folder of images: then the file that describes them, if there is one. Null: not listed. */

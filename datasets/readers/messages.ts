@@ -46,6 +46,8 @@ export const messages: SampleFormat = {
       const role = typeof name === 'string' && Object.hasOwn(ROLES, name) ? ROLES[name] : undefined;
       if (!role) refuse(`${turn} has the role ${quote(name)}; use user, assistant or system`);
       const isAnswer = role === 'assistant';
+      if (isAnswer && message['weight'] === 0)
+        refuse(`${turn} has the weight 0, but every answer is learned; write it as a conversation that ends later`);
       const what = `${turn} (${String(name)})`;
       if (!Array.isArray(content)) {
         const text = readText(content, what, isAnswer);

@@ -39,6 +39,12 @@ async function dataset(files: Record<string, Uint8Array | string>, about: Partia
   return validateDataset(localFolder(folder));
 }
 
+/** A picture that a fixture embeds. */
+async function pictureOf(name: string, sample: number): Promise<Uint8Array> {
+  const { splits, images } = await dataset({ [name]: fixture(name) }, { question: 'What?' });
+  return images.get(splits.train![sample]!.images[0]!)!;
+}
+
 const jsonl = (values: unknown[]) => values.map((value) => `${JSON.stringify(value)}\n`).join('');
 const talk = (question: unknown, answer: unknown) => [
   { role: 'user', content: question },
@@ -76,6 +82,16 @@ describe('files that other programs wrote, read as they read them', () => {
       expect(sample.images).toEqual(digests);
       for (const digest of digests) expect(sha256(images.get(digest)!)).toBe(digest);
     }
+  });
+
+  it('images of Parquet files may be paths', async () => {
+    const files = { 'train.parquet': fixture('paths.parquet'), 'i/1.png': await png(1), 'i/2.png': await png(2) };
+    const digests = [sha256(files['i/1.png']), sha256(files['i/2.png'])];
+    const named = await dataset(files, { columns: { image: 'photo' } });
+    expect(named.splits.train!.flatMap(({ images }) => images)).toEqual(digests);
+    const { splits, images } = await dataset(files);
+    expect(splits.train![0]!.images).toEqual(digests.slice(0, 1));
+    expect(images.get(splits.train![1]!.images[0]!)).toEqual(new Uint8Array(await pictureOf('hub-labels.parquet', 1)));
   });
 
   it('several shards are one split', async () => {
@@ -140,6 +156,11 @@ describe('messages', () => {
     ['a tool', { messages: [{ role: 'tool', content: '1' }, ...talk('a', 'b')] }, /turn 1 has the role "tool"/],
     ['no answer', { messages: [{ role: 'user', content: 'a' }] }, /no assistant turn/],
     [
+      'an answer that is not to be learned',
+      { messages: [{ role: 'user', content: 'a' }, { role: 'assistant', content: 'b', weight: 0 }, ...talk('c', 'd')] },
+      /turn 2 has the weight 0/,
+    ],
+    [
       'a data URI that is no image',
       parts({ type: 'image', image: 'data:image/png;base64,AAAA' }, text),
       /train\.jsonl:1: turn 1, part 1: image: an unknown kind of file/,
@@ -172,6 +193,13 @@ describe('which format a JSON file is of', () => {
     );
     if (format === 'llava') await expect(named).rejects.toThrow(/the id is used already/);
     else expect((await named).splits.train).toEqual(auto.splits.train);
+  });
+
+  it('rows need no image', async () => {
+    const { splits } = await dataset({ 'train.json': '[{"prompt": "Two and two?", "answers": ["4", "four", "4"]}]' });
+    expect(splits.train!.map(short)).toEqual([
+      { said: ['user: Two and two?', 'assistant: 4'], images: 0, references: ['4', 'four', '4'] },
+    ]);
   });
 
   it('also behind an image of a megabyte', async () => {

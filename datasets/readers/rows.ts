@@ -23,7 +23,10 @@ const COLUMNS = {
  */
 export const rows: SampleFormat = {
   name: 'rows',
-  fits: (row) => 'image' in row && [...COLUMNS.answer, ...COLUMNS.references].some((name) => name in row),
+  fits(row) {
+    const has = (...columns: Column[]) => columns.some((column) => COLUMNS[column].some((name) => name in row));
+    return has('image', 'question') && has('answer', 'references');
+  },
   read(row, at, manifest) {
     const conversation = [messages, sharegpt, llava].find((format) => format.fits(row));
     if (conversation === llava) return llava.read({ ...row, id: row['id'] ?? at.place }, at, manifest);
