@@ -72,12 +72,17 @@ describe.each(methodNames())('%s', (name) => {
     });
 
     const STEPS = 4;
+    /** Different pictures, the same length: one graph for all batches. */
+    const samples = () => {
+      const [sample] = small.samples(1);
+      return Array.from({ length: 2 * STEPS }, (_, i) => ({ ...sample!, id: `${i}`, images: [`${i % 2}`] }));
+    };
     async function learn(bank: Bank | null, more: Partial<TrainTask> = {}) {
       const losses: number[] = [];
       const checkpoints: Uint8Array[] = [];
       const run: TrainTask = {
         ...{ model: small.model, layers: small.layers, features: small.features },
-        ...{ method, options, bank, task: bank ? 'second' : 'first', samples: small.samples(STEPS) },
+        ...{ method, options, bank, task: bank ? 'second' : 'first', samples: samples() },
         training: {
           ...{ learningRate: 1e-2, batchSize: 2, microBatchSize: 2, epochs: 1 },
           ...{ warmupRatio: 0, weightDecay: 0.01, clipNorm: 1, dropout: 0.1 },
