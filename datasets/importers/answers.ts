@@ -21,6 +21,8 @@ export interface AnswerFile {
   /** Where it lies: among the images, or beside the question file. */
   readonly place: 'images' | 'questions';
   readonly path: string;
+  /** Metric of the field that needs them; the released scripts then go by the question file. Absent: both need them. */
+  readonly standard?: string;
   /** Turns what the file holds into answers; `BadDataset` when it is of another form. */
   read(value: unknown, file: string): Answers;
 }
@@ -67,6 +69,33 @@ export const textVqaAnswers: AnswerFile = {
     return ({ id }) => known.get(id) ?? null;
   },
 };
+
+/** VQAv2's annotations: ten answers to every question. */
+export const vqaAnswers: AnswerFile = {
+  place: 'images',
+  path: join('VQAv2', 'v2_mscoco_val2014_annotations.json'),
+  standard: 'vqa',
+  read: (value, file) => people(listIn(objectIn(value, file)['annotations'], 'annotations', file), 'question_id', file),
+};
+
+/** VizWiz's annotations: ten answers to every picture, by its name. */
+export const vizWizAnswers: AnswerFile = {
+  place: 'images',
+  path: join('VizWiz', 'Annotations', 'val.json'),
+  standard: 'vqa',
+  read: (value, file) => people(listIn(value, 'the whole', file), 'image', file),
+};
+
+/** Answers of several people, each an object. */
+function people(list: readonly Record<string, unknown>[], key: 'question_id' | 'image', file: string): Answers {
+  const known = new Map<string, string[]>();
+  for (const entry of list)
+    known.set(
+      String(entry[key]),
+      listIn(entry['answers'], 'answers', file).flatMap(({ answer }) => texts(answer, file)),
+    );
+  return ({ id, image }) => known.get(key === 'image' ? baseName(image ?? '') : id) ?? null;
+}
 
 /** GQA's balanced test questions: one answer each, by id. */
 export const gqaAnswers: AnswerFile = {

@@ -1,5 +1,13 @@
 import type { Manifest } from '../manifest.ts';
-import { type AnswerFile, cocoCaptions, gqaAnswers, scienceQaLetters, textVqaAnswers } from './answers.ts';
+import {
+  type AnswerFile,
+  cocoCaptions,
+  gqaAnswers,
+  scienceQaLetters,
+  textVqaAnswers,
+  vizWizAnswers,
+  vqaAnswers,
+} from './answers.ts';
 
 /** One task of a benchmark: where its files lie and how its answers are scored. */
 export interface BenchmarkTask {
@@ -77,6 +85,8 @@ const oneAnswer = (name: string, folder: string, test: readonly string[]): Bench
   kind: 'short-answer',
   metric: EXACT,
 });
+const vqaV2: BenchmarkTask = { ...oneAnswer('vqav2', 'VQAv2', VALIDATION), answers: vqaAnswers };
+const vizWiz: BenchmarkTask = { ...oneAnswer('vizwiz', 'VizWiz', VALIDATION), answers: vizWizAnswers };
 const ocrVqa: BenchmarkTask = {
   ...oneAnswer('ocrvqa', 'OCRVQA', ['test_1.json', 'test.json', 'val.json']),
   metric: { standard: 'exact', paper: 'exact-ocrvqa' },
@@ -103,8 +113,8 @@ export const BENCHMARKS: readonly Benchmark[] = [
       { name: 'flickr30k', folder: 'Flickr30k', train: TRAIN, test: VALIDATION, kind: 'caption', metric: CAPTION },
       imageNet('containment-paper'),
       gqa,
-      oneAnswer('vqav2', 'VQAv2', VALIDATION),
-      oneAnswer('vizwiz', 'VizWiz', VALIDATION),
+      vqaV2,
+      vizWiz,
       {
         name: 'textcaps',
         folder: 'TextCaps',
@@ -133,9 +143,9 @@ export const BENCHMARKS: readonly Benchmark[] = [
       textVqa,
       imageNet('containment-coin'),
       gqa,
-      oneAnswer('vizwiz', 'VizWiz', VALIDATION),
+      vizWiz,
       { ...oneAnswer('grounding', 'Grounding', TEST), kind: 'open', metric: { standard: 'box', paper: 'box-coin' } },
-      oneAnswer('vqav2', 'VQAv2', VALIDATION),
+      vqaV2,
       ocrVqa,
     ],
   },

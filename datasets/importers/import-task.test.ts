@@ -152,6 +152,47 @@ describe('CVIT', () => {
   });
 });
 
+it('VQAv2 and VizWiz: ten answers of people for the metric of the field, one for that of the scripts', async () => {
+  const answers = ['net', 'net', 'nets', 'net', 'net', 'goal', 'net', 'net', 'net', 'net'];
+  const people = answers.map((answer, i) => ({ answer, answer_id: i + 1, answer_confidence: 'yes' }));
+  const test = (image: string) => [{ question_id: 262148000, image, text: `What?\n${WORD}`, answer: 'net' }];
+  await tree(
+    {
+      'q/VQAv2/train.json': [learned('What?', 'dog', 'COCO2014/train2014/1.jpg')],
+      'q/VQAv2/val.json': test('COCO2014/val2014/2.jpg'),
+      'i/VQAv2/v2_mscoco_val2014_annotations.json': {
+        annotations: [{ question_id: 262148000, image_id: 262148, answers: people }],
+      },
+      'q/VizWiz/train.json': [learned('What?', 'dog', 'VizWiz/train/1.jpg')],
+      'q/VizWiz/val.json': test('VizWiz/val/VizWiz_val_00000002.jpg'),
+      'i/VizWiz/Annotations/val.json': [
+        { image: 'VizWiz_val_00000002.jpg', question: 'What?', answers: people, answerable: 1 },
+      ],
+    },
+    ...[
+      'COCO2014/train2014/1.jpg',
+      'COCO2014/val2014/2.jpg',
+      'VizWiz/train/1.jpg',
+      'VizWiz/val/VizWiz_val_00000002.jpg',
+    ],
+  );
+  for (const task of ['vqav2', 'vizwiz']) {
+    expect(await bring('cvit', task)).toMatchObject({ metric: 'vqa', notes: [] });
+    expect((await made(task)).splits.test![0]!.references).toEqual(answers);
+    rmSync(join(folder, 'out', task), { recursive: true });
+    expect(await bring('coin', task, 'paper')).toMatchObject({ metric: 'exact-paper', notes: [] });
+    expect((await made(task)).splits.test![0]!.references).toEqual(['net']);
+  }
+  rmSync(join(folder, 'out'), { recursive: true });
+  rmSync(join(folder, 'i/VQAv2/v2_mscoco_val2014_annotations.json'));
+  expect(await bring('cvit', 'vqav2')).toMatchObject({
+    metric: 'exact',
+    notes: [expect.stringMatching(/annotations\.json is not there/)],
+  });
+  writeFileSync(join(folder, 'i/VizWiz/Annotations/val.json'), '[]');
+  await expect(bring('cvit', 'vizwiz')).rejects.toThrow(/val\.json has no answer to question "262148000"/);
+});
+
 it('CoIN grounding: boxes, as text or as numbers', async () => {
   await tree(
     {

@@ -51,11 +51,12 @@ export async function importTask(
   const questions = join(places.questions, task.folder);
   const problems = new Problems();
   const notes: string[] = [];
-  const test = await problems.stage(questions, () => testSamples(task, questions, places, problems, notes));
+  const answers = await answersOf(task, questions, places.images, scoring, notes);
+  const test = await problems.stage(questions, () => testSamples(task, questions, answers, problems));
   const all = await problems.stage(questions, () => trainSamples(task, questions, problems));
   const train = await withoutOverlap(all, test, places.images);
   const partial = join(places.out, `.${task.name}.part`);
-  const metric = task.metric[scoring];
+  const metric = (answers && task.answers?.standard) ?? task.metric[scoring];
   try {
     await rm(partial, { recursive: true, force: true });
     const splits = {
@@ -118,19 +119,16 @@ async function trainSamples(task: BenchmarkTask, folder: string, problems: Probl
 async function testSamples(
   task: BenchmarkTask,
   folder: string,
-  places: Places,
+  answers: Answers | null,
   problems: Problems,
-  notes: string[],
 ): Promise<ReadSample[]> {
   const { file, list } = await questionFile(folder, task.test);
-  const answers = await answersOf(task, folder, places.images, notes);
   const id = uniqueIds('test');
-  let index = 0;
-  return each(list, file, problems, (question, place) => {
+  return each(list, file, problems, (question, place, index) => {
     const image = imageOf(question);
     const key = String(question['question_id'] ?? question['id']);
-    const known = answers?.({ id: key, image, index: index++ });
-    const references = known ?? ownAnswers(question, place);
+    const references = answers ? answers({ id: key, image, index }) : ownAnswers(question, place);
+    if (!references?.length) throw new SampleProblem(`${task.answers?.path} has no answer to question ${quote(key)}`);
     const conversations = [
       { from: 'human', value: withMarker(String(question['text'] ?? ''), image) },
       { from: 'gpt', value: references[0] },
@@ -147,16 +145,18 @@ function ownAnswers(question: Record<string, unknown>, place: string): string[] 
   return texts(own, place);
 }
 
+/** The answers of an annotation file; null when the question file's own are meant. */
 async function answersOf(
-  task: BenchmarkTask,
+  { answers }: BenchmarkTask,
   questions: string,
   images: string,
+  scoring: 'standard' | 'paper',
   notes: string[],
 ): Promise<Answers | null> {
-  if (!task.answers) return null;
-  const file = join(task.answers.place === 'images' ? images : questions, task.answers.path);
+  if (!answers || (answers.standard !== undefined && scoring === 'paper')) return null;
+  const file = join(answers.place === 'images' ? images : questions, answers.path);
   const value = await readJsonFile(file);
-  if (value !== null) return task.answers.read(value, file);
+  if (value !== null) return answers.read(value, file);
   notes.push(`${file} is not there: the answers of the question file are taken`);
   return null;
 }
@@ -165,14 +165,14 @@ function each(
   list: readonly unknown[],
   file: string,
   problems: Problems,
-  make: (sample: Record<string, unknown>, place: string) => ReadSample,
+  make: (sample: Record<string, unknown>, place: string, index: number) => ReadSample,
 ): ReadSample[] {
   const samples: ReadSample[] = [];
   for (const [i, sample] of list.entries()) {
     const place = `${file}[${i}]`;
     try {
       if (!isObject(sample)) throw new SampleProblem('a sample must be an object');
-      samples.push(make(sample, place));
+      samples.push(make(sample, place, i));
     } catch (error) {
       if (error instanceof SampleProblem) problems.add(place, error.message);
       else problems.addError(error);
