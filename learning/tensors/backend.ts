@@ -73,6 +73,11 @@ function loadAddon({ threads }: EngineOptions): { engine?: Engine; problem?: str
   }
 }
 
+/** Whether memory did not hold what was to be computed: TensorFlow says so in words only. */
+export function isOutOfMemory(error: unknown): boolean {
+  return error instanceof Error && /OOM|out of memory|ResourceExhausted|RESOURCE_EXHAUSTED/.test(error.message);
+}
+
 interface NativeBackend {
   readonly isUsingGpuDevice: boolean;
   readonly binding: { readonly TF_Version: string };

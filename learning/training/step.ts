@@ -6,9 +6,10 @@ import { bindTrainable } from '../methods/adapter.ts';
 import type { Method, Trainable } from '../methods/method.ts';
 import { lossOfAnswers, roundUp } from '../model/batch.ts';
 import { type Adapt, type AdaptedLayer, around, type BaseModel } from '../model/model.ts';
+import { isOutOfMemory } from '../tensors/backend.ts';
 import { Compiled } from '../tensors/compile.ts';
 import { dropout } from '../tensors/ops.ts';
-import { type Tree, tensorsOf, tidied } from '../tensors/tree.ts';
+import { forgetFailedGradient, type Tree, tensorsOf, tidied } from '../tensors/tree.ts';
 import { AdamW, type Moments, type Rates } from './adamw.ts';
 import { lossTokens, padBatch } from './batches.ts';
 import { distillation } from './distillation.ts';
@@ -69,10 +70,13 @@ export class TrainingStep {
   private readonly gradient: Compiled<GradientInputs, Gradient>;
   private readonly update: Compiled<UpdateInputs, Update>;
   private progress = 1;
+  /** Samples of one pass; fewer than asked for where memory does not hold them. */
+  private microBatchSize: number;
 
   /** @param sharedRate factor on the learning rate of tensors that all tasks share */
   constructor(run: StepOptions, sharedRate: number) {
     this.run = run;
+    this.microBatchSize = run.training.microBatchSize;
     const { method, options, layers, trainable, training } = run;
     this.bound = bindTrainable(method, options, layers, trainable);
     this.optimizer = new AdamW(this.bound.variables, {
@@ -108,8 +112,8 @@ export class TrainingStep {
       const ids = samples.map(({ id }) => id).join(', ');
       throw new LiloraError('BadDataset', `No token carries loss in samples ${ids}. Give them an assistant turn.`);
     }
-    const rates = this.optimizer.rates(learningRate);
     const parts = this.lookAhead(samples, random) ?? this.gradients(groups, total, random);
+    const rates = this.optimizer.rates(learningRate);
     const { moments, numbers } = this.update.run({ parts, moments: this.optimizer.moments, rates });
     const [loss, penalty, gradientNorm] = numbers.dataSync() as unknown as [number, number, number];
     tf.dispose([...tensorsOf(parts), ...Object.values(rates), numbers]);
@@ -165,7 +169,10 @@ export class TrainingStep {
     return [part];
   }
 
-  /** @param penalized the penalty counts here */
+  /**
+   * Where memory does not hold a micro-batch, this one and all later ones are half as large: the gradient is the same.
+   * @param penalized the penalty counts here
+   */
   private gradientOfGroup(
     samples: readonly EncodedSample[],
     total: number,
@@ -173,8 +180,30 @@ export class TrainingStep {
     random: Random,
     weights = this.optimizer.moments.weights,
   ): Gradient {
-    const { microBatchSize, dropout: rate = 0 } = this.run.training;
-    let sum: Gradient | null = null;
+    for (;;) {
+      const parts: Gradient[] = [];
+      try {
+        return this.accumulated(parts, samples, total, penalized, random, weights);
+      } catch (error) {
+        tf.dispose(tensorsOf(parts));
+        forgetFailedGradient();
+        if (!isOutOfMemory(error) || this.microBatchSize === 1) throw error;
+        this.microBatchSize = Math.ceil(this.microBatchSize / 2);
+      }
+    }
+  }
+
+  /** @param parts at most one: the sum so far */
+  private accumulated(
+    parts: Gradient[],
+    samples: readonly EncodedSample[],
+    total: number,
+    penalized: boolean,
+    random: Random,
+    weights: tf.Tensor1D,
+  ): Gradient {
+    const { microBatchSize } = this;
+    const { dropout: rate = 0 } = this.run.training;
     for (let start = 0; start < samples.length; start += microBatchSize) {
       const micro = samples.slice(start, start + microBatchSize);
       const tokens = tokensWithLoss(micro);
@@ -185,15 +214,18 @@ export class TrainingStep {
         weights,
         share: tf.scalar(tokens / total),
         seed: rate > 0 ? tf.tensor1d([draw.uint32() | 0, draw.uint32() | 0], 'int32') : null,
-        penalized: penalized && sum === null,
+        penalized: penalized && parts.length === 0,
         progress: tf.scalar(this.progress),
       };
-      const part = this.gradient.run(inputs);
       const { weights: _, ...given } = inputs;
-      tf.dispose(tensorsOf(given));
-      sum = sum === null ? part : added(sum, part);
+      try {
+        const part = this.gradient.run(inputs);
+        parts[0] = parts[0] ? added(parts[0], part) : part;
+      } finally {
+        tf.dispose(tensorsOf(given));
+      }
     }
-    return sum!;
+    return parts[0]!;
   }
 
   private inputs(samples: readonly EncodedSample[]): Tree {

@@ -7,7 +7,7 @@ import type { EncodedSample } from '../../core/sample.ts';
 import { expectNear, reference } from '../../test/reference.ts';
 import { ToyModel, toyMethod, toySamples } from '../../test/toy-learning.ts';
 import type { Bank, Method } from '../methods/method.ts';
-import type { BaseModel } from '../model/model.ts';
+import type { Adapt, BaseModel } from '../model/model.ts';
 import { loadModel } from '../model/registry.ts';
 import { startTensors } from '../tensors/backend.ts';
 import type { StepProgress, TrainingOptions } from './options.ts';
@@ -110,6 +110,22 @@ describe.each(['cpu', 'tensorflow'] as const)('on %s', (engine) => {
     expect(second.log[0]!.penalty).toBe(0);
     expect(second.log.at(-1)!.penalty).toBeGreaterThan(0);
     expect(second.bank.tensors.get('tasks/one/body/B')).toEqual(first.bank.tensors.get('tasks/one/body/B'));
+  });
+
+  test('takes smaller micro-batches where memory does not hold them, and ends as if they had been asked for', async () => {
+    const training = { ...TRAINING, microBatchSize: 8 };
+    const longest = Math.max(...base.samples.map(({ inputIds }) => inputIds.length));
+    const cramped = (rows: number) =>
+      Object.assign(Object.create(model) as ToyModel, {
+        answersOf: (inputs: Parameters<ToyModel['answersOf']>[0], adapt: Adapt) => {
+          if (inputs.ids.size <= rows * Math.ceil(longest / 8) * 8) return model.answersOf(inputs, adapt);
+          throw new Error('OOM when allocating tensor');
+        },
+      });
+    const found = await train({ ...base, model: cramped(2), training });
+    const asked = await train({ ...base, training: { ...training, microBatchSize: 2 } });
+    expect(numbers(found.bank.tensors)).toEqual(numbers(asked.bank.tensors));
+    await expect(train({ ...base, model: cramped(0), training })).rejects.toThrow('OOM');
   });
 
   test('resumed at any step it ends in the same bits', async () => {

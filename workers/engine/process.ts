@@ -1,4 +1,5 @@
 import { isLiloraError } from '../../core/errors.ts';
+import { isOutOfMemory } from '../../learning/tensors/backend.ts';
 import { Jobs } from './jobs.ts';
 import type { FromEngine, ToEngine } from './protocol.ts';
 
@@ -42,11 +43,6 @@ async function run({ id, kind, job }: Extract<ToEngine, { type: 'run' }>): Promi
       error instanceof Error ? (name === 'Error' ? (error.stack ?? error.message) : error.message) : String(error);
     await send({ type: 'failed', id, error: { name, message } });
   }
-}
-
-/** TensorFlow says so in words only. */
-function isOutOfMemory(error: unknown): boolean {
-  return error instanceof Error && /OOM|out of memory|ResourceExhausted|RESOURCE_EXHAUSTED/.test(error.message);
 }
 
 await send({ type: 'ready', info: jobs.info });
