@@ -1,6 +1,6 @@
 /**
  * What a base model takes in memory, predicted and measured: `npm run bench:memory [-- --model SmolVLM-256M --tokens 512
- * --weights stored]`.
+ * --weights stored --checkpointing]`.
  * Writes a model of a published shape with random weights (BF16, shards of one part each) into a temporary folder and
  * loads it in a process of its own; then one training step on text of so many
  * tokens, none for 0 (LoRA, preset `paper`, rank 16).
@@ -27,6 +27,8 @@ const { values } = parseArgs({
     model: { type: 'string', default: 'SmolVLM-256M' },
     tokens: { type: 'string', default: '512' },
     weights: { type: 'string', default: 'float32' },
+    /** Layers are computed again on the way back. */
+    checkpointing: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
     /** Only for the process that is measured. */
     load: { type: 'string' },
@@ -98,6 +100,7 @@ async function step(model: BaseModel): Promise<void> {
       warmupRatio: 0,
       weightDecay: 0,
       clipNorm: 1,
+      gradientCheckpointing: values.checkpointing,
     },
     seed: 1,
     identity: {},
@@ -113,17 +116,9 @@ function report(): void {
   const folder = mkdtempSync(join(tmpdir(), 'lilora-memory-'));
   try {
     writeModel(folder, config);
-    const args = [
-      '--import',
-      'tsx',
-      import.meta.filename,
-      '--load',
-      folder,
-      '--tokens',
-      values.tokens,
-      '--weights',
-      kept,
-    ];
+    const asked = ['--load', folder, '--tokens', values.tokens, '--weights', kept];
+    if (values.checkpointing) asked.push('--checkpointing');
+    const args = ['--import', 'tsx', import.meta.filename, ...asked];
     const found = JSON.parse(
       execFileSync(process.execPath, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] }),
     );

@@ -14,7 +14,7 @@ export interface GenerationView {
   readonly model: { readonly uri: string; readonly digest: string };
   readonly method: { readonly name: string; readonly options: Readonly<Record<string, unknown>> };
   readonly targets: string | readonly string[];
-  readonly training: Readonly<Record<string, number>>;
+  readonly training: Readonly<Record<string, number | boolean>>;
   readonly seed: number;
   /** In the order of learning; the last one is what this generation learned. */
   readonly tasks: readonly TaskView[];

@@ -129,6 +129,8 @@ export interface TrainingSettings {
   readonly clipNorm: number;
   /** Share of the inputs of every adapted layer that is dropped while training. */
   readonly dropout: number;
+  /** Layers of the decoder are computed again on the way back: less memory, more time. Absent: no. */
+  readonly gradientCheckpointing?: boolean;
   /** Workers that train side by side in rounds (workflows/rounds.ts). Absent, with the next three: one, and no rounds. */
   readonly workers?: number;
   /** Optimizer steps of each worker between two averages. */

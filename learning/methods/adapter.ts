@@ -4,7 +4,7 @@ import { LiloraError } from '../../core/errors.ts';
 import type { HostTensor, TensorMap } from '../../core/host-tensor.ts';
 import { canonicalJson } from '../../core/json.ts';
 import { writeSafetensors } from '../../core/safetensors.ts';
-import type { Adapt, AdaptedLayer } from '../model/model.ts';
+import type { Adapt, AdaptedLayer, AdaptPart } from '../model/model.ts';
 import type { Tree } from '../tensors/tree.ts';
 import type { Active, Bank, LoraPair, Method, Trainable } from './method.ts';
 import { methodNamed } from './registry.ts';
@@ -70,6 +70,7 @@ export function bindTrainable(
       tensors.set(key, variable);
     } else tensors.set(key, tensor);
   }
+  const frozen = [...tensors].filter(([key]) => !variables.has(key));
   const constants = new Map([...trainable.constants].map(([key, tensor]) => [key, toTensor(tensor)]));
   const active = activeOf(layers, tensors, constants);
   const taught = new Map([...(trainable.teacher?.tensors ?? [])].map(([key, tensor]) => [key, toTensor(tensor)]));
@@ -79,11 +80,27 @@ export function bindTrainable(
     variables,
     /** The adapter of the teacher, where there is one. */
     teacher: trainable.teacher ? adaptWith(method, options, activeOf(layers, taught, new Map())) : null,
-    /** The same with other tensors in place of the variables: for functions that take what they train as an input. */
-    at: (trained: ReadonlyMap<string, tf.Tensor>, progress?: tf.Scalar) => {
-      const bare = activeOf(layers, new Map([...tensors, ...trained]), constants);
-      const active = progress ? { ...bare, progress } : bare;
-      return { active, adapt: adaptWith(method, options, active) };
+    /**
+     * The same with other tensors in place of the variables: for functions that take what they train as an input.
+     * @param inParts the adapter can be had layer by layer
+     */
+    at: (trained: ReadonlyMap<string, tf.Tensor>, progress?: tf.Scalar, inParts = false) => {
+      const activeAt = (trained: ReadonlyMap<string, tf.Tensor>) => {
+        const active = activeOf(layers, new Map([...frozen, ...trained]), constants);
+        return progress ? { ...active, progress } : active;
+      };
+      const active = activeAt(trained);
+      const adapt = adaptWith(method, options, active);
+      if (!inParts) return { active, adapt };
+      const part = (path: string): AdaptPart => {
+        const own = [...trained].filter(([key]) => key.startsWith(path));
+        const replaced = (others: readonly tf.Tensor[]) => new Map(own.map(([key], i) => [key, others[i]!]));
+        return {
+          tensors: own.map(([, tensor]) => tensor),
+          with: (others) => adaptWith(method, options, activeAt(replaced(others))),
+        };
+      };
+      return { active, adapt: Object.assign(adapt, { part }) };
     },
     /** Whether a tensor is shared by all tasks. */
     group: (key: string) => trainable.tensors.get(key)!.place,

@@ -1,6 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
-import { attention, gatherRows, linear, rmsNorm, rotary, swiglu } from '../tensors/ops.ts';
-import type { Adapt, AdaptedLayer } from './model.ts';
+import { gradientsWithin } from '../tensors/gradients.ts';
+import { attention, gatherRows, linear, rmsNorm, rotary, swiglu, withGradient } from '../tensors/ops.ts';
+import { waitingFor } from '../tensors/record.ts';
+import type { Adapt, AdaptedLayer, AdaptPart } from './model.ts';
 import type { Rope } from './rope.ts';
 import type { Weights } from './weights.ts';
 
@@ -124,7 +126,10 @@ export interface Pass {
 export function decode(x: tf.Tensor2D, c: DecoderConfig, weights: Weights, adapt: Adapt, pass: Pass): tf.Tensor2D {
   let state = x;
   for (let i = 0; i < c.layers; i++) {
-    state = decoderLayer(state, i, c, weights, adapt, pass);
+    const layer = (x: tf.Tensor2D, own: Adapt, pass: Pass) => decoderLayer(x, i, c, weights, own, pass);
+    state = adapt.part
+      ? computedAgain(state, adapt.part(`${c.path}.layers.${i}.`), pass, c.windows?.[i] ?? null, layer)
+      : layer(state, adapt, pass);
     pass.onState?.(`layer_${i}`, state);
   }
   if (c.layers === 0 && pass.wanted) state = gatherRows(state, pass.wanted);
@@ -134,6 +139,30 @@ export function decode(x: tf.Tensor2D, c: DecoderConfig, weights: Weights, adapt
 /** Logits of final states: [n, width] → [n, vocabulary]. */
 export function head(states: tf.Tensor2D, c: DecoderConfig, weights: Weights): tf.Tensor2D {
   return linear(states, weights(c.tied ? `${c.path}.embed_tokens.weight` : 'lm_head.weight'));
+}
+
+/**
+ * A layer of which only the input is kept for the way back (Chen et al. 2016, arXiv 1604.06174): there it is computed once
+ * more, when its gradient has come, and everything of it is freed before the next layer.
+ */
+function computedAgain(
+  x: tf.Tensor2D,
+  part: AdaptPart,
+  pass: Pass,
+  window: number | null,
+  layer: (x: tf.Tensor2D, adapt: Adapt, pass: Pass) => tf.Tensor2D,
+): tf.Tensor2D {
+  const bias = pass.bias(window);
+  return withGradient([x, ...part.tensors], (...inputs) => ({
+    value: tf.tidy(() => layer(inputs[0] as tf.Tensor2D, part.with(inputs.slice(1)), { ...pass, bias: () => bias })),
+    // Tables of the pass are gone by then, but for these.
+    save: [pass.cos, pass.sin, bias, ...inputs],
+    gradient: (dy, [cos, sin, bias, ...inputs]) => {
+      const again = { ...pass, cos: cos!, sin: sin!, bias: () => bias as tf.Tensor4D };
+      const compute = (x: tf.Tensor, ...own: tf.Tensor[]) => layer(x as tf.Tensor2D, part.with(own), again);
+      return waitingFor(dy, () => gradientsWithin(compute, inputs, dy));
+    },
+  }));
 }
 
 function decoderLayer(

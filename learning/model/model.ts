@@ -40,11 +40,26 @@ export interface Adapt {
   (layer: string, x: tf.Tensor2D, base: tf.Tensor2D, rows?: Rows): tf.Tensor2D;
   /** It wants `rows`, and with them all tokens in every layer. */
   readonly byRows?: boolean;
+  /** What it is in the layers whose paths begin so. There: layers of the decoder are computed again on the way back. */
+  readonly part?: (path: string) => AdaptPart;
+}
+
+/** An adapter in some layers, as a function of what it trains there. */
+export interface AdaptPart {
+  readonly tensors: readonly tf.Tensor[];
+  /** The same adapter with others in place of `tensors`, in their order. */
+  with(tensors: readonly tf.Tensor[]): Adapt;
 }
 
 /** An adapter that calls another one, and asks for what that one asks for. */
-export const around = (inner: Adapt, outer: Adapt): Adapt =>
-  inner.byRows ? Object.assign(outer, { byRows: true }) : outer;
+export function around(inner: Adapt, wrap: (inner: Adapt) => Adapt): Adapt {
+  const { byRows, part } = inner;
+  const wrapped = (path: string): AdaptPart => {
+    const own = part!(path);
+    return { tensors: own.tensors, with: (tensors) => around(own.with(tensors), wrap) };
+  };
+  return Object.assign(wrap(inner), { ...(byRows && { byRows }), ...(part && { part: wrapped }) });
+}
 
 /** The identity: the base model alone. */
 export const noAdapter: Adapt = (_layer, _x, base) => base;

@@ -29,13 +29,3 @@ export function signature(tree: Tree): string {
 export function tidied<T extends Tree>(compute: () => T): T {
   return tf.tidy(compute as () => tf.TensorContainer) as unknown as T;
 }
-
-/**
- * Frees what a gradient that failed half-way had put aside for its way back: TensorFlow.js keeps it for ever. To be called
- * when an error has left `tf.grad`.
- */
-export function forgetFailedGradient(): void {
-  const { state } = tf.engine() as unknown as { state: { activeTape: Array<{ saved?: tf.Tensor[] }> | null } };
-  for (const { saved } of state.activeTape ?? []) tf.dispose(saved ?? []);
-  state.activeTape = null;
-}

@@ -26,7 +26,13 @@ describe.each(REFERENCE_MODELS)('%s', (name) => {
     delete process.env['LILORA_EAGER'];
   });
 
-  async function learn(eager: boolean, method: string, options: Record<string, unknown>, dropout: number) {
+  async function learn(
+    eager: boolean,
+    method: string,
+    options: Record<string, unknown>,
+    dropout: number,
+    gradientCheckpointing = false,
+  ) {
     process.env['LILORA_EAGER'] = eager ? '1' : '0';
     const all = small.samples(10);
     const found = methodNamed(method);
@@ -52,6 +58,7 @@ describe.each(REFERENCE_MODELS)('%s', (name) => {
           weightDecay: 0.01,
           clipNorm: 1,
           dropout,
+          gradientCheckpointing,
         },
         seed: 1,
         identity: {},
@@ -80,6 +87,20 @@ describe.each(REFERENCE_MODELS)('%s', (name) => {
       expect([...compiled.bank.tensors.keys()]).toEqual([...eager.bank.tensors.keys()]);
       for (const [key, { data }] of compiled.bank.tensors)
         expectNear(data, eager.bank.tensors.get(key)!.data, 2e-5, key);
+    },
+  );
+
+  test.each(name === 'llava-mha' ? [METHODS[0]!, METHODS.at(-1)!] : METHODS.slice(0, 1))(
+    '%s %o: layers that are computed again on the way back give the same gradients',
+    { timeout: 120_000 },
+    async (method, options, dropout = 0) => {
+      const plain = await learn(false, method, options, dropout);
+      for (const eager of name === 'llava-mha' ? [true, false] : [false]) {
+        const again = await learn(eager, method, options, dropout, true);
+        expectNear(again.losses, plain.losses, 1e-5, 'losses and penalties');
+        for (const [key, { data }] of again.bank.tensors)
+          expectNear(data, plain.bank.tensors.get(key)!.data, 2e-5, key);
+      }
     },
   );
 });

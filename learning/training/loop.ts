@@ -56,6 +56,11 @@ export interface Loop {
 export async function trainingLoop(loop: Loop): Promise<Trained> {
   const { method, options, trainable, samples, rehearsed = [], training, random, signal } = loop;
   checkTraining(training);
+  if (training.gradientCheckpointing && loop.method.route)
+    throw new LiloraError(
+      'BadConfig',
+      `${loop.method.name} chooses by sample while layers are computed, so none can be computed again. Leave training.gradientCheckpointing out.`,
+    );
   if (samples.length === 0) {
     throw new LiloraError('BadDataset', `Task ${trainable.task} has no training samples. Add some.`);
   }

@@ -17,6 +17,8 @@ export interface TrainingOptions {
   readonly clipNorm: number;
   /** Share of the inputs of every adapted layer that is dropped. Default 0. */
   readonly dropout?: number;
+  /** Layers of the decoder keep their input alone and are computed again on the way back: less memory, more time. */
+  readonly gradientCheckpointing?: boolean;
 }
 
 /** One step, as it is logged. Losses are means over the tokens of the batch that carry loss. */

@@ -71,8 +71,8 @@ export class TaskProbe implements Probe {
   async inputMoments(adapter: TensorMap | null, samples: number): Promise<TensorMap> {
     const inputs = new Map(this.run.layers.map((layer) => [layer.name, layer.in]));
     const sums = new Map<string, tf.Tensor>();
-    const watch = (inner: Adapt): Adapt =>
-      around(inner, (name, x, base, rows) => {
+    const watch = (adapt: Adapt): Adapt =>
+      around(adapt, (inner) => (name, x, base, rows) => {
         if (inputs.has(name)) {
           const sum = sums.get(name);
           const moments = tf.matMul(x, x, true, false);

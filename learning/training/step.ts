@@ -8,8 +8,9 @@ import { lossOfAnswers, roundUp } from '../model/batch.ts';
 import { type Adapt, type AdaptedLayer, around, type BaseModel } from '../model/model.ts';
 import { isOutOfMemory } from '../tensors/backend.ts';
 import { Compiled } from '../tensors/compile.ts';
+import { forgetFailedGradient } from '../tensors/gradients.ts';
 import { dropout } from '../tensors/ops.ts';
-import { forgetFailedGradient, type Tree, tensorsOf, tidied } from '../tensors/tree.ts';
+import { type Tree, tensorsOf, tidied } from '../tensors/tree.ts';
 import { AdamW, type Moments, type Rates } from './adamw.ts';
 import { lossTokens, padBatch } from './batches.ts';
 import { distillation } from './distillation.ts';
@@ -242,7 +243,11 @@ export class TrainingStep {
     const taught = teacher ? model.answersOf(batch, teacher).logits : null;
     const parts: tf.Tensor[] = [];
     const gradient = tf.grad((flat) => {
-      const { adapt, active } = this.bound.at(this.optimizer.flat.split(flat as tf.Tensor1D), progress);
+      const { adapt, active } = this.bound.at(
+        this.optimizer.flat.split(flat as tf.Tensor1D),
+        progress,
+        this.run.training.gradientCheckpointing,
+      );
       const answers = model.answersOf(batch, this.dropped(adapt, seed));
       const task = tf.mul(lossOfAnswers(answers), share);
       const own = penalty && penalized && method.penalty ? method.penalty(active, options, trainable) : tf.scalar(0);
@@ -292,11 +297,11 @@ export class TrainingStep {
   private dropped(adapt: Adapt, seed: tf.Tensor1D | null): Adapt {
     if (!seed) return adapt;
     const places = new Map(this.run.layers.map(({ name }, i) => [name, i]));
-    return around(adapt, (layer, x, base, rows) => {
+    return around(adapt, (inner) => (layer, x, base, rows) => {
       const place = places.get(layer);
       if (place === undefined) return base;
       const own = tf.add(seed, tf.tensor1d([0, place], 'int32')) as tf.Tensor1D;
-      return adapt(layer, dropout(x, this.run.training.dropout!, own), base, rows);
+      return inner(layer, dropout(x, this.run.training.dropout!, own), base, rows);
     });
   }
 }
