@@ -43,7 +43,10 @@ async function tableOf(bytes: Uint8Array, path: string) {
     return { metadata, rows };
   } catch (error) {
     if (error instanceof Error && error.name === 'BadDataset') throw error;
-    throw bad(`${path}: a Parquet file that cannot be read (${reason(error)}). Write it again.`, error);
+    throw bad(
+      `${path}: a Parquet file that cannot be read (${reason(error)}). Write it again, plain or packed by Snappy, gzip, Brotli or Zstandard.`,
+      error,
+    );
   }
 }
 
@@ -57,7 +60,10 @@ function checkSizes(metadata: FileMetaData, bytes: Uint8Array, path: string): vo
   for (const { columns } of metadata.row_groups)
     for (const { meta_data: column } of columns) {
       if (!column) throw bad(`${path}: a column without a description. Write it again.`);
-      const start = Number(column.dictionary_page_offset ?? column.data_page_offset);
+      // Some writers say 0 for "no dictionary".
+      const dictionary = Number(column.dictionary_page_offset ?? 0);
+      const first = Number(column.data_page_offset);
+      const start = dictionary > 0 && dictionary < first ? dictionary : first;
       const size = Number(column.total_compressed_size);
       if (!(start >= 0 && size >= 0 && start + size <= bytes.length))
         throw bad(`${path}: column ${column.path_in_schema.join('.')} lies outside of the file. Copy it again.`);
