@@ -201,7 +201,7 @@ describe('import', () => {
     writeFileSync(join(folder, 'q/ScienceQA/train.json'), JSON.stringify([{ id: 1, conversations }]));
     writeFileSync(join(folder, 'q/ScienceQA/test.json'), JSON.stringify([question(1), question(2)]));
     expect(await main(['import', 'coin', join(folder, 'q'), join(folder, 'out')])).toBe(DONE);
-    expect(stdout).toMatch(/scienceqa +option-letter +1 +2 +0 /);
+    expect(stdout).toMatch(/scienceqa +option-letter +1 +2 +0 +0 /);
     expect(stderr).toMatch(/scienceqa: .*problems\.json is not there: the answers of the question file/);
     stdout = '';
     expect(await main(['validate', join(folder, 'out', 'scienceqa'), '--json'])).toBe(DONE);

@@ -10,6 +10,7 @@ interface Options {
   readonly images?: string;
   readonly task?: readonly string[];
   readonly scoring: 'standard' | 'paper';
+  readonly skipMissing?: boolean;
   readonly json?: boolean;
 }
 
@@ -27,6 +28,7 @@ export function addImport(program: Command): void {
         .choices(['standard', 'paper'])
         .default('standard'),
     )
+    .option('--skip-missing', 'leave out samples whose image is not there')
     .option('--json', 'what was made, as JSON')
     .addHelpText(
       'after',
@@ -43,15 +45,15 @@ Examples:
       const made: Imported[] = [];
       for (const task of await tasksOf(benchmark, questions, options.task)) {
         live.update(`importing ${benchmark.name}`, task.name);
-        made.push(await importTask(benchmark, task, places, options.scoring));
+        made.push(await importTask(benchmark, task, places, options));
       }
       live.end();
       for (const { name, notes } of made) for (const text of notes) note(`${name}: ${text}`);
       if (options.json) return resultJson({ benchmark: benchmark.name, datasets: made });
-      const rows = made.map(({ name, metric, train, test, overlap, folder: at }) =>
-        [name, metric, train, test, overlap, at].map(String),
+      const rows = made.map(({ name, metric, train, test, overlap, missing, folder: at }) =>
+        [name, metric, train, test, overlap, missing, at].map(String),
       );
-      result(table([['dataset', 'metric', 'train', 'test', 'left out of train', 'folder'], ...rows]));
+      result(table([['dataset', 'metric', 'train', 'test', 'overlap', 'missing', 'folder'], ...rows]));
     });
 }
 

@@ -33,10 +33,10 @@ async function tree(files: Record<string, unknown>, ...images: string[]) {
   }
 }
 
-const bring = (benchmark: string, task: string, scoring: 'standard' | 'paper' = 'standard') => {
+const bring = (benchmark: string, task: string, scoring: 'standard' | 'paper' = 'standard', skipMissing = false) => {
   const found = BENCHMARKS.find(({ name }) => name === benchmark)!;
   const places = { questions: join(folder, 'q'), images: join(folder, 'i'), out: join(folder, 'out') };
-  return importTask(found, found.tasks.find(({ name }) => name === task)!, places, scoring);
+  return importTask(found, found.tasks.find(({ name }) => name === task)!, places, { scoring, skipMissing });
 };
 const made = (task: string) => validateDataset(localFolder(join(folder, 'out', task)));
 const learned = (question: string, answer: string, image?: string, id: unknown = '1') => ({
@@ -292,6 +292,17 @@ describe('what stands in the way', () => {
     });
     expect(existsSync(join(folder, 'out/imagenet'))).toBe(false);
     expect(existsSync(join(folder, 'out/.imagenet.part'))).toBe(false);
+  });
+
+  it('or the samples that need them are left out and counted', async () => {
+    await start({}, 'ImageNet/1.jpg', 'ImageNet/2.jpg');
+    expect(await bring('coin', 'imagenet', 'standard', true)).toMatchObject({
+      train: 1,
+      test: 1,
+      missing: 1,
+      overlap: 0,
+    });
+    expect((await made('imagenet')).splits.train!.map(({ id }) => id)).toEqual(['train-1']);
   });
 
   it.each([

@@ -11,7 +11,7 @@ import { pathProblem } from '../source.ts';
 import { writeManifest } from '../write-manifest.ts';
 import { type Answers, readJsonFile, texts } from './answers.ts';
 import type { Benchmark, BenchmarkTask } from './benchmarks.ts';
-import { linkImages, withoutOverlap, writeSamples } from './write-task.ts';
+import { linkImages, missingImages, mustHaveAll, withoutOverlap, writeSamples } from './write-task.ts';
 
 export interface Places {
   /** Folder with a folder of question files for each task. */
@@ -31,6 +31,8 @@ export interface Imported {
   readonly test: number;
   /** Training samples that are also test samples, and so were left out. */
   readonly overlap: number;
+  /** Samples of both splits that were left out because their image is not there. */
+  readonly missing: number;
   readonly notes: readonly string[];
 }
 
@@ -43,7 +45,7 @@ export async function importTask(
   benchmark: Benchmark,
   task: BenchmarkTask,
   places: Places,
-  scoring: 'standard' | 'paper',
+  { scoring, skipMissing = false }: { readonly scoring: 'standard' | 'paper'; readonly skipMissing?: boolean },
 ): Promise<Imported> {
   const folder = join(places.out, task.name);
   if (await stat(folder).catch(() => null))
@@ -52,8 +54,13 @@ export async function importTask(
   const problems = new Problems();
   const notes: string[] = [];
   const answers = await answersOf(task, questions, places.images, scoring, notes);
-  const test = await problems.stage(questions, () => testSamples(task, questions, answers, problems));
-  const all = await problems.stage(questions, () => trainSamples(task, questions, problems));
+  const asked = await problems.stage(questions, () => testSamples(task, questions, answers, problems));
+  const told = await problems.stage(questions, () => trainSamples(task, questions, problems));
+  const missing = await missingImages(imagesOf([...told, ...asked]), places.images);
+  if (!skipMissing) mustHaveAll(missing, places.images);
+  const whole = (samples: ReadSample[]) =>
+    samples.filter(({ images }) => !images.some((image) => missing.has(String(image))));
+  const [test, all] = [whole(asked), whole(told)];
   const train = await withoutOverlap(all, test, places.images);
   const partial = join(places.out, `.${task.name}.part`);
   const metric = (answers && task.answers?.standard) ?? task.metric[scoring];
@@ -63,11 +70,7 @@ export async function importTask(
       train: { samples: await writeSamples(partial, 'train', train) },
       test: { samples: await writeSamples(partial, 'test', test) },
     };
-    await linkImages(
-      [...train, ...test].flatMap(({ images }) => images.map(String)),
-      places.images,
-      partial,
-    );
+    await linkImages(imagesOf([...train, ...test]), places.images, partial);
     await writeManifest(partial, {
       name: task.name,
       title: `${task.folder} of ${benchmark.title}`,
@@ -84,8 +87,11 @@ export async function importTask(
     throw error;
   }
   const overlap = all.length - train.length;
-  return { name: task.name, folder, metric, train: train.length, test: test.length, overlap, notes };
+  const lost = asked.length + told.length - test.length - all.length;
+  return { name: task.name, folder, metric, train: train.length, test: test.length, overlap, missing: lost, notes };
 }
+
+const imagesOf = (samples: readonly ReadSample[]) => new Set(samples.flatMap(({ images }) => images.map(String)));
 
 /** Whether the folder of a task is there. */
 export async function hasTask(task: BenchmarkTask, questions: string): Promise<boolean> {

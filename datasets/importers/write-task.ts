@@ -66,29 +66,33 @@ export async function writeSamples(
 
 const NAMES = { user: 'human', assistant: 'gpt', system: 'system' } as const;
 
-/**
- * Puts images into a dataset's folder, under `images/`: as hard links where the file system allows it. `NotFound` names those
- * that are missing.
- */
-export async function linkImages(paths: readonly string[], images: string, folder: string): Promise<void> {
-  const missing: string[] = [];
-  for (const path of new Set(paths)) {
-    let from: string;
-    try {
-      from = (await plainFile(images, path)).file;
-    } catch (error) {
+/** Which of the images are not there. `BadDataset` for links and ways out. */
+export async function missingImages(paths: ReadonlySet<string>, images: string): Promise<Set<string>> {
+  const missing = new Set<string>();
+  for (const path of paths)
+    await plainFile(images, path).catch((error: unknown) => {
       if (!isLiloraError(error, 'NotFound')) throw error;
-      missing.push(path);
-      continue;
-    }
-    const to = join(folder, 'images', path);
-    await mkdir(dirname(to), { recursive: true });
-    await link(from, to).catch(() => copyFile(from, to));
-  }
-  if (missing.length === 0) return;
-  const some = missing.slice(0, 5).join(', ');
+      missing.add(path);
+    });
+  return missing;
+}
+
+/** Refuses a benchmark whose images are not all there. */
+export function mustHaveAll(missing: ReadonlySet<string>, images: string): void {
+  if (missing.size === 0) return;
+  const some = [...missing].slice(0, 5).join(', ');
   throw new LiloraError(
     'NotFound',
-    `${missing.length} image(s) are not in ${images}: ${some}${missing.length > 5 ? ', …' : ''}. Fetch the images of the benchmark, or name their folder with --images.`,
+    `${missing.size} image(s) are not in ${images}: ${some}${missing.size > 5 ? ', …' : ''}. Fetch the images of the benchmark, name their folder with --images, or leave the samples that need them out with --skip-missing.`,
   );
+}
+
+/** Puts images into a dataset's folder, under `images/`: as hard links where the file system allows it. */
+export async function linkImages(paths: ReadonlySet<string>, images: string, folder: string): Promise<void> {
+  for (const path of paths) {
+    const { file } = await plainFile(images, path);
+    const to = join(folder, 'images', path);
+    await mkdir(dirname(to), { recursive: true });
+    await link(file, to).catch(() => copyFile(file, to));
+  }
 }
