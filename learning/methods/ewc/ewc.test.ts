@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { HostTensor } from '../../../core/host-tensor.ts';
+import { LLAVA_LAYERS } from '../../../test/method-numbers.ts';
 import { expectNear } from '../../../test/reference.ts';
 import { ToyModel, toyRun, toySamples } from '../../../test/toy-learning.ts';
 import { startTensors } from '../../tensors/backend.ts';
@@ -118,4 +119,9 @@ describe('two tasks', () => {
     expect(free - before).toBeGreaterThan(0.5);
     expect(held - before).toBeLessThan(0.5 * (free - before));
   });
+});
+
+it('counts on LLaVA-1.5-7B a LoRA, and as much again for learning on', () => {
+  const { parameters } = ewc.describe(LLAVA_LAYERS, ewc.options.parse({ rank: 128 }));
+  expect(parameters).toEqual({ shared: 187_301_888, perTask: 0, training: { shared: 187_301_888, perTask: 0 } });
 });

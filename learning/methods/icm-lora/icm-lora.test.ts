@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { HostTensor, TensorMap } from '../../../core/host-tensor.ts';
+import { LLAVA_LAYERS } from '../../../test/method-numbers.ts';
 import { expectNear } from '../../../test/reference.ts';
 import { ToyModel, toyRun, toySamples } from '../../../test/toy-learning.ts';
 import { startTensors } from '../../tensors/backend.ts';
@@ -209,4 +210,9 @@ describe('tasks', () => {
     expect(errors).toHaveLength(3);
     for (const error of errors) expect(error > 0 && error < 0.1, `${errors}`).toBe(true);
   });
+});
+
+it('counts on LLaVA-1.5-7B a LoRA per task, and its vector and statistics', () => {
+  const { parameters } = icmLora.describe(LLAVA_LAYERS, icmLora.options.parse({ rank: 128 }));
+  expect(parameters).toEqual({ shared: 0, perTask: 187_301_888, training: { shared: 0, perTask: 4 * 98 + 64 } });
 });

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { HostTensor } from '../../../core/host-tensor.ts';
+import { LLAVA_LAYERS } from '../../../test/method-numbers.ts';
 import { expectNear } from '../../../test/reference.ts';
 import { ToyModel, toyRun, toySamples } from '../../../test/toy-learning.ts';
 import { startTensors } from '../../tensors/backend.ts';
@@ -132,4 +133,9 @@ describe('two tasks', () => {
     const { bank } = await trainTask({ ...run, options: lines.options.parse({ rank: 3, alpha: 6, heldOut: 0 }) });
     expect(bank.tensors.get('tasks/a/body/depth_factor')!.data[0]).toBe(1);
   });
+});
+
+it('counts on LLaVA-1.5-7B a LoRA, and a number per layer', () => {
+  const { parameters } = lines.describe(LLAVA_LAYERS, lines.options.parse({ rank: 128 }));
+  expect(parameters).toEqual({ shared: 187_301_888, perTask: 0, training: { shared: 0, perTask: 98 } });
 });

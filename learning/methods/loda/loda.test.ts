@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { LLAVA_LAYERS } from '../../../test/method-numbers.ts';
 import { expectNear } from '../../../test/reference.ts';
 import { ToyModel, toyRun, toySamples } from '../../../test/toy-learning.ts';
 import { startTensors } from '../../tensors/backend.ts';
@@ -161,4 +162,10 @@ describe('two tasks', () => {
     expect(got.get('head/lora_B')).not.toEqual(take(begun, order.slice(0, 3), 0).get('head/lora_B'));
     expect(tf.memory().numTensors).toBe(3);
   });
+});
+
+it('counts on LLaVA-1.5-7B two LoRAs per task, and moments for learning on', () => {
+  const { parameters } = loda.describe(LLAVA_LAYERS, loda.options.parse({ rank: 128 }));
+  const moments = 32 * (2 * 4096 ** 2 + 11_008 ** 2) + 1024 ** 2 + 4096 ** 2;
+  expect(parameters).toEqual({ shared: 0, perTask: 2 * 187_301_888, training: { shared: moments, perTask: 0 } });
 });

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { HostTensor } from '../../../core/host-tensor.ts';
+import { LLAVA_LAYERS } from '../../../test/method-numbers.ts';
 import { expectNear } from '../../../test/reference.ts';
 import { ToyModel, toyRun, toySamples } from '../../../test/toy-learning.ts';
 import { startTensors } from '../../tensors/backend.ts';
@@ -137,4 +138,10 @@ describe('three tasks', () => {
     await trainTask({ ...run, onProgress: ({ penalty }) => void first.push(penalty) });
     expect(Math.max(...first.map(Math.abs))).toBe(0);
   });
+});
+
+it('counts on LLaVA-1.5-7B a LoRA, and an A per task for learning on', () => {
+  const { parameters } = treelora.describe(LLAVA_LAYERS, treelora.options.parse({ rank: 128 }));
+  const training = { shared: 0, perTask: 128 * 619_520 };
+  expect(parameters).toEqual({ shared: 187_301_888, perTask: 0, training });
 });
