@@ -1,6 +1,7 @@
 /**
- * Training steps and greedy generation beside PyTorch, transformers and PEFT: the same weights, adapter, batches and number of threads, in
- * turn (A B A B …), each on its own pinned cores while the other waits.
+ * Training steps and greedy generation beside PyTorch, transformers and PEFT: the same weights, adapter, batches and number
+ * of threads, in turn (A B A B …), each on its own pinned cores while the other waits. `npm run bench:decode` is generation
+ * alone. A prompt's pass takes our features of its picture from the cache, as evaluation does; the peer has none.
  * `npm run bench:step -- [--shapes small,d384] [--kinds dense,answers] [--cores 1,2] [--modes eager,compile] [--rounds 5] [--steps 4] [--tokens 32] [--json]`
  */
 import { execFileSync } from 'node:child_process';
@@ -25,6 +26,8 @@ const { values } = parseArgs({
     steps: { type: 'string', default: '4' },
     /** New tokens per prompt; 0 leaves generation out. */
     tokens: { type: 'string', default: '32' },
+    /** Leaves training out. */
+    decode: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
   },
 });
@@ -63,6 +66,8 @@ async function compare(shape: Shape, kind: Kind, cores: number, mode: string, py
     const count = values.steps;
     // Before training, while both adapters are the same.
     const decoding = values.tokens === '0' ? [] : await decode(name, ours, peer);
+    const loaded = row(`load: ${name}`, 's', [[a.loadSeconds, b.loadSeconds]]);
+    if (values.decode) return [loaded, ...decoding];
     // The first round compiles and warms up on both sides; its losses must agree.
     const first = [await ours.ask<Steps>(`train ${count}`), await peer.ask<Steps>(`train ${count}`)] as const;
     for (const [i, loss] of first[0].losses.entries())
@@ -80,7 +85,7 @@ async function compare(shape: Shape, kind: Kind, cores: number, mode: string, py
     return [
       row(`training step: ${name}`, 'ms', pairs),
       row(`peak memory: ${name}`, 'MiB', [mebibytes]),
-      row(`load: ${name}`, 's', [[a.loadSeconds, b.loadSeconds]]),
+      loaded,
       ...decoding,
     ];
   } finally {
