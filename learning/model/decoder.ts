@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { gradientsWithin } from '../tensors/gradients.ts';
-import { attention, gatherRows, linear, rmsNorm, rotary, swiglu, withGradient } from '../tensors/ops.ts';
+import { attention, gatherRows, linear, putEntry, rmsNorm, rotary, swiglu, withGradient } from '../tensors/ops.ts';
 import { waitingFor } from '../tensors/record.ts';
 import type { Adapt, AdaptedLayer, AdaptPart } from './model.ts';
 import type { Rope } from './rope.ts';
@@ -90,18 +90,6 @@ export type LayerCache = {
   readonly v: tf.Tensor4D;
 };
 
-/** One place among the tokens of a cache: `here` is 1 there and 0 elsewhere, `others` the reverse; [1, 1, tokens, 1]. */
-export interface Slot {
-  readonly here: tf.Tensor4D;
-  readonly others: tf.Tensor4D;
-}
-
-/** @param at number of the place, scalar int32 */
-export function slotAt(at: tf.Scalar, tokens: number): Slot {
-  const here = tf.cast(tf.equal(tf.reshape(tf.range(0, tokens, 1, 'int32'), [1, 1, tokens, 1]), at), 'float32');
-  return { here: here as tf.Tensor4D, others: tf.sub(1, here) as tf.Tensor4D };
-}
-
 /** What one pass through the decoder needs besides the hidden states. */
 export interface Pass {
   readonly rows: number;
@@ -114,8 +102,8 @@ export interface Pass {
   readonly bias: (window: number | null) => tf.Tensor4D;
   /** Flat positions whose final state is wanted, each once; all when absent. The last layer computes only these. */
   readonly wanted?: tf.Tensor1D;
-  /** Earlier tokens, one entry per layer, with room for later ones; the one token of this pass goes into slot `slot`. */
-  readonly past?: { readonly cache: readonly LayerCache[]; readonly slot: Slot };
+  /** Earlier tokens, one entry per layer, with room for later ones; the one token of this pass goes to the place `at`, scalar int32. */
+  readonly past?: { readonly cache: readonly LayerCache[]; readonly at: tf.Scalar };
   /** Called with the keys and values of every layer, earlier tokens included. */
   readonly onCache?: (layer: number, cache: LayerCache) => void;
   /** Called with every hidden state, for tests and diagnosis. */
@@ -186,11 +174,9 @@ function decoderLayer(
   let k = rotary(split(dense('self_attn.k_proj', h, c.qkvBias), c.kvHeads), pass.cos, pass.sin);
   let v = split(dense('self_attn.v_proj', h, c.qkvBias), c.kvHeads);
   if (pass.past) {
-    const { slot, cache } = pass.past;
-    const put = (old: tf.Tensor4D, new_: tf.Tensor4D) =>
-      tf.add(tf.mul(old, slot.others), tf.mul(new_, slot.here)) as tf.Tensor4D;
-    k = put(cache[index]!.k, k);
-    v = put(cache[index]!.v, v);
+    const { at, cache } = pass.past;
+    k = putEntry(cache[index]!.k, k, at);
+    v = putEntry(cache[index]!.v, v, at);
   }
   pass.onCache?.(index, { k, v });
   const mixed = tf.transpose(attention(q, k, v, pass.bias(c.windows?.[index] ?? null)), [0, 2, 1, 3]);

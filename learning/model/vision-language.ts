@@ -11,16 +11,7 @@ import {
   roundUp,
   type Targets,
 } from './batch.ts';
-import {
-  type DecoderConfig,
-  decode,
-  decoderLayers,
-  embedTokens,
-  head,
-  type LayerCache,
-  type Pass,
-  slotAt,
-} from './decoder.ts';
+import { type DecoderConfig, decode, decoderLayers, embedTokens, head, type LayerCache, type Pass } from './decoder.ts';
 import { greedy, type PromptStep, type Step, stepOf } from './generate.ts';
 import type { Adapt, AdaptedLayer, Answers, BaseModel, Generated, Generator, TokenBatch } from './model.ts';
 import { type Positions, plainPositions, spatialPositions } from './positions.ts';
@@ -299,7 +290,7 @@ export class VisionLanguageModel implements BaseModel {
       length: 1,
       ...this.turns([positions, positions, positions], ids.shape[0], 1),
       bias: biases(keys, slot),
-      past: { cache: past, slot: slotAt(slot, keys.shape[3]) },
+      past: { cache: past, at: slot },
       onCache: (_, entry) => void cache.push(entry),
     };
     const routed = onRows(adapt, () => nextRows(ids.shape[0], routes));

@@ -10,6 +10,7 @@ import {
   gatherRows,
   layerNorm,
   linear,
+  putEntry,
   putRows,
   rmsNorm,
   rotary,
@@ -218,6 +219,17 @@ describe.each(['cpu', 'tensorflow'] as const)('on the %s engine', (name) => {
     const formula = (z: number[]) => rowsOf(z, 5).map((row, i) => -Math.log(softmax(row)[labels[i]!]!));
     check({ inputs: [normal([3, 5])], op: (z) => crossEntropy(z as tf.Tensor2D, at), formula }, [[3, 5]]);
     at.dispose();
+  });
+
+  test('an entry of a table is replaced, and nothing else', () => {
+    tf.tidy(() => {
+      const [table, entry] = [normal([2, 3, 4, 5]), normal([2, 3, 1, 5])];
+      const put = putEntry(tf.tensor4d(table, [2, 3, 4, 5]), tf.tensor4d(entry, [2, 3, 1, 5]), tf.scalar(2, 'int32'));
+      const expected = table.map((x, i) =>
+        Math.floor(i / 5) % 4 === 2 ? entry[Math.floor(i / 20) * 5 + (i % 5)]! : x,
+      );
+      expect([...put.dataSync()]).toEqual([...Float32Array.from(expected)]);
+    });
   });
 
   test('cross-entropy of very certain logits stays finite', () => {

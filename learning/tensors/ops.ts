@@ -237,6 +237,33 @@ export function putRows(x: tf.Tensor2D, rows: tf.Tensor2D, at: tf.Tensor1D, keep
 }
 
 /**
+ * A table with one entry of its third axis replaced: table [a, b, n, c], entry [a, b, 1, c], at scalar int32. Without a
+ * gradient.
+ */
+export function putEntry(table: tf.Tensor4D, entry: tf.Tensor4D, at: tf.Scalar): tf.Tensor4D {
+  if (tf.getBackend() === 'tensorflow') return nativePutEntry(table, entry, at);
+  const places = tf.reshape(tf.range(0, table.shape[2], 1, 'int32'), [1, 1, table.shape[2], 1]);
+  return tf.where(tf.equal(places, at), entry, table) as tf.Tensor4D;
+}
+
+function nativePutEntry(table: tf.Tensor4D, entry: tf.Tensor4D, at: tf.Scalar): tf.Tensor4D {
+  const backend = tf.backend() as unknown as NativeBackend;
+  const { TF_ATTR_TYPE: type, TF_ATTR_INT, TF_FLOAT, TF_INT32 } = backend.binding;
+  // Bits of axes that are taken whole: all but the third.
+  const whole = 0b1011;
+  const masks = { begin_mask: whole, end_mask: whole, ellipsis_mask: 0, new_axis_mask: 0, shrink_axis_mask: 0 };
+  const attributes = [
+    { name: 'T', type, value: TF_FLOAT },
+    { name: 'Index', type, value: TF_INT32 },
+    ...Object.entries(masks).map(([name, value]) => ({ name, type: TF_ATTR_INT, value })),
+  ];
+  const ints = (...values: number[]) => tf.tensor1d(values, 'int32');
+  const place = (x: tf.Tensor) => tf.concat1d([ints(0, 0), tf.reshape(x, [1]), ints(0)]);
+  const inputs = [table, place(at), place(tf.add(at, tf.scalar(1, 'int32'))), ints(1, 1, 1, 1), entry];
+  return backend.executeMultipleOutputs('TensorStridedSliceUpdate', attributes, inputs, 1)[0] as tf.Tensor4D;
+}
+
+/**
  * −log softmax(logits)[label] of every row: logits [n, classes], labels [n] of type int32 → [n]. TensorFlow has one
  * operation that gives loss and gradient without a one-hot matrix; elsewhere the same in portable operations.
  */
