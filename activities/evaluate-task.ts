@@ -1,7 +1,8 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { LRUCache } from 'lru-cache';
+import { readWhole } from '../core/files.ts';
 import { scorerNamed } from '../learning/evaluation/scorers.ts';
 import { activeDigest } from '../learning/methods/adapter.ts';
 import { readBank } from '../learning/methods/bank.ts';
@@ -58,7 +59,7 @@ async function adapterDigest(context: DataContext, bank: FileRef, task: string):
   const found = adapters.get(name);
   if (found) return found;
   const local = await localFile(context, bank);
-  const digest = activeDigest(readBank(await readFile(local), local), task);
+  const digest = activeDigest(readBank(await readWhole(local), local), task);
   adapters.set(name, digest);
   return digest;
 }

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readWhole } from '../core/files.ts';
 import { readBank } from '../learning/methods/bank.ts';
 import { readGeneration } from '../store/generations.ts';
 import type { FileRef, GateReport, LearnedTask, Matrix, StreamState } from '../workflows/contract.ts';
@@ -39,7 +39,7 @@ export async function publishGeneration(context: DataContext, input: PublishInpu
   const { definition, head, nextGeneration: number } = state;
   const parent = head && (await readGeneration(store, definition.name, head.generation, head.manifestDigest));
   const local = await localFile(context, input.bank);
-  const bank = readBank(await readFile(local), input.bank.key);
+  const bank = readBank(await readWhole(local), input.bank.key);
   const { size, sha256 } = input.bank;
   const files = bankFiles(bank, { path: 'bank.safetensors', local, size, sha256 }, definition.model.uri, parent);
 

@@ -1,5 +1,5 @@
-import { readFile } from 'node:fs/promises';
 import { LiloraError } from '../core/errors.ts';
+import { readWhole } from '../core/files.ts';
 import { canonicalJson, parseJson } from '../core/json.ts';
 import { withoutTask } from '../learning/evaluation/matrix.ts';
 import { readBank, writeBank } from '../learning/methods/bank.ts';
@@ -88,7 +88,7 @@ async function publishWithout(context: DataContext, input: RemoveTaskInput): Pro
   const { state, task, removedAt, workflow } = input;
   const { definition, head, learned, nextGeneration: generation } = state;
   const parent = await readGeneration(store, definition.name, head!.generation, head!.manifestDigest);
-  const stored = readBank(await readFile(await localFile(context, state.bank!)), state.bank!.key);
+  const stored = readBank(await readWhole(await localFile(context, state.bank!)), state.bank!.key);
   const { bank, traces } = forgetTask(stored, task);
   const file = { path: 'bank.safetensors', bytes: writeBank(bank) };
   const earlier = await readEvaluation(store, parent);
