@@ -100,6 +100,9 @@ export interface GradientRequest {
   readonly skip?: number;
 }
 
+/** Samples of the task, those held out, or those at hand of an earlier task. */
+export type ProbedSamples = 'training' | 'held-out' | { readonly task: string };
+
 /**
  * What a method may look at before and after training: the task's samples through the frozen model. Adapters are tensors
  * by `<module path>/<tensor>`, as `apply` reads them; null is the base model. `samples` is how many are looked at, at
@@ -123,7 +126,9 @@ export interface Probe {
   /** Earlier tasks of which samples are at hand (`Method.rehearsal`). */
   readonly earlier: readonly string[];
   /** Mean loss over the tokens that carry any: of the task, of what was held out, or of an earlier task. */
-  loss(adapter: TensorMap | null, on: 'training' | 'held-out' | { task: string }, samples: number): Promise<number>;
+  loss(adapter: TensorMap | null, on: ProbedSamples, samples: number): Promise<number>;
+  /** Share of the samples whose answers greedy decoding would give token by token. */
+  accuracy(adapter: TensorMap | null, on: ProbedSamples, samples: number): Promise<number>;
 }
 
 /** What `after` knows besides: how training began, and how it may go on. */

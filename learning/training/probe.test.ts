@@ -5,6 +5,7 @@ import type { EncodedSample } from '../../core/sample.ts';
 import { expectNear, NEAR, reference } from '../../test/reference.ts';
 import { type SmallLearning, smallLearning } from '../../test/small-learning.ts';
 import { ToyModel, toyMethod, toySamples } from '../../test/toy-learning.ts';
+import { adaptWithTensors } from '../methods/adapter.ts';
 import type { Bank, Method } from '../methods/method.ts';
 import { methodNamed } from '../methods/registry.ts';
 import { type BaseModel, noAdapter } from '../model/model.ts';
@@ -75,6 +76,28 @@ describe.each(['cpu', 'tensorflow'] as const)('a toy on %s', (engine) => {
       expect(await probe.loss(null, on, 100)).toBeCloseTo(sum / count, 5);
     }
     expect([probe.samples, probe.heldOut]).toEqual([12, 5]);
+  });
+
+  test('an answer is right when every token of it is the most likely one', async () => {
+    // Answers as the adapted model itself goes on, one of them spoilt.
+    const next = (id: number) => {
+      const batch = padBatch([{ ...run.samples[0]!, inputIds: Int32Array.of(id), labels: Int32Array.of(-100) }], 0);
+      const wired = adaptWithTensors(toyMethod, {}, model.layers, new Map(Object.entries(onHost)));
+      const best = tf.tidy(() => model.logits(batch, null, wired).argMax(1).dataSync()[0]!);
+      return best;
+    };
+    const onHost = Object.fromEntries([...adapter].map(([key, { data, shape }]) => [key, tf.tensor(data, [...shape])]));
+    const answered = [3, 5, 7].map((start, i): EncodedSample => {
+      const ids = [start, next(start), next(next(start))];
+      if (i === 1) ids[2] = (ids[2]! + 1) % 10;
+      return { ...run.samples[0]!, inputIds: Int32Array.from(ids), labels: Int32Array.of(-100, ids[1]!, ids[2]!) };
+    });
+    tf.dispose(Object.values(onHost));
+    const own = new TaskProbe({ ...run, rehearsed: [{ task: 'old', samples: answered }] });
+    expect(own.earlier).toEqual(['old']);
+    expect(await own.accuracy(adapter, { task: 'old' }, 3)).toBeCloseTo(2 / 3, 6);
+    expect(await own.accuracy(adapter, { task: 'old' }, 1)).toBe(1);
+    own.dispose();
   });
 
   test('gradients are what the loss does when a number changes', async () => {

@@ -4,7 +4,7 @@ import { LiloraError } from '../../core/errors.ts';
 import type { HostTensor, TensorMap } from '../../core/host-tensor.ts';
 import type { EncodedSample } from '../../core/sample.ts';
 import { adaptWithTensors } from '../methods/adapter.ts';
-import type { GradientRequest, Probe } from '../methods/method.ts';
+import type { GradientRequest, Probe, ProbedSamples } from '../methods/method.ts';
 import { roundUp } from '../model/batch.ts';
 import { type Adapt, around, noAdapter } from '../model/model.ts';
 import { Compiled } from '../tensors/compile.ts';
@@ -134,16 +134,38 @@ export class TaskProbe implements Probe {
     }
   }
 
-  async loss(adapter: TensorMap | null, on: Parameters<Probe['loss']>[1], samples: number): Promise<number> {
-    const all = this.of(on);
-    const chosen = all.filter((sample) => lossTokens(sample) > 0).slice(0, samples);
-    if (chosen.length === 0) throw this.nothing();
+  async accuracy(adapter: TensorMap | null, on: ProbedSamples, samples: number): Promise<number> {
+    const chosen = this.choose(on, samples);
+    const { model, features } = this.run;
     const tensors = onEngine(adapter ?? new Map());
-    const { microBatchSize } = this.run.training;
+    const adapt = this.adapt(tensors);
+    let right = 0;
+    try {
+      for (const part of chunks(chosen, this.run.training.microBatchSize)) {
+        const batch = padBatch(part, model.padToken);
+        const { length } = batch;
+        const labels = batch.labels!;
+        const at = Int32Array.from(labels.keys()).filter((i) => (i + 1) % length !== 0 && labels[i + 1] !== -100);
+        const digests = part.flatMap(({ images }) => images);
+        const seen = digests.length > 0 ? features(digests) : null;
+        const best = tf.tidy(() => tf.argMax(model.logits(batch, seen, adapt, at), 1).dataSync());
+        seen?.dispose();
+        const wrong = new Set(at.filter((i, k) => best[k] !== labels[i + 1]).map((i) => Math.floor(i / length)));
+        right += part.length - wrong.size;
+        await this.alive();
+      }
+      return right / chosen.length;
+    } finally {
+      tf.dispose(Object.values(tensors));
+    }
+  }
+
+  async loss(adapter: TensorMap | null, on: ProbedSamples, samples: number): Promise<number> {
+    const chosen = this.choose(on, samples);
+    const tensors = onEngine(adapter ?? new Map());
     let [sum, tokens] = [0, 0];
     try {
-      for (let from = 0; from < chosen.length; from += microBatchSize) {
-        const part = chosen.slice(from, from + microBatchSize);
+      for (const part of chunks(chosen, this.run.training.microBatchSize)) {
         const count = part.reduce((total, sample) => total + lossTokens(sample), 0);
         const batch = this.batch(part);
         const loss = this.lossGraph.run({ batch, adapter: tensors });
@@ -202,10 +224,12 @@ export class TaskProbe implements Probe {
     return tidied(() => model.lossInputs(batch, digests.length > 0 ? features(digests) : null));
   }
 
-  private of(on: Parameters<Probe['loss']>[1]): readonly EncodedSample[] {
-    if (on === 'training') return this.order;
-    if (on === 'held-out') return this.run.heldOut;
-    return this.run.rehearsed?.find(({ task }) => task === on.task)?.samples ?? [];
+  private choose(on: ProbedSamples, samples: number): readonly EncodedSample[] {
+    const earlier = typeof on === 'object' ? this.run.rehearsed?.find(({ task }) => task === on.task) : undefined;
+    const all = on === 'training' ? this.order : on === 'held-out' ? this.run.heldOut : (earlier?.samples ?? []);
+    const chosen = all.filter((sample) => lossTokens(sample) > 0).slice(0, samples);
+    if (chosen.length === 0) throw this.nothing();
+    return chosen;
   }
 
   async alive(): Promise<void> {
@@ -226,6 +250,9 @@ export class TaskProbe implements Probe {
 
 const onEngine = (tensors: TensorMap): Record<string, tf.Tensor> =>
   Object.fromEntries([...tensors].map(([key, { data, shape }]) => [key, tf.tensor(data, [...shape])]));
+
+const chunks = (samples: readonly EncodedSample[], size: number) =>
+  Array.from({ length: Math.ceil(samples.length / size) }, (_, i) => samples.slice(i * size, (i + 1) * size));
 
 /** The token before the first one that carries loss. */
 function lastPromptToken({ inputIds, labels }: EncodedSample): number {

@@ -15,7 +15,7 @@ const options = loraOptions.extend({
   reference: z.enum(['previous', 'base']).default(DEFAULTS['lines.reference'].value as 'previous'),
   /** Share of the training samples that are held out to choose α. */
   heldOut: share.max(0.5).default(DEFAULTS['lines.heldOut'].value),
-  /** What the new task's loss counts where that of all earlier ones together counts 1. */
+  /** What the new task's accuracy counts where the mean of all earlier ones counts 1. */
   newWeight: z.number().positive().default(DEFAULTS['lines.newWeight'].value),
   /** Most samples of what is held out that a choice looks at. */
   validationSamples: z.number().int().positive().default(DEFAULTS['lines.validationSamples'].value),
@@ -45,12 +45,12 @@ export const lines: Method<Options> = {
     const names = bank.layers.map(({ name }) => name);
     const start = options.reference === 'base' || begun.tasks.length === 0 ? null : begun;
     const candidates = probe.heldOut > 0 ? [...new Set([1, ...options.alphas])].sort((a, b) => b - a) : [1];
-    let best = { pairs: pairsOf(bank), factors: depthFactors(names, 1, 0), score: Number.POSITIVE_INFINITY };
+    let best = { pairs: pairsOf(bank), factors: depthFactors(names, 1, 0), score: Number.NEGATIVE_INFINITY };
     for (const alpha of candidates) {
       const factors = depthFactors(names, alpha, 1 - alpha);
       const pairs = alpha === 1 ? pairsOf(bank) : scaledPairs(start, bank, factors);
       const found = candidates.length > 1 ? await score(probe, pairs, options) : 0;
-      if (found < best.score) best = { pairs, factors, score: found };
+      if (found > best.score) best = { pairs, factors, score: found };
     }
     const tensors: TensorMap = new Map(bank.tensors);
     for (const name of names) {
@@ -75,7 +75,7 @@ function scaledPairs(start: Bank | null, end: Bank, factors: ReadonlyMap<string,
   return pairs;
 }
 
-/** Loss on what was held out of the new task, and on what is kept of earlier ones. */
+/** Accuracy on what was held out of the new task, and on what is kept of earlier ones: a loss would be ruled by the worst answers. */
 async function score(
   probe: Probe,
   pairs: TensorMap,
@@ -83,6 +83,6 @@ async function score(
 ): Promise<number> {
   let earlier = 0;
   for (const task of probe.earlier)
-    earlier += (await probe.loss(pairs, { task }, earlierSamples)) / probe.earlier.length;
-  return newWeight * (await probe.loss(pairs, 'held-out', validationSamples)) + earlier;
+    earlier += (await probe.accuracy(pairs, { task }, earlierSamples)) / probe.earlier.length;
+  return newWeight * (await probe.accuracy(pairs, 'held-out', validationSamples)) + earlier;
 }
