@@ -22,6 +22,8 @@ export interface Script {
   samples?: (task: string) => number;
   /** Training samples whose answers cannot be learned. */
   leftOut?: number;
+  /** Tasks whose publication takes hold, but whose worker never says so. */
+  unheard?: readonly string[];
   /** Called when training starts; training ends when it resolves. */
   training?: (attempt: number) => Promise<void>;
   /** A round of training that the store already has. */
@@ -140,6 +142,8 @@ export function scriptedActivities(definition: ResolvedStream, script: Script) {
         },
         nextGeneration: generation + 1,
       };
+      if (script.unheard?.includes(task))
+        throw new LiloraError('Conflict', `Generation ${generation} is there already.`);
       return published;
     },
     findEvaluation: async (input) =>

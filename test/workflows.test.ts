@@ -77,6 +77,17 @@ describe('a stream', () => {
     });
   });
 
+  it('goes on from what is published when a publication fails after it took hold', async () => {
+    await withStream('unheard', {}, { score: good, unheard: ['a'] }, async ({ submit, until, calls }) => {
+      await submit('s3://d/a');
+      await submit('s3://d/b');
+      expect(await until('a', 'published')).toMatchObject({ generation: 1 });
+      expect(await until('b', 'published')).toMatchObject({ generation: 2 });
+      // It knows that `a` was learned: what it shares is regularized.
+      expect(calls).toContain('publish b regularized-0');
+    });
+  });
+
   it('pauses between and within tasks, and resumes', async () => {
     let release = () => {};
     const training = (attempt: number) =>

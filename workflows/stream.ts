@@ -303,6 +303,13 @@ export async function stream(input: StreamInput): Promise<void> {
   }
 
   /** Learns one queued task in a child workflow and files its outcome; a failure never stops the stream. */
+  /** Reads the stream anew after a task failed: what it began to publish, or published without our hearing of it, is there. */
+  async function reopen(task: string): Promise<void> {
+    state = await data.openStream({ definition: input.definition });
+    const learned = state.learned.find((each) => each.task === task);
+    if (learned) set(task, { status: 'published', generation: learned.generation });
+  }
+
   async function learn(next: TaskLine): Promise<void> {
     const { task } = next;
     set(task, { status: 'running' });
@@ -347,6 +354,8 @@ export async function stream(input: StreamInput): Promise<void> {
       } else {
         const { type, message } = causeOf(error);
         set(task, { status: type === 'BadDataset' ? 'refused' : 'failed', message: `${type}: ${message}` });
+        // Its publication may have got as far as files under its number, or even the head.
+        if (type !== 'BadDataset' && patched('reopen-after-a-failure')) await reopen(task);
       }
     } finally {
       running = null;
