@@ -62,7 +62,7 @@ export const DEFAULTS = {
   'loda.lookAhead': entry(0.05, '', 'ρ_max of gradient-aligned steps; ours, no number of the paper is known to us'),
   'loda.ridge': entry(1e-3, 'share of the mean', 'ε: old inputs never fill all directions'),
   'loda.momentSamples': entry(200, 'samples', 'one forward pass each: thousands of tokens for hundreds of inputs'),
-  'loda.maxInputs': entry(2048, 'inputs', 'of a layer: eigenvectors of wider ones take hours on the host'),
+  'loda.maxInputs': entry(2048, 'inputs', 'of a layer: wider ones take many minutes each on the host'),
 
   'treelora.weight': entry(0.5, '', 'reg of the authors’ code'),
   'treelora.rounds': entry(16, 'looks', 'at the new task; each earlier task gets at least one while there are fewer'),

@@ -64,6 +64,7 @@ export const loda: Method<Options> = {
       const now = found.get(name)!;
       tensors.set(ownKey(task, name, MOMENTS), now);
       tensors.set(ownKey(task, name, 'lora_A'), toHost(directions(oldMoments(bank, name), fromHost(now), options)));
+      await probe.alive();
     }
     return { ...bank, tensors };
   },

@@ -1,4 +1,4 @@
-import { qr, svd } from '../../tensors/decompose.ts';
+import { largestParts, qr } from '../../tensors/decompose.ts';
 import {
   add,
   cholesky,
@@ -21,7 +21,7 @@ const trace = ({ rows, data }: Matrix) => {
 
 /** A_G: the directions of most energy in old and new inputs together, as rows [rank, in]. */
 export function generalDirections(old: Matrix | null, now: Matrix, rank: number): Matrix {
-  return rowsOf(svd(old ? add(old, now) : now).V, rank);
+  return largestParts(old ? add(old, now) : now, rank).right;
 }
 
 /**
@@ -32,8 +32,8 @@ export function isolatedDirections(old: Matrix, now: Matrix, rank: number, epsil
   const L = cholesky(ridge(old, epsilon * (trace(old) / old.rows) || 1));
   // L⁻¹ S L⁻ᵀ
   const whitened = solveLower(L, transpose(solveLower(L, now)));
-  const count = Math.min(rank, now.rows);
-  const directions = solveTransposed(L, firstColumns(svd(whitened).V, count));
+  const strongest = largestParts(whitened, Math.min(rank, now.rows)).right;
+  const directions = solveTransposed(L, transpose(strongest));
   return rowsOf(qr(directions).Q, rank);
 }
 
