@@ -1,11 +1,13 @@
-import { sha256 } from '../core/digest.ts';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { LiloraError } from '../core/errors.ts';
-import { packSplit } from '../datasets/prepared.ts';
+import { ImageFolder } from '../datasets/images.ts';
+import { writeSplit } from '../datasets/prepared.ts';
 import { openProcessor } from '../datasets/processor/processor.ts';
 import { validateDataset } from '../datasets/validate.ts';
 import { scorerNamed } from '../learning/evaluation/scorers.ts';
 import { streamKeys } from '../store/generations.ts';
-import { createOrSame } from '../store/object-store.ts';
+import { createOrSameFrom } from '../store/object-store.ts';
 import type { FileRef, ResolvedStream } from '../workflows/contract.ts';
 import { beat, type DataContext } from './context.ts';
 import { openDataset } from './dataset-place.ts';
@@ -34,24 +36,32 @@ export async function fetchDataset(
   return once(context, folder, identity, async () => {
     const model = await modelFolder(context, definition.model.uri, definition.model.digest, { weights: false });
     const processor = await openProcessor(model.folder);
-    const found = await validateDataset(await openDataset(context, dataset.uri), { processor });
-    scorerNamed(found.manifest.metric);
-    if (found.digest !== dataset.digest)
-      throw new LiloraError(
-        'BadDataset',
-        `${dataset.uri}/dataset.json changed since it was submitted (digest ${found.digest}, not ${dataset.digest}). Submit it again.`,
-      );
-    const pack = async (split: 'train' | 'test'): Promise<FileRef> => {
-      const bytes = packSplit(found.splits[split]!, found.images);
-      const digest = sha256(bytes);
-      const key = `${folder}/${split}-${digest}.safetensors`;
-      await createOrSame(context.store, key, bytes);
-      beat({ packed: split });
-      return { key, size: bytes.length, sha256: digest };
-    };
-    const samples = Object.entries(found.splits).map(([name, samples]) => [name, samples!.length] as const);
-    const leftOut = found.leftOut.length;
-    const counts = { ...Object.fromEntries(samples), ...(leftOut > 0 && { 'left out': leftOut }) };
-    return { metric: found.manifest.metric, train: await pack('train'), test: await pack('test'), counts };
+    await mkdir(context.cache, { recursive: true });
+    const work = await mkdtemp(join(context.cache, 'fetch-'));
+    try {
+      const images = new ImageFolder(join(work, 'images'));
+      const found = await validateDataset(await openDataset(context, dataset.uri), { processor, images });
+      scorerNamed(found.manifest.metric);
+      if (found.digest !== dataset.digest)
+        throw new LiloraError(
+          'BadDataset',
+          `${dataset.uri}/dataset.json changed since it was submitted (digest ${found.digest}, not ${dataset.digest}). Submit it again.`,
+        );
+      const pack = async (split: 'train' | 'test'): Promise<FileRef> => {
+        const path = join(work, split);
+        const file = await writeSplit(path, found.splits[split]!, images, found.images);
+        const key = `${folder}/${split}-${file.sha256}.safetensors`;
+        await createOrSameFrom(context.store, key, path, file);
+        await rm(path);
+        beat({ packed: split });
+        return { key, ...file };
+      };
+      const samples = Object.entries(found.splits).map(([name, samples]) => [name, samples!.length] as const);
+      const leftOut = found.leftOut.length;
+      const counts = { ...Object.fromEntries(samples), ...(leftOut > 0 && { 'left out': leftOut }) };
+      return { metric: found.manifest.metric, train: await pack('train'), test: await pack('test'), counts };
+    } finally {
+      await rm(work, { recursive: true, force: true });
+    }
   });
 }

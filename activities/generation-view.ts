@@ -1,9 +1,9 @@
-import { readFile } from 'node:fs/promises';
 import sharp from 'sharp';
 import { sha256 } from '../core/digest.ts';
 import { isLiloraError } from '../core/errors.ts';
 import type { Sample } from '../core/sample.ts';
-import { unpackSplit } from '../datasets/prepared.ts';
+import type { Images } from '../datasets/images.ts';
+import { PackedSplit } from '../datasets/prepared.ts';
 import type { Prediction } from '../learning/evaluation/evaluate.ts';
 import type { Bank } from '../learning/methods/method.ts';
 import { methodNamed } from '../learning/methods/registry.ts';
@@ -72,7 +72,8 @@ async function taskView(
     ...predictions.filter(({ score }) => score >= 50).slice(0, SHOWN),
     ...predictions.filter(({ score }) => score < 50).slice(0, SHOWN),
   ];
-  const { samples, images } = unpackSplit(await readFile(await localFile(context, test)), test.key);
+  const split = await PackedSplit.open(await localFile(context, test), test.key);
+  const { samples } = split;
   const byId = new Map(samples.map((sample) => [sample.id, sample]));
   return {
     task,
@@ -81,7 +82,7 @@ async function taskView(
     generation,
     instructionFollowing: evaluation.instructionFollowing[j] ?? null,
     predictions: await Promise.all(
-      chosen.map((prediction) => predictionView(prediction, byId.get(prediction.id), images)),
+      chosen.map((prediction) => predictionView(prediction, byId.get(prediction.id), split)),
     ),
   };
 }
@@ -89,14 +90,14 @@ async function taskView(
 async function predictionView(
   { id, text: answer, references, score: percent }: Prediction,
   sample: Sample | undefined,
-  images: ReadonlyMap<string, Uint8Array>,
+  images: Images,
 ): Promise<PredictionView> {
   const prompt =
     sample?.turns
       .find(({ role }) => role === 'user')
       ?.text.replaceAll('<image>', '')
       .trim() ?? '';
-  const bytes = images.get(sample?.images[0] ?? '');
+  const bytes = await images.get(sample?.images[0] ?? '');
   return { id, prompt, answer, references, score: percent / 100, ...(bytes ? { image: await picture(bytes) } : {}) };
 }
 

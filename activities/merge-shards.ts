@@ -1,6 +1,5 @@
-import { readFile } from 'node:fs/promises';
 import { sha256 } from '../core/digest.ts';
-import { unpackSplit } from '../datasets/prepared.ts';
+import { PackedSplit } from '../datasets/prepared.ts';
 import { type Answer, jsonLines, scoreAnswers } from '../learning/evaluation/evaluate.ts';
 import { scorerNamed } from '../learning/evaluation/scorers.ts';
 import { createOrSame } from '../store/object-store.ts';
@@ -34,7 +33,7 @@ export async function mergeShards(context: DataContext, input: MergeShardsInput)
   const result = await once(context, EVALUATIONS, await evaluationKey(context, input), async () => {
     const shards = await Promise.all(input.answers.map((ref) => readLines<Answer>(context, ref)));
     beat({ shards: shards.length });
-    const { samples } = unpackSplit(await readFile(await localFile(context, test)), test.key);
+    const { samples } = await PackedSplit.open(await localFile(context, test), test.key);
     const { score, instructionFollowing, predictions } = scoreAnswers(samples, shards.flat(), scorerNamed(metric));
     const bytes = Buffer.from(jsonLines(predictions));
     const digest = sha256(bytes);

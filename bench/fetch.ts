@@ -11,7 +11,7 @@ import sharp from 'sharp';
 import { openDataset } from '../activities/dataset-place.ts';
 import { sha256 } from '../core/digest.ts';
 import { inLanes } from '../core/lanes.ts';
-import { readImages } from '../datasets/files.ts';
+import { FoundImages, readImages } from '../datasets/files.ts';
 import { Problems } from '../datasets/problems.ts';
 import { openStore } from '../store/open.ts';
 import { pythonPackages } from '../test/python.ts';
@@ -58,8 +58,9 @@ try {
   async function ours(): Promise<void> {
     const problems = new Problems();
     const source = await openDataset({ openPlace: async () => openStore(place) }, place);
-    const { bytes } = await readImages(source, files, used, problems);
-    if (problems.count > 0 || bytes.size !== files.length) throw new Error('The images did not come as they were.');
+    const kept = new Map<string, Uint8Array>();
+    await readImages(source, files, used, new FoundImages(kept), problems);
+    if (problems.count > 0 || kept.size !== files.length) throw new Error('The images did not come as they were.');
   }
   function copy(): void {
     const folder = join(servers.folder, 'copied');

@@ -186,6 +186,11 @@ export const DEFAULTS = {
     'GiB',
     'vision features on the disk of a worker, all models together: 1,800 pictures of LLaVA-1.5. Memory where the disk is memory (Cloud Run): set 0 there',
   ),
+  'worker.featuresShare': entry(
+    0.25,
+    'share',
+    'of memory that vision features may take: the rest is for weights and steps. What does not fit is read from the disk when it is needed',
+  ),
   'worker.weightsShare': entry(
     0.5,
     'share',

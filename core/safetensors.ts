@@ -96,9 +96,35 @@ export function writeSafetensors(
   metadata: Readonly<Record<string, string>> = {},
   dtype: 'F32' | 'F16' | 'BF16' = 'F32',
 ): Uint8Array {
-  const raws = [...tensors]
-    .map(([name, tensor]) => [name, toStored(name, tensor, dtype)] as const)
-    .sort(byTypeThenName);
+  const raws = new Map([...tensors].map(([name, tensor]) => [name, toStored(name, tensor, dtype)]));
+  const { names, head, bytes } = layOut(
+    new Map([...raws].map(([name, raw]) => [name, { ...raw, bytes: raw.data.byteLength }])),
+    metadata,
+  );
+  const out = new Uint8Array(bytes);
+  out.set(head);
+  let at = head.byteLength;
+  for (const name of names) {
+    const { data } = raws.get(name)!;
+    out.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), at);
+    at += data.byteLength;
+  }
+  return out;
+}
+
+/** How a file is laid out: the order in which its tensors follow its head, and its size in bytes. */
+export interface Layout {
+  readonly names: readonly string[];
+  readonly head: Uint8Array;
+  readonly bytes: number;
+}
+
+/** The layout that `writeSafetensors` gives tensors of these sizes, for files that are written piece by piece. */
+export function layOut(
+  tensors: ReadonlyMap<string, Pick<RawTensor, 'dtype' | 'shape'> & { readonly bytes: number }>,
+  metadata: Readonly<Record<string, string>>,
+): Layout {
+  const sorted = [...tensors].sort(byTypeThenName);
   const entries: string[] = [];
   if (Object.keys(metadata).length > 0) {
     const pairs = Object.keys(metadata).sort();
@@ -107,25 +133,21 @@ export function writeSafetensors(
     );
   }
   let end = 0;
-  for (const [name, { dtype, shape, data }] of raws) {
+  for (const [name, { dtype, shape, bytes }] of sorted) {
     const begin = end;
-    end += data.byteLength;
+    end += bytes;
     entries.push(`${JSON.stringify(name)}:${JSON.stringify({ dtype, shape, data_offsets: [begin, end] })}`);
   }
   const json = Buffer.from(`{${entries.join(',')}}`, 'utf8');
-  const start = 8 + Math.ceil(json.byteLength / 8) * 8;
-  const out = new Uint8Array(start + end).fill(0x20, 8, start);
-  new DataView(out.buffer).setBigUint64(0, BigInt(start - 8), true);
-  out.set(json, 8);
-  let at = start;
-  for (const [, { data }] of raws) {
-    out.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), at);
-    at += data.byteLength;
-  }
-  return out;
+  const head = new Uint8Array(8 + Math.ceil(json.byteLength / 8) * 8).fill(0x20, 8);
+  new DataView(head.buffer).setBigUint64(0, BigInt(head.byteLength - 8), true);
+  head.set(json, 8);
+  return { names: sorted.map(([name]) => name), head, bytes: head.byteLength + end };
 }
 
-function byTypeThenName([nameA, a]: readonly [string, RawTensor], [nameB, b]: readonly [string, RawTensor]): number {
+type Typed = readonly [string, Pick<RawTensor, 'dtype'>];
+
+function byTypeThenName([nameA, a]: Typed, [nameB, b]: Typed): number {
   const byType = SORT_ORDER.indexOf(b.dtype) - SORT_ORDER.indexOf(a.dtype);
   return byType !== 0 ? byType : Buffer.compare(Buffer.from(nameA), Buffer.from(nameB));
 }

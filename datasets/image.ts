@@ -1,6 +1,7 @@
 import sharp, { type Metadata } from 'sharp';
 import { DEFAULTS } from '../core/defaults.ts';
 import { LiloraError } from '../core/errors.ts';
+import { type Images, imageOf } from './images.ts';
 
 /** Width and height in pixels, upright. */
 export interface ImageSize {
@@ -86,9 +87,10 @@ function rgbOf(cmyk: Uint8Array): Uint8Array {
 }
 
 /** Sizes of encoded images by digest, from their headers; `BadDataset` for one that cannot be read. */
-export async function imageSizes(images: ReadonlyMap<string, Uint8Array>): Promise<Map<string, ImageSize>> {
+export async function imageSizes(images: Images): Promise<Map<string, ImageSize>> {
   const sizes = new Map<string, ImageSize>();
-  for (const [digest, bytes] of images) {
+  for (const digest of images.keys()) {
+    const bytes = await imageOf(images, digest);
     try {
       const { width, height } = (await sharp(bytes, { limitInputPixels: false }).metadata()).autoOrient;
       sizes.set(digest, { width, height });

@@ -3,10 +3,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { sha256 } from '../core/digest.ts';
+import { canonicalJson } from '../core/json.ts';
+import { writeSafetensors } from '../core/safetensors.ts';
 import { type LlavaSample, writeSmallDataset } from '../test/small-dataset.ts';
+import { ImageFolder } from './images.ts';
 import { localFolder } from './local-folder.ts';
 import type { Manifest } from './manifest.ts';
-import { packSplit, unpackSplit } from './prepared.ts';
+import { PackedSplit, writeSplit } from './prepared.ts';
 import { Untrainable } from './problems.ts';
 import { validateDataset } from './validate.ts';
 
@@ -34,27 +37,44 @@ const image = () => readFileSync(path('images/train-1.png'));
 describe('a good dataset', () => {
   it('gives its samples, its images by digest and its version', async () => {
     await write();
-    const found = await validate();
+    const pictures = new Map<string, Uint8Array>();
+    const found = await validate({ images: pictures });
     expect(found.splits.train).toHaveLength(6);
     expect(found.splits.test?.map(({ id }) => id)).toEqual(['test-0', 'test-1', 'test-2']);
     const [sample] = found.splits.train!;
     expect(sample!.turns.map(({ role }) => role)).toEqual(['user', 'assistant']);
     expect(sample!.references).toEqual([sample!.turns[1]!.text]);
-    expect(found.images.get(sample!.images[0]!)).toEqual(new Uint8Array(readFileSync(path('images/train-0.png'))));
+    const file = readFileSync(path('images/train-0.png'));
+    expect(sha256(pictures.get(sample!.images[0]!)!)).toBe(sha256(file));
+    expect(found.images.get(sample!.images[0]!)).toEqual({ width: 28, height: 28, bytes: file.length });
     expect(found.digest).toMatch(/^[0-9a-f]{64}$/);
     expect((await validate()).digest).toBe(found.digest);
   });
 
   it('is packed into one file per split and comes back the same', async () => {
     await write();
-    const { splits, images } = await validate();
-    const bytes = packSplit(splits.test!, images);
-    expect(packSplit(splits.test!, images)).toEqual(bytes);
-    const back = unpackSplit(bytes, 'test');
+    const pictures = new ImageFolder(path('spool'));
+    const { splits, images } = await validate({ images: pictures });
+    const packed = path('packed');
+    const file = await writeSplit(packed, splits.test!, pictures, images);
+    const bytes = readFileSync(packed);
+    expect(file).toEqual({ size: bytes.length, sha256: sha256(bytes) });
+    // As the format is defined: one safetensors file that a single call writes.
+    const text = Buffer.from(canonicalJson(splits.test!));
+    const whole = new Map([['samples', text]]);
+    for (const digest of splits.test!.flatMap((s) => s.images))
+      whole.set(`image/${digest}`, Buffer.from((await pictures.get(digest))!));
+    const raw = [...whole].map(([name, data]) => [name, { dtype: 'U8', shape: [data.length], data }] as const);
+    expect(bytes.equals(writeSafetensors(new Map(raw), { format: 'lilora-split-v1' }))).toBe(true);
+
+    const back = await PackedSplit.open(packed);
     expect(back.samples).toEqual(splits.test);
-    expect([...back.images.keys()].sort()).toEqual([...new Set(splits.test!.flatMap((s) => s.images))].sort());
-    for (const [digest, image] of back.images) expect(sha256(image)).toBe(digest);
-    expect(() => unpackSplit(bytes.subarray(0, -1), 'test')).toThrow(/test/);
+    expect([...back.keys()].sort()).toEqual([...new Set(splits.test!.flatMap((s) => s.images))].sort());
+    for (const digest of back.keys()) expect(sha256((await back.get(digest))!)).toBe(digest);
+    expect([...back.imagesOf([splits.test![0]!]).keys()]).toEqual(splits.test![0]!.images);
+    expect(await back.get('other')).toBeUndefined();
+    writeFileSync(packed, bytes.subarray(0, -1));
+    await expect(PackedSplit.open(packed, 'test')).rejects.toThrow(/packed: .*cut off/);
   });
 });
 

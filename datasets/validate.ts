@@ -2,12 +2,13 @@ import { DEFAULTS } from '../core/defaults.ts';
 import { LiloraError } from '../core/errors.ts';
 import { digestOf } from '../core/json.ts';
 import type { Sample } from '../core/sample.ts';
-import { readImages, readVerified } from './files.ts';
-import { type ImageSize, imageSizes } from './image.ts';
+import { FoundImages, type ImageFacts, readImages, readVerified, takeImages, type Unpacked } from './files.ts';
+import type { ImageSize } from './image.ts';
+import type { ImageSink } from './images.ts';
 import { datasetVersion, type Manifest, readManifest, SPLITS, type SplitName, samplesOf } from './manifest.ts';
 import { Problems, quote, Untrainable } from './problems.ts';
 import { metadataOf } from './readers/imagefolder.ts';
-import type { ReadSample, SamplesFile } from './readers/reader.ts';
+import type { SamplesFile } from './readers/reader.ts';
 import { readerFor, readerOf } from './readers/registry.ts';
 import { type DatasetSource, MANIFEST_FILE } from './source.ts';
 
@@ -21,8 +22,8 @@ export interface ValidDataset {
   readonly splits: Readonly<Partial<Record<SplitName, readonly Sample[]>>>;
   /** Training samples that are not in `splits`, because this model cannot learn their answers. */
   readonly leftOut: readonly LeftOut[];
-  /** Every image that a sample uses, encoded as it came, by SHA-256. */
-  readonly images: ReadonlyMap<string, Uint8Array>;
+  /** Every image that a sample uses, by SHA-256. */
+  readonly images: ReadonlyMap<string, ImageFacts>;
 }
 
 /** A training sample whose answer cannot be learned with this model. */
@@ -43,22 +44,27 @@ export interface Encoder {
  * Reads a whole dataset and checks it: manifest, size and digest of every file, samples, images, splits, and with a
  * `processor` that every conversation fits into the model's context and that its answers can be learned; samples where
  * they cannot are left out, if they are few (`dataset.maxLeftOut`). `BadDataset` lists what is wrong, by file, line and id.
+ * At most one samples file and a few images are in memory at a time.
+ * @param options.images takes every image that a sample uses, encoded as it came
  */
 export async function validateDataset(
   source: DatasetSource,
-  { processor }: { readonly processor?: Encoder } = {},
+  { processor, images: sink }: { readonly processor?: Encoder | undefined; readonly images?: ImageSink } = {},
 ): Promise<ValidDataset> {
   const where = source.describe();
   const problems = new Problems();
+  const found = new FoundImages(sink);
   const stage = <T>(run: () => T | Promise<T>) => problems.stage(where, run);
 
   const manifest = await stage(() => readManifest(source));
-  const read = await stage(() => readSplits(source, manifest, problems));
+  const read = await stage(() => readSplits(source, manifest, found, problems));
   await stage(() => checkIds(read, problems));
   const samplesFiles = new Set(read.flatMap(({ files }) => files));
   const others = manifest.files.filter(({ path }) => !samplesFiles.has(path));
-  const used = new Set(read.flatMap(({ samples }) => samples.flatMap(({ images }) => images)));
-  const images = await stage(() => readImages(source, others, used, problems));
+  const used = new Set<string>();
+  for (const { samples } of read)
+    for (const { images } of samples) for (const image of images) if (typeof image === 'string') used.add(image);
+  await stage(() => readImages(source, others, used, found, problems));
 
   const finished = read.map((split) => ({
     ...split,
@@ -66,28 +72,25 @@ export async function validateDataset(
       ({ id, turns, images: paths, references }): Sample => ({
         id,
         turns,
-        images: paths.map((path) => images.digests.get(path)!),
+        images: paths.map((image) => (typeof image === 'string' ? found.digests.get(image)! : image.sha256)),
         references,
       }),
     ),
   }));
   await stage(() => checkOverlap(finished, problems));
   let leftOut: LeftOut[] = [];
-  if (processor) {
-    const sizes = await imageSizes(images.bytes);
-    leftOut = await stage(() => checkTokens(finished, processor, sizes, problems));
-  }
+  if (processor) leftOut = await stage(() => checkTokens(finished, processor, found.facts, problems));
   const dropped = new Set(leftOut.map(({ id }) => id));
   const kept = (samples: readonly Sample[]) => samples.filter(({ id }) => !dropped.has(id));
   const splits = Object.fromEntries(finished.map(({ name, finished: samples }) => [name, kept(samples)]));
-  return { manifest, digest: datasetVersion(manifest), splits, leftOut, images: images.bytes };
+  return { manifest, digest: datasetVersion(manifest), splits, leftOut, images: found.facts };
 }
 
 interface ReadSplit {
   readonly name: SplitName;
   /** Files that were read and verified. */
   readonly files: readonly string[];
-  readonly samples: readonly ReadSample[];
+  readonly samples: readonly Unpacked[];
 }
 
 interface FinishedSplit extends ReadSplit {
@@ -95,13 +98,18 @@ interface FinishedSplit extends ReadSplit {
   readonly finished: readonly Sample[];
 }
 
-async function readSplits(source: DatasetSource, manifest: Manifest, problems: Problems): Promise<ReadSplit[]> {
+async function readSplits(
+  source: DatasetSource,
+  manifest: Manifest,
+  found: FoundImages,
+  problems: Problems,
+): Promise<ReadSplit[]> {
   if (manifest.format !== undefined) readerOf(manifest.format);
   const listed = new Map(manifest.files.map((file) => [file.path, file]));
   const splits: ReadSplit[] = [];
   for (const name of SPLITS) {
     const places = samplesOf(manifest, name);
-    const samples: ReadSample[] = [];
+    const samples: Unpacked[] = [];
     const files: string[] = [];
     const before = problems.count;
     for (const place of places) {
@@ -111,7 +119,8 @@ async function readSplits(source: DatasetSource, manifest: Manifest, problems: P
           problems.add(MANIFEST_FILE, `split ${name} reads ${quote(place)}, which "files" does not list; add it there`);
         else {
           if (listed.has(file.path)) files.push(file.path);
-          for (const sample of await readerFor(file).read(file, problems)) samples.push(sample);
+          const read = await readerFor(file).read(file, problems);
+          for (const sample of await takeImages(read, found, problems)) samples.push(sample);
           checkNumber(samples.length, file.path);
         }
       } catch (error) {

@@ -1,11 +1,11 @@
 import { setImmediate } from 'node:timers/promises';
-import type * as tf from '@tensorflow/tfjs';
 import { LiloraError } from '../../core/errors.ts';
 import type { TensorMap } from '../../core/host-tensor.ts';
 import type { EncodedSample } from '../../core/sample.ts';
 import type { Method, Trainable } from '../methods/method.ts';
 import type { AdaptedLayer, BaseModel } from '../model/model.ts';
 import type { AdamWState } from './adamw.ts';
+import { type FeatureSource, featuresReady } from './features.ts';
 import { Mixture, type Rehearsed } from './mixture.ts';
 import { checkTraining, type StepProgress, type TrainingOptions } from './options.ts';
 import type { Random } from './random.ts';
@@ -32,7 +32,7 @@ export interface Loop {
   /** Samples of earlier tasks, as many as the method asked for. */
   readonly rehearsed?: readonly Rehearsed[] | undefined;
   /** Vision features of images in this order, [images, tokens, width]; the loop disposes. */
-  readonly features: (digests: readonly string[]) => tf.Tensor3D;
+  readonly features: FeatureSource;
   readonly training: TrainingOptions;
   /** Of the order of samples and of dropout; split, never drawn from. */
   readonly random: Random;
@@ -83,6 +83,7 @@ export async function trainingLoop(loop: Loop): Promise<Trained> {
       }
       const began = performance.now();
       const { samples: batch, groups, rehearsed } = mixture.batch(done);
+      await featuresReady(loop.features, groups.flat());
       const learningRate = training.learningRate * cosineWithWarmup(done, steps, training.warmupRatio);
       const numbers = step.take(groups, learningRate, random.split(String(done)), done / steps);
       if (optimizer.step === done) throw notFinite(trainable.task, done, numbers, batch);

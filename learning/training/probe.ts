@@ -10,6 +10,7 @@ import { type Adapt, around, noAdapter } from '../model/model.ts';
 import { Compiled } from '../tensors/compile.ts';
 import { type Tree, tensorsOf, tidied } from '../tensors/tree.ts';
 import { lossTokens, padBatch } from './batches.ts';
+import { featuresReady } from './features.ts';
 import type { Rehearsed } from './mixture.ts';
 import { Random } from './random.ts';
 import type { TrainTask } from './train.ts';
@@ -120,7 +121,7 @@ export class TaskProbe implements Probe {
     let sums: tf.Tensor[] = Object.values(tensors).map((tensor) => tf.zerosLike(tensor));
     try {
       for (const sample of chosen) {
-        const batch = this.batch([sample]);
+        const batch = await this.batch([sample]);
         const found = Object.values(this.gradientGraph.run({ batch, adapter: tensors }));
         const next = tf.tidy(() => sums.map((sum, i) => tf.add(sum, squared ? tf.square(found[i]!) : found[i]!)));
         tf.dispose([...sums, ...found, ...tensorsOf(batch)]);
@@ -167,7 +168,7 @@ export class TaskProbe implements Probe {
     try {
       for (const part of chunks(chosen, this.run.training.microBatchSize)) {
         const count = part.reduce((total, sample) => total + lossTokens(sample), 0);
-        const batch = this.batch(part);
+        const batch = await this.batch(part);
         const loss = this.lossGraph.run({ batch, adapter: tensors });
         sum += loss.dataSync()[0]! * count;
         tokens += count;
@@ -197,6 +198,7 @@ export class TaskProbe implements Probe {
     const adapt = watch(this.adapt(tensors));
     try {
       for (const chunk of ofOneLength(this.order.slice(0, samples), training.microBatchSize)) {
+        await featuresReady(features, chunk);
         const digests = chunk.flatMap(({ images }) => images);
         const seen = digests.length > 0 ? features(digests) : null;
         const states = model.hidden(padBatch(chunk, model.padToken), seen, adapt);
@@ -216,8 +218,9 @@ export class TaskProbe implements Probe {
     return all.size === 0 ? noAdapter : adaptWithTensors(method, options, layers, all);
   }
 
-  private batch(samples: readonly EncodedSample[]): Tree {
+  private async batch(samples: readonly EncodedSample[]): Promise<Tree> {
     const { model, features } = this.run;
+    await featuresReady(features, samples);
     const length = (longest: number) => Math.max(longest, Math.min(roundUp(longest, 8), model.contextLength));
     const digests = samples.flatMap(({ images }) => images);
     const batch = padBatch(samples, model.padToken, { length });

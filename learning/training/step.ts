@@ -14,6 +14,7 @@ import { type Tree, tensorsOf, tidied } from '../tensors/tree.ts';
 import { AdamW, type Moments, type Rates } from './adamw.ts';
 import { lossTokens, padBatch } from './batches.ts';
 import { distillation } from './distillation.ts';
+import type { FeatureSource } from './features.ts';
 import type { TrainingOptions } from './options.ts';
 import type { Random } from './random.ts';
 
@@ -25,7 +26,7 @@ export interface StepOptions {
   readonly layers: readonly AdaptedLayer[];
   readonly trainable: Trainable;
   /** Vision features of images in this order, [images, tokens, width]; the step disposes. */
-  readonly features: (digests: readonly string[]) => tf.Tensor3D;
+  readonly features: FeatureSource;
   readonly training: TrainingOptions;
   /** False: the task loss alone. */
   readonly penalty: boolean;

@@ -1,4 +1,3 @@
-import type * as tf from '@tensorflow/tfjs';
 import { DEFAULTS } from '../../core/defaults.ts';
 import { LiloraError } from '../../core/errors.ts';
 import type { TensorMap } from '../../core/host-tensor.ts';
@@ -7,6 +6,7 @@ import type { Bank, Ended, Method, Trainable, TrainableTensor } from '../methods
 import type { AdaptedLayer, BaseModel } from '../model/model.ts';
 import type { AdamWState } from './adamw.ts';
 import { readCheckpoint, writeCheckpoint } from './checkpoint.ts';
+import type { FeatureSource } from './features.ts';
 import { type Loop, trainingLoop } from './loop.ts';
 import type { Rehearsed } from './mixture.ts';
 import type { StepProgress, TrainingOptions } from './options.ts';
@@ -27,7 +27,7 @@ export interface TrainTask {
   /** Samples of earlier tasks, as many as the method asked for (`Method.rehearsal`). */
   readonly rehearsed?: readonly Rehearsed[] | undefined;
   /** Vision features of images in this order, [images, tokens, width]; training disposes of them. */
-  readonly features: (digests: readonly string[]) => tf.Tensor3D;
+  readonly features: FeatureSource;
   readonly training: TrainingOptions;
   readonly seed: number;
   /** Digests of all that the run depends on, by what they are of: a checkpoint of another run is refused. */

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { readTensorMap, writeSafetensors } from '../../core/safetensors.ts';
+import { SafetensorsFile, writeSafetensors } from '../../core/safetensors.ts';
 
 /** Features of one image. */
 export interface Seen {
@@ -30,18 +30,28 @@ export class FeatureFiles {
     this.limit = limit;
   }
 
-  /** Features of a group of `count` images; null when they are not here. */
-  async read(key: string, count: number): Promise<Seen[] | null> {
+  /** Whether there is a file of a group; not whether it is sound. */
+  async has(key: string): Promise<boolean> {
+    return (await stat(this.path(key)).catch(() => null)) !== null;
+  }
+
+  /** Features of images of a group, by their place in it; null when they are not here. */
+  async read(key: string, places: readonly number[]): Promise<Seen[] | null> {
     const path = this.path(key);
     try {
-      const tensors = readTensorMap(await readFile(path), path);
-      const now = new Date();
-      await utimes(path, now, now);
-      return Array.from({ length: count }, (_, i) => {
-        const { shape, data } = tensors.get(String(i))!;
-        const [rows, tokens, width] = shape as [number, number, number];
-        return { shape: [rows, tokens, width], values: data };
-      });
+      const file = await SafetensorsFile.open(path);
+      try {
+        const now = new Date();
+        await utimes(path, now, now);
+        const seen: Seen[] = [];
+        for (const place of places) {
+          const [rows, tokens, width] = file.info(String(place)).shape as [number, number, number];
+          seen.push({ shape: [rows, tokens, width], values: await file.readFloat(String(place)) });
+        }
+        return seen;
+      } finally {
+        await file.close();
+      }
     } catch {
       return null;
     }

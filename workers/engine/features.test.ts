@@ -94,6 +94,25 @@ describe('on disk', () => {
     expect(kept().map((name) => statSync(join(root, name)).size)).not.toContain(100);
   });
 
+  it('stand in for a memory that does not hold them', async () => {
+    const signal = new AbortController().signal;
+    const fresh = await split(open());
+    const one = fresh.byteLength / names.length;
+    const tight = new Features(model, processor, new FeatureFiles(join(root, 'model'), 1e9), 5 * one);
+    const source = await tight.ofSplits([images], () => {}, signal);
+    expect(tight.bytes).toBe(5 * one);
+    const batch = [names[0]!, names[39]!, names[20]!];
+    await source.ready!(batch);
+    const wanted = [0, 39, 20].flatMap((i) => [...fresh.subarray((i * one) / 4, ((i + 1) * one) / 4)]);
+    expect([...values(source(batch))]).toEqual(wanted);
+    expect(tight.bytes).toBe(5 * one);
+    // Without a file they are computed again, as they were.
+    for (const name of kept()) rmSync(join(root, name));
+    await source.ready!(names);
+    expect(values(source(names))).toEqual(fresh);
+    expect(tight.bytes).toBe(5 * one);
+  });
+
   it('stay within the limit, and the ones used longest ago go', async () => {
     await open().ofBatch(names.slice(0, 4), images);
     const [first] = kept();

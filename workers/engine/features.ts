@@ -1,9 +1,11 @@
 import * as tf from '@tensorflow/tfjs';
 import { sha256 } from '../../core/digest.ts';
 import { LiloraError } from '../../core/errors.ts';
+import { type Images, imageOf } from '../../datasets/images.ts';
 import type { Picture } from '../../datasets/processor/picture.ts';
 import type { Processor } from '../../datasets/processor/processor.ts';
 import type { BaseModel } from '../../learning/model/model.ts';
+import type { FeatureSource } from '../../learning/training/features.ts';
 import type { FeatureFiles, Seen } from './feature-files.ts';
 
 /** Images that are looked at together, and pictures (tiles) of one pass through the tower. */
@@ -12,69 +14,139 @@ const GROUP = 32;
 /** Pixels of one pass: as many as in a group of pictures of 512 × 512. */
 const PIXELS = GROUP * 512 * 512;
 
-/** Encoded image files by digest. */
-type Encoded = ReadonlyMap<string, Uint8Array>;
+/** An image among those that it shares a pass with. */
+interface Place {
+  readonly key: string;
+  readonly group: readonly string[];
+  readonly index: number;
+  readonly images: Images;
+}
 
 /**
  * Vision features. The tower is frozen, so what went through it once is kept while its model is warm. It is kept by
  * group: the low bits of features depend on what shares a pass, so who shares one follows from the data alone (images of
  * a training split in their order, images of one batch of an evaluation) and never from what this process did before.
- * Files keep them beyond this process.
+ * Files keep them beyond this process, and beyond its memory: those used longest ago leave it first.
  */
 export class Features {
   private readonly model: BaseModel;
   private readonly processor: Processor;
   private readonly files: FeatureFiles | null;
-  private readonly known = new Map<string, Seen[]>();
+  private readonly limit: number;
+  /** By group and place in it, the one used longest ago first. */
+  private readonly known = new Map<string, Seen>();
+  /** Bytes of `known`. */
+  private held = 0;
+  /** Something had to leave memory. */
+  private full = false;
 
-  /** @param files null: kept in memory alone */
-  constructor(model: BaseModel, processor: Processor, files: FeatureFiles | null) {
+  /**
+   * @param files null: kept in memory alone
+   * @param limit bytes in memory
+   */
+  constructor(model: BaseModel, processor: Processor, files: FeatureFiles | null, limit = Number.POSITIVE_INFINITY) {
     this.model = model;
     this.processor = processor;
     this.files = files;
+    this.limit = limit;
+  }
+
+  /** Bytes in memory, without those that are in use. */
+  get bytes(): number {
+    return this.held;
   }
 
   /** The images of whole splits, grouped within each. Gives a source of features for any of them; `onProgress` hears of every group. */
-  async ofSplits(
-    splits: readonly Encoded[],
-    onProgress: () => void,
-    signal: AbortSignal,
-  ): Promise<(digests: readonly string[]) => tf.Tensor3D> {
-    const found = new Map<string, Seen>();
+  async ofSplits(splits: readonly Images[], onProgress: () => void, signal: AbortSignal): Promise<FeatureSource> {
+    const places = new Map<string, Place>();
     for (const images of splits)
       for (const group of groups([...images.keys()])) {
         signal.throwIfAborted();
-        await this.add(found, group, images);
+        const members = placesOf(group, images);
+        // Memory that is full is not filled again with what a file holds.
+        if (!(this.full && (await this.files?.has(members[0]!.key)))) await this.seen(members);
+        for (const [i, digest] of group.entries()) places.set(digest, members[i]!);
         onProgress();
       }
-    return (digests) => tensorOf(found, digests);
+    let now = new Map<string, Seen>();
+    const source = (digests: readonly string[]) => {
+      const known = (digest: string) => now.get(digest) ?? this.recall(placeOf(places, digest));
+      return tensorOf(digests.map((digest) => known(digest) ?? missing(digest)));
+    };
+    const ready = async (digests: readonly string[]) => {
+      now = await this.found([...new Set(digests)].map((digest) => [digest, placeOf(places, digest)] as const));
+    };
+    return Object.assign(source, { ready });
   }
 
   /** Features of the images of one batch, [rows, tokens, width], one image after another in this order; the caller disposes. */
-  async ofBatch(digests: readonly string[], images: Encoded): Promise<tf.Tensor3D> {
+  async ofBatch(digests: readonly string[], images: Images): Promise<tf.Tensor3D> {
+    const distinct = groups([...new Set(digests)]).flatMap((group) =>
+      placesOf(group, images).map((place, i) => [group[i]!, place] as const),
+    );
+    const found = await this.found(distinct);
+    return tensorOf(digests.map((digest) => found.get(digest)!));
+  }
+
+  /** Features of some images: from memory, from files, or computed with their groups. */
+  private async found(wanted: ReadonlyArray<readonly [digest: string, Place]>): Promise<Map<string, Seen>> {
     const found = new Map<string, Seen>();
-    for (const group of groups([...new Set(digests)])) await this.add(found, group, images);
-    return tensorOf(found, digests);
+    const lacking = new Map<string, Array<readonly [digest: string, Place]>>();
+    for (const [digest, place] of wanted) {
+      const seen = this.recall(place);
+      if (seen) found.set(digest, seen);
+      else lacking.set(place.key, [...(lacking.get(place.key) ?? []), [digest, place]]);
+    }
+    for (const members of lacking.values()) {
+      const seen = await this.seen(members.map(([, place]) => place));
+      for (const [i, [digest]] of members.entries()) found.set(digest, seen[i]!);
+    }
+    return found;
   }
 
-  /** Adds the features of images that are looked at together. */
-  private async add(found: Map<string, Seen>, group: readonly string[], images: Encoded): Promise<void> {
-    const key = sha256(group.join());
-    const features = this.known.get(key) ?? (await this.find(key, group, images));
-    this.known.set(key, features);
-    for (const [i, digest] of group.entries()) found.set(digest, features[i]!);
+  /** Features of images of one group. */
+  private async seen(places: readonly Place[]): Promise<Seen[]> {
+    const { key, group, images } = places[0]!;
+    const indices = places.map(({ index }) => index);
+    const here = places.map((place) => this.recall(place));
+    if (here.every((seen) => seen !== undefined)) return here as Seen[];
+    const kept = await this.files?.read(key, indices);
+    if (kept) {
+      for (const [i, seen] of kept.entries()) this.keep(places[i]!, seen);
+      return kept;
+    }
+    const all = await this.compute(group, images);
+    await this.files?.write(key, all);
+    for (const [index, seen] of all.entries()) this.keep({ key, index }, seen);
+    return indices.map((index) => all[index]!);
   }
 
-  private async find(key: string, group: readonly string[], images: Encoded): Promise<Seen[]> {
-    const kept = await this.files?.read(key, group.length);
-    if (kept) return kept;
-    const features = await this.compute(group, images);
-    await this.files?.write(key, features);
-    return features;
+  private recall({ key, index }: Pick<Place, 'key' | 'index'>): Seen | undefined {
+    const name = `${key}/${index}`;
+    const seen = this.known.get(name);
+    if (!seen) return undefined;
+    this.known.delete(name);
+    this.known.set(name, seen);
+    return seen;
   }
 
-  private async compute(group: readonly string[], images: Encoded): Promise<Seen[]> {
-    const pictures = await Promise.all(group.map((digest) => this.processor.pixels(imageOf(images, digest))));
+  private keep({ key, index }: Pick<Place, 'key' | 'index'>, seen: Seen): void {
+    const name = `${key}/${index}`;
+    this.held += seen.values.byteLength - (this.known.get(name)?.values.byteLength ?? 0);
+    this.known.delete(name);
+    this.known.set(name, seen);
+    for (const [oldest, { values }] of this.known) {
+      if (this.held <= this.limit) break;
+      this.known.delete(oldest);
+      this.held -= values.byteLength;
+      this.full = true;
+    }
+  }
+
+  private async compute(group: readonly string[], images: Images): Promise<Seen[]> {
+    const pictures = await Promise.all(
+      group.map(async (digest) => this.processor.pixels(await imageOf(images, digest))),
+    );
     const seen: Seen[] = [];
     while (seen.length < pictures.length)
       seen.push(...this.pass(pictures.slice(seen.length, passEnd(pictures, seen.length))));
@@ -118,8 +190,7 @@ function passEnd(images: readonly Picture[], from: number): number {
   return end < 0 ? images.length : end;
 }
 
-function tensorOf(found: ReadonlyMap<string, Seen>, digests: readonly string[]): tf.Tensor3D {
-  const images = digests.map((digest) => imageOf(found, digest));
+function tensorOf(images: readonly Seen[]): tf.Tensor3D {
   const [, tokens, width] = images[0]!.shape;
   const rows = images.reduce((sum, { shape }) => sum + shape[0], 0);
   const all = new Float32Array(rows * tokens * width);
@@ -143,10 +214,16 @@ function groups(digests: readonly string[]): string[][] {
   return Array.from({ length: Math.ceil(digests.length / GROUP) }, (_, i) => digests.slice(i * GROUP, (i + 1) * GROUP));
 }
 
-/** What is there of an image. */
-function imageOf<T>(images: ReadonlyMap<string, T>, digest: string): T {
-  const found = images.get(digest);
-  if (!found)
-    throw new LiloraError('IntegrityError', `Image ${digest} is not in the prepared data. Submit the dataset again.`);
-  return found;
+/** The places of a group's images in it. */
+function placesOf(group: readonly string[], images: Images): Place[] {
+  const key = sha256(group.join());
+  return group.map((_, index) => ({ key, group, index, images }));
+}
+
+function placeOf(places: ReadonlyMap<string, Place>, digest: string): Place {
+  return places.get(digest) ?? missing(digest);
+}
+
+function missing(digest: string): never {
+  throw new LiloraError('IntegrityError', `Image ${digest} is not in the prepared data. Submit the dataset again.`);
 }

@@ -26,7 +26,8 @@ import { digestOf } from '../../core/json.ts';
 import { readTensorMap, writeSafetensors } from '../../core/safetensors.ts';
 import { IMAGE_MARKER } from '../../core/sample.ts';
 import { imageSizes } from '../../datasets/image.ts';
-import { unpackSplit } from '../../datasets/prepared.ts';
+import type { Images } from '../../datasets/images.ts';
+import { PackedSplit } from '../../datasets/prepared.ts';
 import { openProcessor } from '../../datasets/processor/processor.ts';
 import { jsonLines, scoreAnswers } from '../../learning/evaluation/evaluate.ts';
 import { scorerNamed } from '../../learning/evaluation/scorers.ts';
@@ -44,7 +45,7 @@ import { PEFT_FILES, readPeft } from '../../store/peft.ts';
 import { FeatureFiles } from './feature-files.ts';
 import { Features } from './features.ts';
 import { OpenTest } from './open-test.ts';
-import { featuresLimit, threadsWanted, weightsWanted } from './settings.ts';
+import { featuresLimit, featuresMemory, threadsWanted, weightsWanted } from './settings.ts';
 import { tellEager, trainingOf, writeInto } from './training.ts';
 import type { Warm } from './warm.ts';
 
@@ -138,7 +139,7 @@ export class Jobs {
     this.weights = weights === 'stored' ? ', weights as stored' : '';
     const limit = featuresLimit();
     const files = features && limit > 0 ? new FeatureFiles(join(features, digestOf(this.engine)), limit) : null;
-    this.warm = { digest, model, processor, features: new Features(model, processor, files) };
+    this.warm = { digest, model, processor, features: new Features(model, processor, files, featuresMemory()) };
     this.onWork(true);
     return this.warm;
   }
@@ -146,16 +147,15 @@ export class Jobs {
   /** Reads packed training splits and sees to the vision features of their images; `features` knows those of all. */
   private async splits(warm: Warm, files: readonly SplitFile[], hooks: EngineHooks): Promise<Split[]> {
     const read: Array<Omit<Split, 'features'>> = [];
-    const pictures: Map<string, Uint8Array>[] = [];
+    const pictures: Images[] = [];
     for (const { path, choose } of files) {
-      const { samples: all, images } = unpackSplit(await readWhole(path), path);
-      const samples = choose ? Array.from(choose(all.length), (i) => all[i]!) : all;
-      const seen = new Set(samples.flatMap((sample) => sample.images));
-      const own = new Map([...images].filter(([digest]) => seen.has(digest)));
-      const sizes = await imageSizes(own);
-      const encoded = samples.map((sample) => warm.processor.encodeTraining(sample, sizes));
-      read.push({ count: all.length, samples: encoded });
-      pictures.push(own);
+      const split = await PackedSplit.open(path);
+      const { length: count } = split.samples;
+      const samples = choose ? Array.from(choose(count), (i) => split.samples[i]!) : split.samples;
+      const images = split.imagesOf(samples);
+      const sizes = await imageSizes(images);
+      read.push({ count, samples: samples.map((sample) => warm.processor.encodeTraining(sample, sizes)) });
+      pictures.push(images);
     }
     const progress = () => hooks.onProgress({ step: 0, steps: 0, loss: null });
     const features = await warm.features.ofSplits(pictures, progress, hooks.signal);

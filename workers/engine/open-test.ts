@@ -2,7 +2,8 @@ import type { EngineHooks, TestJob } from '../../activities/engine.ts';
 import { readWhole } from '../../core/files.ts';
 import type { EncodedSample, Sample } from '../../core/sample.ts';
 import { imageSizes } from '../../datasets/image.ts';
-import { unpackSplit } from '../../datasets/prepared.ts';
+import type { Images } from '../../datasets/images.ts';
+import { PackedSplit } from '../../datasets/prepared.ts';
 import { type Answer, answerPrompts, type BatchRange } from '../../learning/evaluation/evaluate.ts';
 import { type BoundAdapter, bindAdapter } from '../../learning/methods/adapter.ts';
 import { readBank } from '../../learning/methods/bank.ts';
@@ -17,7 +18,7 @@ export class OpenTest {
   readonly key: string;
   readonly samples: readonly Sample[];
   private readonly warm: Warm;
-  private readonly images: ReadonlyMap<string, Uint8Array>;
+  private readonly images: Images;
   private readonly prompts: readonly EncodedSample[];
   private readonly adapter: BoundAdapter | null;
 
@@ -26,25 +27,24 @@ export class OpenTest {
   }
 
   static async open(warm: Warm, job: TestJob): Promise<OpenTest> {
-    const { samples, images } = unpackSplit(await readWhole(job.samples), job.samples);
-    const sizes = await imageSizes(images);
-    const prompts = samples.map((sample) => warm.processor.encodePrompt(sample, sizes));
+    const split = await PackedSplit.open(job.samples);
+    const sizes = await imageSizes(split);
+    const prompts = split.samples.map((sample) => warm.processor.encodePrompt(sample, sizes));
     const bank = job.bank ? readBank(await readWhole(job.bank), job.bank) : null;
-    return new OpenTest(warm, job, samples, images, prompts, bank && bindAdapter(bank, job.task));
+    return new OpenTest(warm, job, split, prompts, bank && bindAdapter(bank, job.task));
   }
 
   private constructor(
     warm: Warm,
     job: TestJob,
-    samples: readonly Sample[],
-    images: ReadonlyMap<string, Uint8Array>,
+    split: PackedSplit,
     prompts: readonly EncodedSample[],
     adapter: BoundAdapter | null,
   ) {
     this.key = OpenTest.key(job);
     this.warm = warm;
-    this.samples = samples;
-    this.images = images;
+    this.samples = split.samples;
+    this.images = split;
     this.prompts = prompts;
     this.adapter = adapter;
   }

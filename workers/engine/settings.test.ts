@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { defineModel } from '../../learning/model/registry.ts';
 import { MODEL_SHAPES } from '../../test/model-shapes.ts';
-import { featuresLimit, threadsWanted, weightsWanted } from './settings.ts';
+import { featuresLimit, featuresMemory, threadsWanted, weightsWanted } from './settings.ts';
 
 const GIB = 2 ** 30;
 
@@ -11,6 +11,8 @@ it('takes numbers from the environment, and says what is wrong with one', () => 
   expect(() => threadsWanted({ LILORA_THREADS: '0' })).toThrow(/LILORA_THREADS is "0"/);
   expect(featuresLimit({})).toBe(4 * GIB);
   expect(featuresLimit({ LILORA_FEATURES_GIB: '0' })).toBe(0);
+  expect(featuresMemory({ LILORA_FEATURES_MEMORY_GIB: '2' })).toBe(2 * 2 ** 30);
+  expect(featuresMemory({}, 1000)).toBe(250);
   expect(() => featuresLimit({ LILORA_FEATURES_GIB: 'much' })).toThrow(/LILORA_FEATURES_GIB is "much"/);
 });
 

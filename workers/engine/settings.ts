@@ -17,11 +17,24 @@ export function threadsWanted(env: NodeJS.ProcessEnv = process.env): number | un
 
 /** `LILORA_FEATURES_GIB` in bytes: what features of all models may take on this disk. 0: none are kept. */
 export function featuresLimit(env: NodeJS.ProcessEnv = process.env): number {
-  const text = env['LILORA_FEATURES_GIB'] ?? '';
-  const gibibytes = text === '' ? DEFAULTS['worker.featuresGib'].value : Number(text);
-  if (gibibytes >= 0) return gibibytes * 2 ** 30;
-  throw new LiloraError('BadConfig', `LILORA_FEATURES_GIB is "${text}". Give a number of GiB, or 0 to keep none.`);
+  return bytesOf('LILORA_FEATURES_GIB', env) ?? DEFAULTS['worker.featuresGib'].value * 2 ** 30;
 }
+
+/** `LILORA_FEATURES_MEMORY_GIB` in bytes: what features may take in memory. */
+export function featuresMemory(env: NodeJS.ProcessEnv = process.env, memory: number = machineMemory()): number {
+  return bytesOf('LILORA_FEATURES_MEMORY_GIB', env) ?? DEFAULTS['worker.featuresShare'].value * memory;
+}
+
+/** GiB from the environment, in bytes. */
+function bytesOf(name: string, env: NodeJS.ProcessEnv): number | undefined {
+  const text = env[name] ?? '';
+  if (text === '') return undefined;
+  if (Number(text) >= 0) return Number(text) * 2 ** 30;
+  throw new LiloraError('BadConfig', `${name} is "${text}". Give a number of GiB, or 0 to keep none.`);
+}
+
+/** Bytes of this machine, or of its container. */
+const machineMemory = () => Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY);
 
 /**
  * `LILORA_WEIGHTS`: how weights of 16 bits are kept. `auto`, the default, widens them to float32 where that leaves room
@@ -30,7 +43,7 @@ export function featuresLimit(env: NodeJS.ProcessEnv = process.env): number {
 export function weightsWanted(
   definition: ModelDefinition,
   env: NodeJS.ProcessEnv = process.env,
-  memory: number = Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY),
+  memory: number = machineMemory(),
 ): NonNullable<LoadOptions['weights']> {
   const text = env['LILORA_WEIGHTS'] || 'auto';
   if (text === 'float32' || text === 'stored') return text;
