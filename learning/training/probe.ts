@@ -143,6 +143,7 @@ export class TaskProbe implements Probe {
     let right = 0;
     try {
       for (const part of chunks(chosen, this.run.training.microBatchSize)) {
+        await featuresReady(features, part);
         const batch = padBatch(part, model.padToken);
         const { length } = batch;
         const labels = batch.labels!;
