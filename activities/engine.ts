@@ -1,5 +1,6 @@
 import type { Consolidated } from '../learning/methods/method.ts';
 import type { BatchRange, EvaluationSettings, TrainingSettings } from '../workflows/contract.ts';
+import type { RouterName } from '../workflows/routing-contract.ts';
 
 /**
  * The engine as activities see it: one process that owns all tensors, keeps the base model warm between jobs, and can be
@@ -142,16 +143,71 @@ export interface AnswerResult {
   readonly seconds: number;
 }
 
-export interface PredictJob {
+/** Makes what a router keeps of a task. */
+export interface StatisticsJob extends Pick<ModelJob, 'model' | 'task'> {
+  /** Local path of the packed training split. */
+  readonly samples: string;
+  readonly batchSize: number;
+  readonly seed: number;
+  readonly out: string;
+}
+
+export interface StatisticsResult {
+  /** Prompts that were looked at. */
+  readonly count: number;
+  /** Local path. */
+  readonly statistics: string;
+  readonly seconds: number;
+}
+
+/** A router and local paths of what it keeps of every task. */
+export interface RouterFiles {
+  readonly router: RouterName;
+  readonly tasks: ReadonlyArray<{ readonly task: string; readonly statistics: string }>;
+}
+
+/** Evaluates a test split of which nobody says the task. */
+export interface EvaluateRoutedJob extends EvaluateJob {
+  readonly routing: RouterFiles;
+  /** Local path of the answers with the task given: they are those of prompts that are routed to it. */
+  readonly predictions: string;
+}
+
+export interface EvaluateRoutedResult {
+  /** Percent. */
+  readonly score: number;
+  /** Percent of prompts for which the right task was chosen. */
+  readonly accuracy: number;
+  readonly count: number;
+  /** How often each task was chosen; only those that were. */
+  readonly chosen: Readonly<Record<string, number>>;
+  readonly seconds: number;
+}
+
+/** One prompt of a person. */
+export interface AskJob {
   readonly model: { readonly folder: string; readonly digest: string };
-  /** Local folder of a PEFT adapter; null for the base model. */
-  readonly adapter: string | null;
   readonly prompt: string;
   /** Local image files, in the order of the markers. */
   readonly images: readonly string[];
   /** Take the prompt as it is, without the chat template. */
   readonly raw: boolean;
+}
+
+export interface PredictJob extends AskJob {
+  /** Local folder of a PEFT adapter; null for the base model. */
+  readonly adapter: string | null;
   readonly maxNewTokens: number;
+}
+
+export interface RouteJob extends AskJob {
+  readonly routing: RouterFiles;
+}
+
+/** The task that is chosen for a prompt, and the router's score of each. */
+export interface RouteResult {
+  readonly task: string;
+  readonly scores: Readonly<Record<string, number>>;
 }
 
 export interface PredictResult {
@@ -167,6 +223,9 @@ export interface EngineJobs {
   evaluate: { job: EvaluateJob; result: EvaluateResult };
   answer: { job: AnswerJob; result: AnswerResult };
   predict: { job: PredictJob; result: PredictResult };
+  routingStatistics: { job: StatisticsJob; result: StatisticsResult };
+  evaluateRouted: { job: EvaluateRoutedJob; result: EvaluateRoutedResult };
+  route: { job: RouteJob; result: RouteResult };
 }
 
 export interface EngineInfo {

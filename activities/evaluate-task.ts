@@ -54,7 +54,8 @@ export async function answersKey(context: DataContext, { definition, bank, task,
 /** Digests of adapters by bank and task: a bank is large, and every shard asks. */
 const adapters = new LRUCache<string, string>({ max: 1000 });
 
-async function adapterDigest(context: DataContext, bank: FileRef, task: string): Promise<string> {
+/** Digest of what answers for a task. */
+export async function adapterDigest(context: DataContext, bank: FileRef, task: string): Promise<string> {
   const name = `${bank.sha256}/${task}`;
   const found = adapters.get(name);
   if (found) return found;

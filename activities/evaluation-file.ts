@@ -1,7 +1,15 @@
 import { canonicalJson, parseJson } from '../core/json.ts';
 import { getVerified, type ObjectStore } from '../store/object-store.ts';
 import type { FileRef, GateReport, LearnedTask, Matrix } from '../workflows/contract.ts';
+import type { RoutingScores } from '../workflows/routing-contract.ts';
 import type { CostFile } from './generation-cost.ts';
+
+/** Scores without the task given, and which tasks the router chose for the prompts of each. */
+export interface RoutingFile extends Omit<RoutingScores, 'tasks'> {
+  readonly tasks: ReadonlyArray<
+    RoutingScores['tasks'][number] & { readonly count: number; readonly chosen: Readonly<Record<string, number>> }
+  >;
+}
 
 /** `evaluation.json` of a generation: what the next task needs to know, and what the gate saw. */
 export interface EvaluationFile {
@@ -13,6 +21,8 @@ export interface EvaluationFile {
   readonly metrics: Readonly<Record<string, number | null>>;
   readonly gate: readonly GateReport[];
   readonly predictions: ReadonlyArray<{ readonly task: string; readonly file: FileRef }>;
+  /** Absent without a router, and after a removal until the next task. */
+  readonly routing?: RoutingFile;
   /** Absent in generations of older versions. */
   readonly cost?: CostFile;
 }
@@ -21,6 +31,11 @@ export const EVALUATION_FILE = 'evaluation.json';
 
 export function writeEvaluation(evaluation: EvaluationFile): Uint8Array {
   return Buffer.from(canonicalJson(evaluation));
+}
+
+/** What a stream carries of it: the table of choices grows with the square of the tasks. */
+export function withoutChoices({ tasks, ...scores }: RoutingFile): RoutingScores {
+  return { ...scores, tasks: tasks.map(({ task, accuracy, score }) => ({ task, accuracy, score })) };
 }
 
 /** Reads the file of a generation whose manifest names it. */

@@ -53,6 +53,7 @@ export async function viewOf(context: DataContext, made: NewGeneration): Promise
     workflow: made.workflow,
     removed: made.removed,
     ...rehearsedBy(bank),
+    ...(evaluation.routing && { routing: evaluation.routing }),
     cost: evaluation.cost ? costView(evaluation.cost) : null,
   };
 }

@@ -3,6 +3,7 @@ import { type GpuContext, guardPayload, interruptible } from './context.ts';
 import { evaluateTask } from './evaluate-task.ts';
 import { metered, WorkerLife } from './metering.ts';
 import { regularizeShared } from './regularize-shared.ts';
+import { evaluateRouted, routingStatistics } from './routing.ts';
 import { trainRound } from './train-round.ts';
 import { trainTask } from './train-task.ts';
 
@@ -19,6 +20,8 @@ export function createGpuActivities(context: GpuContext) {
     regularizeShared: run(regularizeShared),
     evaluateTask: run(evaluateTask),
     answerShard: run(answerShard),
+    routingStatistics: run(routingStatistics),
+    evaluateRouted: run(evaluateRouted),
   };
 }
 

@@ -84,3 +84,15 @@ it('takes several workers with all that their rounds need, and one worker as if 
   await expect(refused({ workers: 65 })).rejects.toThrow(/workers/);
   await expect(refused({ workers: 2, outerMomentum: 1 })).rejects.toThrow(/outerMomentum/);
 });
+
+it('takes a router where the method needs the task, and none as if nothing had been said', async () => {
+  const routed = { name: 'routed', model, router: 'centroid' } as const;
+  expect((await openStream(context, { definition: routed })).definition.router).toBe('centroid');
+  const unrouted = { name: 'unrouted', model };
+  await openStream(context, { definition: { ...unrouted, router: 'none' } });
+  expect(await stored('unrouted')).not.toHaveProperty('router');
+  await openStream(context, { definition: unrouted });
+  await expect(openStream(context, { definition: { ...routed, name: 'refused', method: 'replay' } })).rejects.toThrow(
+    /method replay answers all tasks with the same numbers.* Leave router out\./,
+  );
+});

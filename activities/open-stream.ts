@@ -17,7 +17,7 @@ import {
   type StreamState,
 } from '../workflows/contract.ts';
 import type { DataContext } from './context.ts';
-import { readEvaluation } from './evaluation-file.ts';
+import { readEvaluation, withoutChoices } from './evaluation-file.ts';
 import { modelFolder } from './model-folder.ts';
 
 type Defaults = typeof DEFAULTS;
@@ -85,6 +85,7 @@ const Definition = z.strictObject({
       whenOver: z.enum(['safe', 'ask', 'reject']).default(value('gate.whenOver') as 'safe'),
     })
     .prefault({}),
+  router: z.enum(['none', 'centroid', 'lda']).default(value('router.kind') as 'none'),
   limits: z
     .strictObject({
       trainHours: positive.default(value('limits.trainHours')),
@@ -114,7 +115,7 @@ const Definition = z.strictObject({
 function resolve(definition: StreamDefinition): Omit<ResolvedStream, 'model'> {
   const checked = Definition.safeParse(definition);
   if (!checked.success) throw new LiloraError('BadConfig', `Stream definition: ${z.prettifyError(checked.error)}`);
-  const { model: _, method, options, evaluationQueue, fairness, ...rest } = checked.data;
+  const { model: _, method, options, evaluationQueue, fairness, router, ...rest } = checked.data;
   const filled = methodNamed(method).options.safeParse(options);
   if (!filled.success)
     throw new LiloraError('BadConfig', `Options of method ${method}: ${z.prettifyError(filled.error)}`);
@@ -124,6 +125,11 @@ function resolve(definition: StreamDefinition): Omit<ResolvedStream, 'model'> {
       'BadConfig',
       `Stream definition: method ${method} looks at all data before or after training, or at earlier tasks' data, which rounds do not do. Leave training.workers out.`,
     );
+  if (router !== 'none' && !methodNamed(method).needsTask)
+    throw new LiloraError(
+      'BadConfig',
+      `Stream definition: method ${method} answers all tasks with the same numbers, so there is nothing to route. Leave router out.`,
+    );
   const { budget, prices, gpuQueue } = rest;
   if ((budget?.taskMoney ?? budget?.streamMoney) !== undefined && prices?.workers?.[gpuQueue] === undefined)
     throw new LiloraError(
@@ -132,6 +138,8 @@ function resolve(definition: StreamDefinition): Omit<ResolvedStream, 'model'> {
     );
   return {
     ...rest,
+    // None leaves no trace: the definition is that of a stream from before there were routers.
+    ...(router !== 'none' && { router }),
     schema: SCHEMA,
     method: { name: method, options: filled.data },
     evaluationQueue: evaluationQueue ?? rest.gpuQueue,
@@ -192,9 +200,12 @@ export async function readState(
   const common = { definition, abilities, nextGeneration: next };
   if (!head) return { ...common, head: null, bank: null, learned: [], matrix: { tasks: [], zeroShot: [], rows: [] } };
   const generation = await readGeneration(store, definition.name, head.generation);
-  const { learned, matrix, cost } = await readEvaluation(store, generation);
-  const spent = cost && { spent: cost.stream };
-  return { ...common, head, bank: generation.file('bank.safetensors'), learned, matrix, ...spent };
+  const { learned, matrix, cost, routing } = await readEvaluation(store, generation);
+  return {
+    ...{ ...common, head, bank: generation.file('bank.safetensors'), learned, matrix },
+    ...(routing && { routing: withoutChoices(routing) }),
+    ...(cost && { spent: cost.stream }),
+  };
 }
 
 /** Names of the top-level fields in which two definitions differ. */

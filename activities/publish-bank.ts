@@ -5,7 +5,7 @@ import type { Bank } from '../learning/methods/method.ts';
 import { methodNamed } from '../learning/methods/registry.ts';
 import { modelCard } from '../report/card.ts';
 import { generationReport } from '../report/html.ts';
-import { type Generation, type NewFile, publish, type StoredFile } from '../store/generations.ts';
+import { type Generation, type NewFile, publish, routingPath, type StoredFile } from '../store/generations.ts';
 import { writePeft } from '../store/peft.ts';
 import type { FileRef, LearnedTask, Matrix, StreamState } from '../workflows/contract.ts';
 import { beat, type DataContext } from './context.ts';
@@ -58,7 +58,11 @@ export interface NewGeneration {
 export async function publishBank(context: DataContext, made: NewGeneration): Promise<StreamState> {
   const { state, bank, evaluation, tasks, removed, publishedAt, workflow } = made;
   const { definition, head, nextGeneration: generation } = state;
-  const files: NewFile[] = [...made.files, { path: EVALUATION_FILE, bytes: writeEvaluation(evaluation) }];
+  const files: NewFile[] = [
+    ...made.files,
+    ...routingFiles(evaluation.learned),
+    { path: EVALUATION_FILE, bytes: writeEvaluation(evaluation) },
+  ];
   const view = await viewOf(context, { ...made, files });
   const published = await publish(context.store, {
     stream: definition.name,
@@ -98,6 +102,11 @@ export function bankFiles(bank: Bank, file: NewFile, base: string, parent: Gener
   );
   beat({ exported: adapters.length });
   return [file, ...adapters];
+}
+
+/** What the router keeps of every task. */
+function routingFiles(learned: readonly LearnedTask[]): NewFile[] {
+  return learned.flatMap(({ task, routing }) => (routing ? [{ path: routingPath(task), stored: routing }] : []));
 }
 
 /** Summary numbers of a matrix. */

@@ -2,12 +2,14 @@ import { readWhole } from '../core/files.ts';
 import { readBank } from '../learning/methods/bank.ts';
 import { readGeneration } from '../store/generations.ts';
 import type { FileRef, GateReport, LearnedTask, Matrix, StreamState } from '../workflows/contract.ts';
+import type { RouterName } from '../workflows/routing-contract.ts';
 import { type DataContext, localFile } from './context.ts';
 import type { EngineInfo } from './engine.ts';
 import type { Evaluated } from './evaluate-task.ts';
-import { type EvaluationFile, readEvaluation } from './evaluation-file.ts';
+import { type EvaluationFile, type RoutingFile, readEvaluation } from './evaluation-file.ts';
 import { costFile, costLineage, type PublishedUsage } from './generation-cost.ts';
 import { bankFiles, lineageOf, measured, publishBank } from './publish-bank.ts';
+import type { EvaluatedRouted } from './routing.ts';
 
 export interface PublishInput {
   readonly state: StreamState;
@@ -24,6 +26,12 @@ export interface PublishInput {
   readonly zeroShot: Evaluated;
   /** On the new bank: every learned task in order, then this one. */
   readonly evaluations: readonly Evaluated[];
+  /** Where the stream has a router: what it keeps of the new task, and every task evaluated with it. */
+  readonly routing?: {
+    readonly router: RouterName;
+    readonly statistics: FileRef;
+    readonly tasks: readonly EvaluatedRouted[];
+  };
   readonly gate: readonly GateReport[];
   readonly engine: EngineInfo;
   readonly publishedAt: string;
@@ -46,7 +54,10 @@ export async function publishGeneration(context: DataContext, input: PublishInpu
   const matrix = withRow(state.matrix, task, input.zeroShot, input.evaluations);
   const learned: LearnedTask[] = [
     ...state.learned,
-    { task, dataset, metric: input.metric, test: input.test, ...rehearsable(input.train), generation: number },
+    {
+      ...{ task, dataset, metric: input.metric, test: input.test, ...rehearsable(input.train), generation: number },
+      ...(input.routing && { routing: input.routing.statistics }),
+    },
   ].map((each, j) => ({ ...each, samples: input.evaluations[j]!.count }));
   const instructionFollowing = input.evaluations.map((evaluated) => evaluated.instructionFollowing);
   const earlier = parent && (await readEvaluation(store, parent)).cost;
@@ -59,6 +70,7 @@ export async function publishGeneration(context: DataContext, input: PublishInpu
     metrics: measured(learned, matrix, instructionFollowing),
     gate: input.gate,
     predictions: input.evaluations.map(({ task: name, predictions }) => ({ task: name, file: predictions })),
+    ...(input.routing && { routing: routingFile(input.routing) }),
     ...(cost && { cost }),
   };
   const { engine, metrics, publishedAt, workflow } = input;
@@ -68,6 +80,16 @@ export async function publishGeneration(context: DataContext, input: PublishInpu
     tasks: [...tasks, { task, dataset, metrics, engine, codeVersion: context.codeVersion }],
     ...(cost && { lineage: { cost: costLineage(cost) } }),
   });
+}
+
+function routingFile({ router, tasks }: NonNullable<PublishInput['routing']>): RoutingFile {
+  const count = tasks.reduce((sum, each) => sum + each.count, 0);
+  return {
+    router,
+    accuracy: tasks.reduce((sum, each) => sum + each.accuracy * each.count, 0) / count,
+    averageScore: tasks.reduce((sum, each) => sum + each.score, 0) / tasks.length,
+    tasks: tasks.map(({ task, accuracy, score, count, chosen }) => ({ task, accuracy, score, count, chosen })),
+  };
 }
 
 const rehearsable = (train: FileRef | undefined) => (train ? { train } : {});

@@ -91,7 +91,8 @@ async function publishWithout(context: DataContext, input: RemoveTaskInput): Pro
   const stored = readBank(await readWhole(await localFile(context, state.bank!)), state.bank!.key);
   const { bank, traces } = forgetTask(stored, task);
   const file = { path: 'bank.safetensors', bytes: writeBank(bank) };
-  const earlier = await readEvaluation(store, parent);
+  // Routed scores were measured with the task among those to choose from; the next task measures them again.
+  const { routing: _, ...earlier } = await readEvaluation(store, parent);
   const others = learned.filter((each) => each.task !== task);
   const matrix = withoutTask(state.matrix, task);
   const instructionFollowing = earlier.instructionFollowing.filter((_, j) => learned[j]!.task !== task);

@@ -52,3 +52,9 @@ it('what it asks for otherwise is named', () => {
 it('a resolved stream can be defined again', () => {
   expect(differences(definitionOf(found), found)).toEqual([]);
 });
+
+it('no router is what a definition without one has', () => {
+  const wanted = { name: 'pets', model: 's3://m/base' };
+  expect(differences({ ...wanted, router: 'none' }, found)).toEqual([]);
+  expect(differences({ ...wanted, router: 'none' }, { ...found, router: 'lda' })).toEqual(['router']);
+});

@@ -7,11 +7,12 @@ import type { ResolvedStream, StreamDefinition } from '../workflows/contract.ts'
  * fits anything. The model is compared by its URI only.
  */
 export function differences(wanted: StreamDefinition, found: ResolvedStream): string[] {
-  const { model, method, options, ...rest } = wanted;
+  const { model, method, options, router, ...rest } = wanted;
   return [
     ...compare('model', model, found.model.uri),
     ...compare('method', method, found.method.name),
     ...compare('options', options, found.method.options),
+    ...compare('router', router, found.router ?? 'none'),
     ...Object.entries(rest).flatMap(([name, value]) => compare(name, value, found[name as keyof ResolvedStream])),
   ];
 }

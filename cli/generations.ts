@@ -1,4 +1,4 @@
-import { readEvaluation } from '../activities/evaluation-file.ts';
+import { type RoutingFile, readEvaluation } from '../activities/evaluation-file.ts';
 import { isLiloraError, LiloraError } from '../core/errors.ts';
 import { readGeneration, readHead } from '../store/generations.ts';
 import type { ObjectStore } from '../store/object-store.ts';
@@ -11,6 +11,8 @@ export interface Published {
   readonly tasks: readonly string[];
   readonly matrix: Matrix;
   readonly metrics: Readonly<Record<string, number | null>>;
+  /** Where the stream has a router that was measured on these tasks. */
+  readonly routing?: RoutingFile;
   /** An object of it by its path, for example `adapters/<task>/adapter_config.json`. */
   file(path: string): FileRef;
 }
@@ -21,7 +23,7 @@ export async function published(store: ObjectStore, stream: string, wanted?: num
   if (number === undefined)
     throw new LiloraError('NotFound', `Stream ${stream} has published nothing yet. See \`lilora status ${stream}\`.`);
   const generation = await readGeneration(store, stream, number);
-  const { learned, matrix, metrics } = await readEvaluation(store, generation);
+  const { learned, matrix, metrics, routing } = await readEvaluation(store, generation);
   // They become folders on this disk.
   const strange = learned.find(({ task }) => !NAME_PATTERN.test(task));
   if (strange)
@@ -34,6 +36,7 @@ export async function published(store: ObjectStore, stream: string, wanted?: num
     tasks: learned.map(({ task }) => task),
     matrix,
     metrics,
+    ...(routing && { routing }),
     file: (path) => generation.file(path),
   };
 }

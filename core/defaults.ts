@@ -122,6 +122,16 @@ export const DEFAULTS = {
     'ten batches: what a lost worker costs; below it, a shard costs more than another worker brings',
   ),
 
+  // learning/routing
+  'router.kind': entry(
+    'none',
+    '',
+    'a router looks at all test prompts again with every task: who gives the task needs none',
+  ),
+  'router.samples': entry(1000, 'prompts', 'of the training split: mean and spread are known well by then'),
+  'router.features': entry(256, 'numbers', 'wider states are projected: a few hundred prompts do not fill more'),
+  'router.shrinkage': entry(0.1, 'share', 'of the covariance towards a multiple of the identity'),
+
   // datasets
   'dataset.maxImagePixels': entry(50_000_000, 'pixels', 'larger images are refused from their header, before decoding'),
   'dataset.maxImageBytes': entry(64 * 2 ** 20, 'bytes', 'encoded size of one image'),

@@ -47,6 +47,15 @@ describe('the model card', () => {
     }
   });
 
+  it('says what a router does where there is one, and that nothing chooses where there is none', () => {
+    const view = exampleView();
+    expect(modelCard(view)).toContain('| caption | 91.5 | 89.3 | 96.5 | 7 | 0 | 193 |');
+    expect(generationReport(view)).toMatch(/98\.5 % of the test prompts go to the right task/);
+    const { routing: _, ...bare } = view;
+    expect(modelCard(bare)).toContain('nothing chooses the adapter for you');
+    for (const page of [modelCard(bare), generationReport(bare)]) expect(page).not.toContain('Without the task given');
+  });
+
   it('escapes Markdown', () => {
     expect(markdown('a|b *c* <d> [e](f)\n# g')).toBe('a\\|b \\*c\\* &lt;d&gt; \\[e\\]\\(f\\) \\# g');
   });

@@ -2,6 +2,7 @@ import { costBlocks } from './cost.ts';
 import { fixed, type GenerationView, METRIC_NAMES, METRICS, removalText, signed } from './generation-view.ts';
 import { visible } from './markup.ts';
 import { hasAdapters, NO_ADAPTERS, usageWithPeft } from './peft-usage.ts';
+import { routingBlocks } from './routing.ts';
 
 /** The model card (`README.md`) of a generation: a YAML head that model hubs read, and a body for people. */
 export function modelCard(view: GenerationView): string {
@@ -96,6 +97,7 @@ function body(view: GenerationView): string {
       const { title, meaning } = METRICS[name];
       return `- **${title}${name === title.toLowerCase() ? '' : ` (${name})`}**: ${value}. ${meaning}`;
     }).join('\n'),
+    ...routingBlocks(view.routing, matrix.rows.at(-1) ?? [], markdown),
     '## Use',
     ...(foldable
       ? [
@@ -115,7 +117,7 @@ function body(view: GenerationView): string {
     ...costBlocks(view.cost, markdown),
     '## What to know',
     [
-      'Scores are measured on the test split of each dataset with greedy decoding, with the task given; nothing chooses the adapter for you.',
+      `Scores are measured on the test split of each dataset with greedy decoding, with the task given${view.routing ? ' where it does not say otherwise' : '; nothing chooses the adapter for you'}.`,
       'The base model’s own limits and biases remain, and each adapter was tested on its own task only.',
       ...(view.license === undefined
         ? ['No licence was chosen for these adapters: see the licences of the base model and of the datasets.']

@@ -99,6 +99,16 @@ export function exampleView(): GenerationView {
     engine: { backend: 'tensorflow', device: 'cpu', version: 'tfjs 4.22.0, TensorFlow 2.21.0' },
     codeVersion: '0.1.0+0123456789ab',
     workflow: { id: 'lilora/demo/caption', runId: '01970000-0000-7000-8000-000000000000' },
+    routing: {
+      router: 'lda',
+      accuracy: 98.5,
+      averageScore: 88.6,
+      tasks: [
+        { task: 'science', accuracy: 99, score: 86, count: 200, chosen: { science: 198, caption: 2 } },
+        { task: 'digits', accuracy: 100, score: 90.5, count: 200, chosen: { digits: 200 } },
+        { task: 'caption', accuracy: 96.5, score: 89.3, count: 200, chosen: { science: 7, caption: 193 } },
+      ],
+    },
     cost: {
       currency: 'EUR',
       tasks: names.map((name) => ({ task: name, storedBytes: 610_345, ...cost(1) })),
@@ -143,6 +153,11 @@ export const nastyView = (text: string): GenerationView => {
       scores: g.scores.map((s) => ({ ...s, task: text })),
     })),
     losses: view.losses.map((l) => ({ ...l, task: text })),
+    routing: {
+      ...view.routing!,
+      router: text,
+      tasks: view.routing!.tasks.map((t) => ({ ...t, task: text, chosen: { [text]: 1 } })),
+    },
     files: [{ path: text, size: 1, sha256: text }],
     cost: { ...view.cost!, currency: text, tasks: view.cost!.tasks.map((t) => ({ ...t, task: text })) },
     tasks: view.tasks.map((t) => ({

@@ -1,4 +1,5 @@
 import type { CostView } from './cost.ts';
+import type { RoutingView } from './routing.ts';
 
 /**
  * A published generation as plain data, ready to be shown. The HTML report, the model card and the terminal are all made from it. Every
@@ -30,6 +31,8 @@ export interface GenerationView {
   readonly codeVersion: string;
   /** The workflow that published it. */
   readonly workflow: { readonly id: string; readonly runId: string } | null;
+  /** Absent where the stream has no router, or it was not measured on these tasks. */
+  readonly routing?: RoutingView;
   /** Absent or null in generations of older versions. */
   readonly cost?: CostView | null;
   /** Training samples of every earlier task that its method learns from again, or `aside` only looks at; absent where none. */

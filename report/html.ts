@@ -13,6 +13,7 @@ import { lossFigure } from './loss-figure.ts';
 import { Html, html } from './markup.ts';
 import { matrixTable } from './matrix-table.ts';
 import { hasAdapters, NO_ADAPTERS, usageWithPeft } from './peft-usage.ts';
+import { routingSection } from './routing.ts';
 import { STYLE } from './style.ts';
 
 /** One self-contained page about a generation: no script, no external asset, readable without colour. */
@@ -26,6 +27,7 @@ export function generationReport(view: GenerationView): string {
     header(view),
     html`<section><h2>Accuracy of every task, after every step</h2>${matrixTable(view.matrix)}</section>`,
     numbers(view),
+    routingSection(view.routing, view.matrix.rows.at(-1) ?? []),
     gateHistory(view),
     training(view),
     predictions(view),

@@ -10,6 +10,7 @@ export type RemovalKind =
   | 'intermediate banks'
   | 'training rounds'
   | 'prepared data'
+  | 'router statistics'
   | 'caches'
   | 'unfinished uploads'
   | 'old reports'
@@ -53,6 +54,7 @@ export const STEPS: Readonly<Record<string, RemovalKind>> = {
   banks: 'intermediate banks',
   rounds: 'training rounds',
   prepared: 'prepared data',
+  routing: 'router statistics',
 };
 
 /** Objects that are removed side by side. */

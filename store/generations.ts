@@ -35,6 +35,9 @@ export function streamKeys(stream: string) {
   };
 }
 
+/** Where a generation has what its router keeps of a task. */
+export const routingPath = (task: string) => `routing/${task}.safetensors`;
+
 const digest = z.string().regex(/^[0-9a-f]{64}$/);
 const manifestSchema = z.strictObject({
   schema: z.literal(1),

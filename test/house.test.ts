@@ -5,7 +5,12 @@ import { describe, expect, it } from 'vitest';
 import { ROOT } from '../workers/runtime.ts';
 
 /** What crosses a process: names and shapes alone. */
-const CONTRACT = ['workflows/contract.ts', 'workflows/launcher-contract.ts', 'workflows/schedule-contract.ts'];
+const CONTRACT = [
+  'workflows/contract.ts',
+  'workflows/launcher-contract.ts',
+  'workflows/routing-contract.ts',
+  'workflows/schedule-contract.ts',
+];
 /** Which top folders a folder may import from; an entry with `/` is one folder or file. Folders not named here are free. */
 const ARROWS: Record<string, readonly string[]> = {
   core: [],

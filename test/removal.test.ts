@@ -1,11 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import type { RouteResult } from '../activities/engine.ts';
 import { readEvaluation } from '../activities/evaluation-file.ts';
 import type { RemovedTask } from '../activities/publish-bank.ts';
 import type { TaskRemoval } from '../activities/remove-task.ts';
 import { readBank } from '../learning/methods/bank.ts';
-import { readGeneration } from '../store/generations.ts';
+import { readGeneration, routingPath } from '../store/generations.ts';
 import { getVerified, type ObjectStore } from '../store/object-store.ts';
 import { openStore } from '../store/open.ts';
 import { readPeft } from '../store/peft.ts';
@@ -42,7 +43,11 @@ async function everyObject(): Promise<Map<string, string>> {
 }
 
 it('leaves nothing of the task in the store, the others as they were, and says so', async () => {
-  await startStream(servers, { ...tinyStream('pets'), training: { batchSize: 4, epochs: 1, learningRate: 1e-3 } });
+  await startStream(servers, {
+    ...tinyStream('pets'),
+    router: 'lda',
+    training: { batchSize: 4, epochs: 1, learningRate: 1e-3 },
+  });
   const uris: string[] = [];
   for (const [i, name] of ['keepfirst', 'secretive', 'keeplast'].entries())
     uris.push(await uploadDataset(servers, name, { train: 8, seed: 31 + i }));
@@ -52,6 +57,26 @@ it('leaves nothing of the task in the store, the others as they were, and says s
   const scores = (await readEvaluation(store, before)).matrix.rows.at(-1)!;
   const { learned } = await readEvaluation(store, before);
   const secret = learned[1]!;
+
+  // Nobody names the task: a router, of statistics that every task brings, chooses it.
+  const { routing } = await readEvaluation(store, before);
+  expect(routing!.tasks.map(({ task }) => task)).toEqual(['keepfirst', 'secretive', 'keeplast']);
+  for (const { count, chosen, accuracy, score, task } of routing!.tasks) {
+    expect(Object.values(chosen).reduce((a, b) => a + b)).toBe(count);
+    expect(accuracy).toBe((100 * (chosen[task] ?? 0)) / count);
+    expect(score).toBeGreaterThanOrEqual(0);
+  }
+  expect((await readEvaluation(store, await readGeneration(store, 'pets', 1))).routing!.accuracy).toBe(100);
+  const { accuracy, averageScore } = routing!;
+  expect(await lilora('status', 'pets', '--json')).toMatchObject({
+    routing: { router: 'lda', accuracy, averageScore },
+  });
+  expect(await lilora('report', 'pets', '--json')).toMatchObject({ routing: JSON.parse(JSON.stringify(routing)) });
+  const predicted = (await lilora('predict', 'pets', 'Which colour?', '--json')) as { route: RouteResult };
+  expect(Object.keys(predicted.route.scores)).toEqual(['keepfirst', 'secretive', 'keeplast']);
+  expect(predicted.route.task).toBe(
+    Object.entries(predicted.route.scores).reduce((best, each) => (each[1] > best[1] ? each : best))[0],
+  );
 
   const dir = join(servers.folder, 'merged');
   const mergeOf = async (...tasks: string[]) => {
@@ -85,6 +110,10 @@ it('leaves nothing of the task in the store, the others as they were, and says s
     const path = `adapters/${task}/adapter_model.safetensors`;
     expect(now.file(path)).toEqual(before.file(path));
   }
+  for (const task of ['keepfirst', 'keeplast'])
+    expect(now.file(routingPath(task))).toEqual(before.file(routingPath(task)));
+  expect(() => now.file(routingPath('secretive'))).toThrow(/has no file/);
+  expect(evaluation.routing).toBeUndefined();
   const ref = now.file('bank.safetensors');
   expect(readBank(await getVerified(store, ref.key, ref), 'bank').tasks).toEqual(['keepfirst', 'keeplast']);
 
@@ -112,7 +141,13 @@ it('leaves nothing of the task in the store, the others as they were, and says s
   // The stream goes on from there; the last one may not go.
   await submitDataset(servers, 'pets', await uploadDataset(servers, 'later', { train: 8, seed: 40 }));
   expect(await untilSettled(servers, 'pets', 'later')).toMatchObject({ status: 'published', generation: 5 });
-  expect((await readGeneration(store, 'pets', 5)).manifest.lineage['removed']).toHaveLength(1);
+  const fifth = await readGeneration(store, 'pets', 5);
+  expect(fifth.manifest.lineage['removed']).toHaveLength(1);
+  expect((await readEvaluation(store, fifth)).routing!.tasks.map(({ task }) => task)).toEqual([
+    'keepfirst',
+    'keeplast',
+    'later',
+  ]);
   for (const task of ['later', 'keeplast']) await remove(task);
   await expect(remove('keepfirst')).rejects.toMatchObject({
     cause: { cause: { message: expect.stringContaining('is the only task') } },

@@ -117,7 +117,7 @@ export function scriptedActivities(definition: ResolvedStream, script: Script) {
       };
       return { metric: 'exact', train: file(`${task}-train`), test: file(`${task}-test`), counts, reused: false };
     },
-    publishGeneration: async ({ state, task, dataset, test, bank, zeroShot, evaluations }) => {
+    publishGeneration: async ({ state, task, dataset, test, bank, zeroShot, evaluations, routing }) => {
       calls.push(`publish ${task} ${bank.key}`);
       const generation = state.nextGeneration;
       published = {
@@ -133,6 +133,7 @@ export function scriptedActivities(definition: ResolvedStream, script: Script) {
             test,
             generation,
             ...(script.samples && { samples: script.samples(task) }),
+            ...(routing && { routing: routing.statistics }),
           },
         ],
         matrix: {
@@ -202,6 +203,16 @@ export function scriptedActivities(definition: ResolvedStream, script: Script) {
     evaluateTask: async (input) => {
       if (script.samples) calls.push(`evaluate ${input.task}`);
       return evaluated(input);
+    },
+    routingStatistics: async ({ task }) => {
+      calls.push(`statistics ${task}`);
+      return { statistics: file(`${task}-statistics`), count: 1, seconds: 1, reused: false };
+    },
+    evaluateRouted: async ({ task, tasks }) => {
+      calls.push(
+        `route ${task} over ${tasks.map(({ statistics }) => statistics.key.replace('-statistics', '')).join(' ')}`,
+      );
+      return { task, score: 100, accuracy: 100, count: 1, chosen: { [task]: 1 }, reused: false };
     },
     answerShard: async ({ task, batches }) => {
       calls.push(`answer ${task} ${batches.from}-${batches.to}`);

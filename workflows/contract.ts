@@ -4,6 +4,7 @@
  */
 
 import type { Budget, PriceTable, Usage } from '../core/cost.ts';
+import type { RouterName, RoutingScores } from './routing-contract.ts';
 
 /** Version of every payload here; another number is refused. */
 export const SCHEMA = 1;
@@ -79,6 +80,8 @@ export interface StreamDefinition {
   readonly training?: Partial<TrainingSettings>;
   readonly evaluation?: Partial<EvaluationSettings>;
   readonly gate?: Partial<GateSettings>;
+  /** What chooses the task where a request names none; `none` when absent. */
+  readonly router?: RouterName | 'none';
   readonly limits?: Partial<LimitSettings>;
   readonly seed?: number;
   /** Task queue of the GPU class that this stream uses. */
@@ -108,6 +111,7 @@ export const DEFINITION_FIELDS: readonly string[] = Object.keys({
   training: true,
   evaluation: true,
   gate: true,
+  router: true,
   limits: true,
   seed: true,
   gpuQueue: true,
@@ -191,6 +195,8 @@ export interface ResolvedStream {
   readonly training: TrainingSettings;
   readonly evaluation: EvaluationSettings;
   readonly gate: GateSettings;
+  /** Absent: none. */
+  readonly router?: RouterName;
   readonly limits: LimitSettings;
   readonly seed: number;
   readonly gpuQueue: string;
@@ -218,6 +224,8 @@ export interface LearnedTask {
   readonly test: FileRef;
   /** Its training split, where the method rehearses. */
   readonly train?: FileRef;
+  /** What the stream's router keeps of it; absent where it has none. */
+  readonly routing?: FileRef;
   /** Samples of its test split; unknown in generations of older versions. */
   readonly samples?: number;
   /** The generation that learned it. */
@@ -251,6 +259,8 @@ export interface StreamState {
   readonly matrix: Matrix;
   /** The next unused generation number. */
   readonly nextGeneration: number;
+  /** Absent without a router, and after a removal until the next task. */
+  readonly routing?: RoutingScores;
   /** What the stream had used when its head was published; absent in generations of older versions. */
   readonly spent?: Usage;
 }
@@ -356,6 +366,7 @@ export interface StreamDescription {
   readonly head: Head | null;
   readonly tasks: readonly TaskLine[];
   readonly matrix: Matrix;
+  readonly routing?: RoutingScores;
   readonly definition: ResolvedStream | null;
   /** Of all tasks, the running one too, and of the stream's own steps. */
   readonly usage?: Usage;

@@ -30,6 +30,7 @@ import { costAttributes, costLine, taskDetails } from './details.ts';
 import { evaluateTasks } from './evaluation.ts';
 import { explain, judge } from './gate.ts';
 import { trainInRounds } from './rounds.ts';
+import { routeTasks } from './routing.ts';
 import { accounted, ledger, wasLost } from './usage.ts';
 
 export const describeTaskQuery = defineQuery<TaskDescription>(QUERIES.describe);
@@ -224,6 +225,15 @@ async function learn(input: LearnTaskInput): Promise<LearnTaskResult> {
     }
   }
 
+  const { bank, evaluations } = candidate;
+  const { router } = definition;
+  if (router !== undefined) enter('evaluate');
+  const routing =
+    router &&
+    (await pausable(() =>
+      routeTasks(definition, router, bank, learned, { ...own, train: prepared.train }, evaluations),
+    ));
+
   enter('publish');
   const published = await CancellationScope.nonCancellable(() =>
     data.publishGeneration({
@@ -235,9 +245,10 @@ async function learn(input: LearnTaskInput): Promise<LearnTaskResult> {
       ...(state.abilities.rehearses && { train: prepared.train }),
       metrics: trained.metrics,
       engine: trained.engine,
-      bank: candidate.bank,
+      bank,
       zeroShot: zeroShot!,
-      evaluations: candidate.evaluations,
+      evaluations,
+      ...(routing && { routing }),
       gate,
       publishedAt: new Date().toISOString(),
       workflow: { id: workflowInfo().workflowId, runId: workflowInfo().runId },

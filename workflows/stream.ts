@@ -100,6 +100,7 @@ export async function stream(input: StreamInput): Promise<void> {
     head: state?.head ?? null,
     tasks,
     matrix: state?.matrix ?? { tasks: [], zeroShot: [], rows: [] },
+    ...(state?.routing && { routing: state.routing }),
     definition: state?.definition ?? null,
     usage: ledger.usage(),
     budget,

@@ -28,7 +28,7 @@ export function addCreate(program: Command): void {
     .option('--method <name>', 'how it learns (default: lilora)')
     .option(
       '--options <file>',
-      'JSON file with the rest of the definition: options, targets, training, evaluation, gate, limits, gpuQueue, prices, budget',
+      'JSON file with the rest of the definition: options, targets, training, evaluation, gate, router, limits, gpuQueue, prices, budget',
     )
     .option('--seed <n>', 'seed of everything random', wholeNumber)
     .option('--json', 'the resolved definition as JSON')

@@ -2,12 +2,13 @@ import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
-import type { PredictResult } from '../../activities/engine.ts';
+import { localFile } from '../../activities/context.ts';
+import type { PredictResult, RouteResult, RouterFiles } from '../../activities/engine.ts';
 import { folderDigest, modelFolder } from '../../activities/model-folder.ts';
 import { DEFAULTS } from '../../core/defaults.ts';
 import { LiloraError } from '../../core/errors.ts';
 import { parseJson } from '../../core/json.ts';
-import { streamKeys } from '../../store/generations.ts';
+import { routingPath, streamKeys } from '../../store/generations.ts';
 import { openStore } from '../../store/open.ts';
 import type { ResolvedStream } from '../../workflows/contract.ts';
 import { verbSettings } from '../connect.ts';
@@ -31,6 +32,8 @@ interface Options {
 interface Parts {
   readonly model: { readonly folder: string; readonly digest: string };
   readonly adapter: string | null;
+  /** Where a router chooses the task: what it needs, and how to get the adapter of its choice. */
+  readonly routed?: { readonly routing: RouterFiles; adapterOf(task: string): Promise<string> };
 }
 
 export function addPredict(program: Command): void {
@@ -40,7 +43,10 @@ export function addPredict(program: Command): void {
     .usage('[options] STREAM PROMPT, or: --model DIR [options] PROMPT')
     .argument('<stream>', 'not with --model')
     .argument('[prompt]', 'with one <image> marker per image, or they come first')
-    .option('--task <name>', 'the task whose adapter answers; without it the base model does')
+    .option(
+      '--task <name>',
+      'the task whose adapter answers; without it the router of the stream chooses, or the base model answers',
+    )
     .option('--generation <n>', 'not the current generation but this one', wholeNumber)
     .option('--model <dir>', 'a local model folder instead of a stream')
     .option('--adapter <dir>', 'a local PEFT adapter for it')
@@ -50,12 +56,13 @@ export function addPredict(program: Command): void {
     ])
     .option('--raw', 'take the prompt as it is, without the chat template')
     .option('--max-new-tokens <n>', 'longest answer', wholeNumber, DEFAULTS['predict.maxNewTokens'].value)
-    .option('--json', 'text, tokens and their log-probabilities as JSON')
+    .option('--json', 'text, tokens and their log-probabilities, and the task that a router chose, as JSON')
     .addHelpText(
       'after',
       `
 Examples:
   $ lilora predict pets --task dogs --image rex.jpg "Which breed is it?"
+  $ lilora predict pets --image rex.jpg "Which breed is it?"
   $ lilora predict --model ./examples/base-model --image a.png "Describe the picture."
   $ lilora predict --model ./model --adapter ./adapters/dogs --raw --json "USER: <image>\\nWhich breed? ASSISTANT:"`,
     )
@@ -101,24 +108,39 @@ async function fromStream(stream: string, options: Options, temporary: string): 
   const key = streamKeys(stream).definition;
   if (!(await store.head(key)))
     throw new LiloraError('NotFound', `There is no stream ${stream}. See \`lilora status\`.`);
-  const { model: wanted } = parseJson((await store.get(key)).bytes, key) as ResolvedStream;
+  const { model: wanted, router } = parseJson((await store.get(key)).bytes, key) as ResolvedStream;
   const context = { store, openPlace: async (uri: string) => openStore(uri), cache: settings.cache, codeVersion: '' };
   const model = await modelFolder(context, wanted.uri, wanted.digest, { weights: true });
-  if (options.task === undefined) {
-    note('No --task: the base model answers.');
+  if (options.task === undefined && router === undefined) {
+    note('No --task, and the stream has no router: the base model answers.');
     return { model, adapter: null };
   }
   const generation = await published(store, stream, options.generation);
-  const { folder } = await pullAdapter(store, stream, generation, options.task, temporary);
-  return { model, adapter: folder };
+  const adapterOf = async (task: string) => (await pullAdapter(store, stream, generation, task, temporary)).folder;
+  if (options.task !== undefined) return { model, adapter: await adapterOf(options.task) };
+  const tasks = await Promise.all(
+    generation.tasks.map(async (task) => ({
+      task,
+      statistics: await localFile(context, generation.file(routingPath(task))),
+    })),
+  );
+  return { model, adapter: null, routed: { routing: { router: router!, tasks }, adapterOf } };
 }
 
-async function answerPrompt(parts: Parts, prompt: string, images: string[], options: Options): Promise<PredictResult> {
+async function answerPrompt(
+  { model, adapter, routed }: Parts,
+  prompt: string,
+  images: string[],
+  options: Options,
+): Promise<PredictResult & { route?: RouteResult }> {
   const { Jobs } = await import('../../workers/engine/jobs.ts');
   const jobs = await Jobs.open();
-  return jobs.run(
-    'predict',
-    { ...parts, prompt, images, raw: options.raw ?? false, maxNewTokens: options.maxNewTokens },
-    { signal: new AbortController().signal, onProgress: () => {} },
-  );
+  const hooks = { signal: new AbortController().signal, onProgress: () => {} };
+  const asked = { model, prompt, images, raw: options.raw ?? false };
+  const { maxNewTokens } = options;
+  if (!routed) return jobs.run('predict', { ...asked, adapter, maxNewTokens }, hooks);
+  const route = await jobs.run('route', { ...asked, routing: routed.routing }, hooks);
+  note(`The router chose task ${route.task}.`);
+  const chosen = await routed.adapterOf(route.task);
+  return { ...(await jobs.run('predict', { ...asked, adapter: chosen, maxNewTokens }, hooks)), route };
 }

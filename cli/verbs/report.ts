@@ -12,7 +12,7 @@ export function addReport(program: Command): void {
     .argument('<stream>')
     .option('--generation <n>', 'not the current generation but this one', wholeNumber)
     .option('--output <file>', 'where to (default: STREAM-GENERATION.html)')
-    .option('--json', 'the accuracy matrix and the metrics as JSON instead')
+    .option('--json', 'the accuracy matrix, the metrics and what the router does, as JSON instead')
     .addHelpText(
       'after',
       `
@@ -22,8 +22,8 @@ Examples:
     )
     .action(async (stream: string, options: { generation?: number; output?: string; json?: boolean }) => {
       const store = await verbStore();
-      const { generation, matrix, metrics, file } = await published(store, stream, options.generation);
-      if (options.json) return resultJson({ stream, generation, matrix, metrics });
+      const { generation, matrix, metrics, routing, file } = await published(store, stream, options.generation);
+      if (options.json) return resultJson({ stream, generation, matrix, metrics, routing: routing ?? null });
       const path = resolve(options.output ?? `${stream}-${generation}.html`);
       const ref = file('report.html');
       await store.download(ref.key, path, ref);

@@ -1,6 +1,7 @@
 import type { Client } from '@temporalio/client';
 import type { Command } from 'commander';
 import { fixed } from '../../report/generation-view.ts';
+import { routingLine } from '../../report/routing.ts';
 import { matrixText, table } from '../../report/terminal.ts';
 import { WORKFLOWS } from '../../workflows/contract.ts';
 import { withClient } from '../connect.ts';
@@ -88,6 +89,7 @@ export function statusText({ stream, running }: Moment): string {
           ...stream.tasks.map((t) => [t.task, t.status, t.generation?.toString() ?? '', short(t.message ?? '')]),
         ]),
     stream.matrix.rows.length === 0 ? '' : matrixText(stream.matrix),
+    stream.routing ? routingLine(stream.routing) : '',
   ]
     .filter((part) => part !== '')
     .join('\n\n');

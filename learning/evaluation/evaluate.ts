@@ -96,7 +96,7 @@ export async function answerPrompts(answering: Answering): Promise<Answer[]> {
 }
 
 /** Places of the samples, batch by batch. Prompts of like length share a batch: little is padded. */
-function evaluationBatches(samples: readonly EncodedSample[], batchSize: number): number[][] {
+export function evaluationBatches(samples: readonly EncodedSample[], batchSize: number): number[][] {
   if (samples.length === 0) throw new LiloraError('BadDataset', 'There are no test samples. Add some.');
   const order = samples
     .map((_, i) => i)

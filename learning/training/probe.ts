@@ -259,7 +259,7 @@ const chunks = (samples: readonly EncodedSample[], size: number) =>
   Array.from({ length: Math.ceil(samples.length / size) }, (_, i) => samples.slice(i * size, (i + 1) * size));
 
 /** The token before the first one that carries loss. */
-function lastPromptToken({ inputIds, labels }: EncodedSample): number {
+export function lastPromptToken({ inputIds, labels }: EncodedSample): number {
   const first = labels?.findIndex((label, i) => i > 0 && label !== -100) ?? -1;
   return first > 0 ? first - 1 : inputIds.length - 1;
 }

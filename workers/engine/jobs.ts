@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type {
   AnswerJob,
   AnswerResult,
+  AskJob,
   ConsolidateJob,
   ConsolidateResult,
   EngineHooks,
@@ -10,9 +11,15 @@ import type {
   EngineJobs,
   EvaluateJob,
   EvaluateResult,
+  EvaluateRoutedJob,
+  EvaluateRoutedResult,
   ModelJob,
   PredictJob,
   PredictResult,
+  RouteJob,
+  RouteResult,
+  StatisticsJob,
+  StatisticsResult,
   TestJob,
   TrainJob,
   TrainResult,
@@ -45,6 +52,7 @@ import { PEFT_FILES, readPeft } from '../../store/peft.ts';
 import { FeatureFiles } from './feature-files.ts';
 import { Features } from './features.ts';
 import { OpenTest } from './open-test.ts';
+import { chosenPrompts, evaluateRouted, routePrompt, statisticsOfTask } from './routing.ts';
 import { featuresLimit, featuresMemory, threadsWanted, weightsWanted } from './settings.ts';
 import { tellEager, trainingOf, writeInto } from './training.ts';
 import type { Warm } from './warm.ts';
@@ -114,6 +122,9 @@ export class Jobs {
       evaluate: this.evaluate,
       answer: this.answer,
       predict: this.predict,
+      routingStatistics: this.routingStatistics,
+      evaluateRouted: this.evaluateRouted,
+      route: this.route,
     };
     const work = table[kind] as (
       job: EngineJobs[Kind]['job'],
@@ -282,9 +293,25 @@ export class Jobs {
     this.test = null;
   }
 
-  /** Answers one prompt with the base model or with a published adapter. */
-  private async predict(job: PredictJob): Promise<PredictResult> {
-    const { model, processor, features } = await this.model(job.model);
+  private async routingStatistics(job: StatisticsJob, hooks: EngineHooks): Promise<StatisticsResult> {
+    const warm = await this.model(job.model);
+    const choose = (count: number) => chosenPrompts(count, job.seed, job.task);
+    return statisticsOfTask(job, warm.model, await this.split(warm, job.samples, hooks, choose), hooks);
+  }
+
+  private async evaluateRouted(job: EvaluateRoutedJob, hooks: EngineHooks): Promise<EvaluateRoutedResult> {
+    return evaluateRouted(await this.model(job.model), job, hooks);
+  }
+
+  /** Chooses a task for one prompt. */
+  private async route(job: RouteJob, hooks: EngineHooks): Promise<RouteResult> {
+    const warm = await this.model(job.model);
+    const { asked, vision } = await this.ask(warm, job);
+    return routePrompt(job.routing, { model: warm.model, samples: [asked], vision, batchSize: 1 }, hooks);
+  }
+
+  /** One prompt of a person as tokens, and what the model sees of its images. */
+  private async ask({ processor, features }: Warm, job: AskJob) {
     const pictures = await Promise.all(job.images.map((path) => readFile(path)));
     const images = pictures.map((bytes) => sha256(bytes));
     const count = (text: string) => (job.raw ? processor.countMarkers(text) : text.split(IMAGE_MARKER).length - 1);
@@ -300,7 +327,15 @@ export class Jobs {
     const asked = job.raw
       ? processor.encodeRaw(prompt, images, sizes)
       : processor.encodePrompt({ id: 'prompt', turns, images, references: [] }, sizes);
-    const vision = images.length > 0 ? await features.ofBatch(images, encoded) : null;
+    return { asked, vision: () => features.ofBatch(images, encoded) };
+  }
+
+  /** Answers one prompt with the base model or with a published adapter. */
+  private async predict(job: PredictJob): Promise<PredictResult> {
+    const warm = await this.model(job.model);
+    const { model, processor } = warm;
+    const { asked, vision: look } = await this.ask(warm, job);
+    const vision = asked.images.length > 0 ? await look() : null;
     const adapter = job.adapter === null ? null : await openAdapter(job.adapter);
     try {
       const batch = padBatch([asked], model.padToken, { side: 'left' });

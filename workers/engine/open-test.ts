@@ -7,6 +7,7 @@ import { PackedSplit } from '../../datasets/prepared.ts';
 import { type Answer, answerPrompts, type BatchRange } from '../../learning/evaluation/evaluate.ts';
 import { type BoundAdapter, bindAdapter } from '../../learning/methods/adapter.ts';
 import { readBank } from '../../learning/methods/bank.ts';
+import { promptFeatures } from '../../learning/routing/features.ts';
 import { generatorOf, type Warm } from './warm.ts';
 
 /**
@@ -49,14 +50,43 @@ export class OpenTest {
     this.adapter = adapter;
   }
 
+  /** What a router sees of every prompt. */
+  routed(batchSize: number, hooks: EngineHooks): Promise<Float64Array[]> {
+    const { model, features } = this.warm;
+    return promptFeatures({
+      model,
+      samples: this.prompts,
+      vision: (digests) => features.ofBatch(digests, this.images),
+      batchSize,
+      signal: hooks.signal,
+      onProgress: (step, steps) => hooks.onProgress({ step, steps, loss: null }),
+    });
+  }
+
+  /** Answers to samples at these places of the split. */
+  async answerSome(job: TestJob, places: readonly number[], hooks: EngineHooks): Promise<Answer[]> {
+    const answers = await this.answer(
+      job,
+      undefined,
+      hooks,
+      places.map((i) => this.prompts[i]!),
+    );
+    return answers.map(({ sample, text }) => ({ sample: places[sample]!, text }));
+  }
+
   /** Answers to some batches; to all when absent. */
-  answer({ evaluation }: TestJob, batches: BatchRange | undefined, hooks: EngineHooks): Promise<Answer[]> {
+  answer(
+    { evaluation }: TestJob,
+    batches: BatchRange | undefined,
+    hooks: EngineHooks,
+    samples = this.prompts,
+  ): Promise<Answer[]> {
     const { model, processor, features } = this.warm;
     return answerPrompts({
       model,
       generator: generatorOf(this.warm, this.adapter),
       parameters: this.adapter?.parameters ?? null,
-      samples: this.prompts,
+      samples,
       decode: (ids) => processor.decode(ids),
       features: (digests) => features.ofBatch(digests, this.images),
       maxNewTokens: evaluation.maxNewTokens,
