@@ -3,13 +3,12 @@ import { dirname, join, resolve } from 'node:path';
 import { sha256, sha256File } from '../core/digest.ts';
 import { LiloraError } from '../core/errors.ts';
 import { digestOf } from '../core/json.ts';
+import { MODEL_FILE } from '../store/hub.ts';
 import type { ResolvedStream } from '../workflows/contract.ts';
 import { beat, type DataContext } from './context.ts';
 import type { ModelJob } from './engine.ts';
 
 const WEIGHTS = /\.safetensors$/;
-/** What a model folder may hold for us; anything else (pickle weights, READMEs) is neither fetched nor hashed. */
-const WANTED = /\.(safetensors|json|jinja|txt|model)$/;
 
 /**
  * A base model as a local folder. `s3://` models are fetched once per digest into the cache; a path is used where it is.
@@ -33,7 +32,7 @@ export async function modelFolder(
   try {
     let files = 0;
     for await (const { key } of place.list('')) {
-      if (key.includes('/') || !WANTED.test(key) || (!options.weights && WEIGHTS.test(key))) continue;
+      if (key.includes('/') || !MODEL_FILE.test(key) || (!options.weights && WEIGHTS.test(key))) continue;
       await place.download(key, join(partial, key), {});
       beat({ fetched: key });
       files++;
@@ -73,7 +72,7 @@ export async function folderDigest(folder: string): Promise<string> {
     throw new LiloraError('BadModel', `${folder}: no such folder. Name a Hugging Face model folder.`);
   });
   const lines: string[] = [];
-  for (const name of names.filter((file) => WANTED.test(file)).sort())
+  for (const name of names.filter((file) => MODEL_FILE.test(file)).sort())
     lines.push(`${name} ${await sha256File(join(folder, name))}`);
   return sha256(lines.join('\n'));
 }

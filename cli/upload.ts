@@ -6,13 +6,13 @@ import { inLanes } from '../core/lanes.ts';
 import { localFolder } from '../datasets/local-folder.ts';
 import { datasetVersion, readManifest } from '../datasets/manifest.ts';
 import { MANIFEST_FILE } from '../datasets/source.ts';
+import { MODEL_FILE } from '../store/hub.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { openStore } from '../store/open.ts';
+import { isOnHub, localModel } from './base-model.ts';
 
 /** Files that go up side by side. */
 const LANES = 8;
-/** What a model folder is made of; nothing else goes up (weights in pickle files least of all). */
-const MODEL_FILE = /\.(safetensors|json|jinja|txt|model)$/;
 
 export type OnFile = (done: number, total: number) => void;
 
@@ -39,18 +39,20 @@ export async function reachableDataset(dataset: string, store: string, onFile: O
   return target;
 }
 
-/** A base model as workers can reach it, by the same rules. */
+/** A base model as workers can reach it, by the same rules; one of a hub is copied into any store, as caches may go. */
 export async function reachableModel(model: string, store: string, onFile: OnFile = () => {}): Promise<string> {
-  if (isRemote(model)) return model;
-  const folder = resolve(model);
+  const onHub = await isOnHub(model);
+  if (isRemote(model) && !onHub) return model;
+  const folder = await localModel(model, { weights: true });
   const files = (await readdir(folder).catch(() => [])).filter((name) => MODEL_FILE.test(name));
   if (!files.includes('config.json'))
     throw new LiloraError(
       'BadModel',
-      `${folder} has no config.json. Name a Hugging Face model folder, or an s3:// URI.`,
+      `${folder} has no config.json. Name a Hugging Face model folder, an s3:// URI, or a model of the hub: org/name.`,
     );
-  if (!isRemote(store)) return folder;
-  const target = `${trimmed(store)}/models/${(await folderDigest(folder)).slice(0, 16)}`;
+  if (!isRemote(store) && !onHub) return folder;
+  const root = isRemote(store) ? trimmed(store) : resolve(store);
+  const target = `${root}/models/${(await folderDigest(folder)).slice(0, 16)}`;
   await uploadFiles(
     folder,
     files.filter((name) => name !== 'config.json'),

@@ -23,7 +23,7 @@ export function addCreate(program: Command): void {
     .argument('<stream>', 'name: a-z, 0-9 and -')
     .requiredOption(
       '--model <uri>',
-      'folder of the base model: s3://bucket/prefix, or a local one, which is copied into the store',
+      'base model: s3://bucket/prefix; or a local folder, or org/name[@revision] of the Hugging Face hub, which are copied into the store',
     )
     .option('--method <name>', 'how it learns (default: lilora)')
     .option(

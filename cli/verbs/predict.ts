@@ -11,6 +11,7 @@ import { parseJson } from '../../core/json.ts';
 import { routingPath, streamKeys } from '../../store/generations.ts';
 import { openStore } from '../../store/open.ts';
 import type { ResolvedStream } from '../../workflows/contract.ts';
+import { localModel } from '../base-model.ts';
 import { verbSettings } from '../connect.ts';
 import { published } from '../generations.ts';
 import { note, result, resultJson } from '../output.ts';
@@ -48,7 +49,10 @@ export function addPredict(program: Command): void {
       'the task whose adapter answers; without it the router of the stream chooses, or the base model answers',
     )
     .option('--generation <n>', 'not the current generation but this one', wholeNumber)
-    .option('--model <dir>', 'a local model folder instead of a stream')
+    .option(
+      '--model <dir>',
+      'a model instead of a stream: a local folder, or org/name[@revision] of the Hugging Face hub',
+    )
     .option('--adapter <dir>', 'a local PEFT adapter for it')
     .option('--image <file>', 'an image; repeat it for more', (file: string, files?: string[]) => [
       ...(files ?? []),
@@ -95,7 +99,7 @@ Examples:
 }
 
 async function fromFolder(model: string, { adapter }: Options): Promise<Parts> {
-  const folder = resolve(model);
+  const folder = await localModel(model, { weights: true });
   return {
     model: { folder, digest: await folderDigest(folder) },
     adapter: adapter === undefined ? null : resolve(adapter),

@@ -7,6 +7,7 @@ import { validateDataset } from '../../datasets/validate.ts';
 import { scorerNamed } from '../../learning/evaluation/scorers.ts';
 import { table } from '../../report/terminal.ts';
 import { openStore } from '../../store/open.ts';
+import { localModel } from '../base-model.ts';
 import { adoptEnvironment } from '../connect.ts';
 import { result, resultJson } from '../output.ts';
 
@@ -15,7 +16,10 @@ export function addValidate(program: Command): void {
     .command('validate')
     .description('Says what a dataset holds, or exactly what is wrong with it. Needs no server for a local one.')
     .argument('<dataset>', 'dataset.json or its folder: local, or s3://bucket/prefix')
-    .option('--model <folder>', 'also check that every prompt fits into this local base model')
+    .option(
+      '--model <folder>',
+      'also check that every prompt fits into this base model: a local folder, or org/name[@revision] of the hub',
+    )
     .option('--json', 'as JSON')
     .addHelpText(
       'after',
@@ -29,7 +33,8 @@ Examples:
       const source = dataset.includes('://')
         ? await openDataset({ openPlace: async (uri) => openStore(uri) }, dataset)
         : localFolder(resolve(datasetFolder(dataset) || '.'));
-      const processor = model === undefined ? undefined : await openProcessor(resolve(model));
+      const processor =
+        model === undefined ? undefined : await openProcessor(await localModel(model, { weights: false }));
       const { manifest, digest, splits, leftOut, images } = await validateDataset(source, { processor });
       scorerNamed(manifest.metric);
       const counts = Object.entries(splits).map(([split, samples]) => ({
