@@ -45,6 +45,7 @@ const Definition = z.strictObject({
       clipNorm: z.number().min(0).default(value('training.clipNorm')),
       dropout: z.number().min(0).lt(1).default(value('training.dropout')),
       gradientCheckpointing: z.boolean().optional(),
+      groupByLength: z.boolean().optional(),
       // 64 workers: the references that their rounds pass on still fit our limit on payloads.
       workers: positive.int().max(64).default(value('training.workers')),
       roundSteps: positive.int().optional(),

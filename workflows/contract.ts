@@ -135,6 +135,8 @@ export interface TrainingSettings {
   readonly dropout: number;
   /** Layers of the decoder are computed again on the way back: less memory, more time. Absent: no. */
   readonly gradientCheckpointing?: boolean;
+  /** Samples of like length share a batch: less padding, an order that is less random. Absent: no. */
+  readonly groupByLength?: boolean;
   /** Workers that train side by side in rounds (workflows/rounds.ts). Absent, with the next three: one, and no rounds. */
   readonly workers?: number;
   /** Optimizer steps of each worker between two averages. */

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { toySamples } from '../../test/toy-learning.ts';
 import type { Rehearsal } from '../methods/method.ts';
+import { padBatch } from './batches.ts';
 import { chooseRehearsed, type MixedBatch, Mixture } from './mixture.ts';
 import { Random } from './random.ts';
 import { Sampler } from './sampler.ts';
@@ -23,6 +24,43 @@ describe('without rehearsal', () => {
     const sampler = new Sampler(NEW.length, { ...TRAINING, random: new Random(1).split('order') });
     const wanted = Array.from({ length: sampler.steps }, (_, step) => Array.from(sampler.batch(step), (i) => NEW[i]!));
     expect(batches(mixture(null, []))).toEqual(wanted.map((samples) => ({ samples, groups: [samples] })));
+  });
+});
+
+describe('grouped by length', () => {
+  const random = new Random(5);
+  const [sample] = samplesOf('', 1);
+  /** Answers of 1 to some hundred tokens behind prompts of 20 to 80: most are short. */
+  const many = Array.from({ length: 2000 }, (_, i) => {
+    const length = 20 + random.below(60) + Math.round(Math.exp(4 * random.uniform() + random.uniform()));
+    return { ...sample!, id: String(i), inputIds: new Int32Array(length) };
+  });
+  const grouped = (groupByLength: boolean, seed = 1) =>
+    batches(new Mixture(many, [], null, { epochs: 2, batchSize: 16, groupByLength }, new Random(seed)));
+  /** Share of what is computed that is padding. */
+  const padding = (all: readonly MixedBatch[]) => {
+    const rows = all.map(({ samples }) => padBatch(samples, 0));
+    const tokens = rows.reduce((sum, { attentionMask }) => sum + attentionMask.reduce((a, b) => a + b, 0), 0);
+    return 1 - tokens / rows.reduce((sum, { attentionMask }) => sum + attentionMask.length, 0);
+  };
+
+  test('rows need less than a tenth of padding, and every epoch still has all samples in an order of its own', () => {
+    expect(padding(grouped(false))).toBeGreaterThan(0.3);
+    const all = grouped(true);
+    expect(padding(all)).toBeLessThan(0.1);
+    const drawn = all.flatMap(({ samples }) => samples.map(({ id }) => id));
+    const epochs = [drawn.slice(0, 2000), drawn.slice(2000)];
+    for (const epoch of epochs) expect([...epoch].sort()).toEqual(many.map(({ id }) => id).sort());
+    expect(epochs[0]).not.toEqual(epochs[1]);
+    // Long and short batches take turns.
+    const lengths = all.slice(0, 125).map(({ samples }) => samples[0]!.inputIds.length);
+    expect(lengths).not.toEqual([...lengths].sort((a, b) => a - b));
+  });
+
+  test('the step alone says what it learns from, as a resumed run needs it', () => {
+    const training = { epochs: 2, batchSize: 16, groupByLength: true };
+    const resumed = new Mixture(many, [], null, training, new Random(1)).batch(170);
+    expect(resumed).toEqual(grouped(true)[170]);
   });
 });
 

@@ -42,7 +42,7 @@ export class Mixture {
     samples: readonly EncodedSample[],
     rehearsed: readonly Rehearsed[],
     rehearsal: Rehearsal | null,
-    training: Pick<TrainingOptions, 'epochs' | 'batchSize'>,
+    training: Pick<TrainingOptions, 'epochs' | 'batchSize' | 'groupByLength'>,
     random: Random,
   ) {
     const earlier = rehearsal?.place === 'aside' ? [] : rehearsed;
@@ -53,9 +53,14 @@ export class Mixture {
     this.sources = [samples, ...(apart ? [] : earlier.map((task) => task.samples))].flatMap((part, source) =>
       part.map(() => source),
     );
-    const order = (name: string, count: number) => new Sampler(count, { ...training, random: random.split(name) });
-    this.sampler = order('order', this.samples.length);
-    this.beside = apart ? { samples: old, sampler: order('rehearsal', old.length) } : null;
+    const { epochs, batchSize, groupByLength = false } = training;
+    const order = (name: string, drawn: readonly EncodedSample[]) =>
+      new Sampler(drawn.length, {
+        ...{ epochs, batchSize, random: random.split(name) },
+        ...(groupByLength && { lengths: drawn.map(({ inputIds }) => inputIds.length) }),
+      });
+    this.sampler = order('order', this.samples);
+    this.beside = apart ? { samples: old, sampler: order('rehearsal', old) } : null;
     this.steps = this.sampler.steps;
   }
 

@@ -19,6 +19,8 @@ export interface TrainingOptions {
   readonly dropout?: number;
   /** Layers of the decoder keep their input alone and are computed again on the way back: less memory, more time. */
   readonly gradientCheckpointing?: boolean;
+  /** Samples of like length share a batch: less padding, an order that is less random. */
+  readonly groupByLength?: boolean;
 }
 
 /** One step, as it is logged. Losses are means over the tokens of the batch that carry loss. */

@@ -149,7 +149,6 @@ export class TaskProbe implements Probe {
         const labels = batch.labels!;
         const at = Int32Array.from(labels.keys()).filter((i) => (i + 1) % length !== 0 && labels[i + 1] !== -100);
         const digests = part.flatMap(({ images }) => images);
-        await featuresReady(features, part);
         const seen = digests.length > 0 ? features(digests) : null;
         const best = tf.tidy(() => tf.argMax(model.logits(batch, seen, adapt, at), 1).dataSync());
         seen?.dispose();
