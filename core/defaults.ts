@@ -126,7 +126,7 @@ export const DEFAULTS = {
   'router.kind': entry(
     'none',
     '',
-    'a router looks at all test prompts again with every task: who gives the task needs none',
+    'routing test prompts costs about as much as evaluating them again; who names the task needs none',
   ),
   'router.samples': entry(1000, 'prompts', 'of the training split: mean and spread are known well by then'),
   'router.features': entry(256, 'numbers', 'wider states are projected: a few hundred prompts do not fill more'),
