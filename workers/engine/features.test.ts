@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type * as tf from '@tensorflow/tfjs';
 import sharp from 'sharp';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { sha256 } from '../../core/digest.ts';
 import { openProcessor, type Processor } from '../../datasets/processor/processor.ts';
 import type { BaseModel } from '../../learning/model/model.ts';
@@ -107,8 +107,15 @@ describe('on disk', () => {
     expect([...values(source(batch))]).toEqual(wanted);
     expect(tight.bytes).toBe(5 * one);
     // Without a file they are computed again, as they were.
+    const said = vi.spyOn(process.stderr, 'write').mockReturnValue(true);
     for (const name of kept()) rmSync(join(root, name));
     await source.ready!(names);
+    await source.ready!(names);
+    expect(said).not.toHaveBeenCalled();
+    for (const name of kept()) rmSync(join(root, name));
+    await source.ready!(names);
+    expect(said.mock.calls).toEqual([[expect.stringMatching(/computed again: raise LILORA_FEATURES_GIB/)]]);
+    said.mockRestore();
     expect(values(source(names))).toEqual(fresh);
     expect(tight.bytes).toBe(5 * one);
   });

@@ -39,6 +39,9 @@ export class Features {
   private held = 0;
   /** Something had to leave memory. */
   private full = false;
+  /** Groups that went through the tower. */
+  private readonly computed = new Set<string>();
+  private told = false;
 
   /**
    * @param files null: kept in memory alone
@@ -115,10 +118,20 @@ export class Features {
       for (const [i, seen] of kept.entries()) this.keep(places[i]!, seen);
       return kept;
     }
+    if (this.computed.has(key)) this.tellAgain();
+    this.computed.add(key);
     const all = await this.compute(group, images);
     await this.files?.write(key, all);
     for (const [index, seen] of all.entries()) this.keep({ key, index }, seen);
     return indices.map((index) => all[index]!);
+  }
+
+  /** Says once in the engine's log that work is done again and again. */
+  private tellAgain(): void {
+    if (this.told) return;
+    this.told = true;
+    const problem = 'vision features fit neither into memory nor into the files of this worker and are computed again';
+    process.stderr.write(`${problem}: raise LILORA_FEATURES_GIB\n`);
   }
 
   private recall({ key, index }: Pick<Place, 'key' | 'index'>): Seen | undefined {
