@@ -19,7 +19,7 @@ import { connectClient, temporalSettings } from '../../workers/config.ts';
 import { ROOT } from '../../workers/runtime.ts';
 import { type Result, resultOf } from './results.ts';
 import { type Compared, ORDERS, RUNS } from './runs.ts';
-import { tables } from './tables.ts';
+import { linesOf, tables } from './tables.ts';
 
 const { values } = parseArgs({
   options: {
@@ -154,4 +154,4 @@ try {
   await client.connection.close();
   await deployment.stop();
 }
-process.stdout.write(values.json ? readFileSync(values.out, 'utf8') : `${await tables(results, runs)}\n`);
+process.stdout.write(values.json ? readFileSync(values.out, 'utf8') : `${tables(await linesOf(results, runs))}\n`);

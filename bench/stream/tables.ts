@@ -33,44 +33,57 @@ async function parametersOf(runs: Readonly<Record<string, Compared>>) {
   };
 }
 
-/** One Markdown table per instruction setting, the best AP first. */
-export async function tables(results: readonly Result[], runs: Readonly<Record<string, Compared>>): Promise<string> {
+/** One method in one instruction setting. */
+export interface Line {
+  readonly run: string;
+  readonly instructions: string;
+  /** Mean over its streams. */
+  readonly AP: number;
+  /** Percent of the parameters of one LoRA. */
+  readonly perTask: number;
+  readonly cells: readonly string[];
+}
+
+/** Every method in every instruction setting, the best AP first. */
+export async function linesOf(results: readonly Result[], runs: Readonly<Record<string, Compared>>): Promise<Line[]> {
   const parameters = await parametersOf(runs);
-  const settings = [...new Set(results.map(({ instructions }) => instructions))];
-  return settings
+  const groups = new Map<string, Result[]>();
+  for (const result of results) {
+    const key = `${result.instructions} ${result.run}`;
+    groups.set(key, [...(groups.get(key) ?? []), result]);
+  }
+  const lines = [...groups.values()].map((streams): Line => {
+    const { run, instructions } = streams[0]!;
+    const over = (key: string) => spread(streams.map(({ metrics }) => metrics[key]));
+    const megabytes = (key: 'bankBytes' | 'storeBytes', digits: number) =>
+      spread(
+        streams.map((stream) => stream[key] / 1e6),
+        digits,
+      );
+    const seconds = streams.map(({ trainingSeconds }) => trainingSeconds);
+    const { shared, perTask } = parameters(run);
+    const cells = [
+      ...[run, String(streams.length)],
+      ...['AP', 'APWithoutCaptions', 'MAP', 'BWT', 'forgetting', 'MFT', 'MIF'].map(over),
+      ...[shared, perTask].map((share) => `${share.toFixed(0)} %`),
+      ...[spread(seconds, 0), megabytes('bankBytes', 1), megabytes('storeBytes', 0)],
+    ];
+    const AP = streams.reduce((sum, { metrics }) => sum + (metrics['AP'] ?? 0), 0) / streams.length;
+    return { run, instructions, AP, perTask, cells };
+  });
+  return lines.sort((a, b) => b.AP - a.AP);
+}
+
+const HEAD =
+  '| method | streams | AP | without captions | MAP | BWT | forgetting | learned | MIF | shared, of a LoRA | per task, of a LoRA | training, s | bank, MB | store, MB |';
+
+/** One Markdown table per instruction setting. */
+export function tables(lines: readonly Line[]): string {
+  return [...new Set(lines.map(({ instructions }) => instructions))]
     .map((instructions) => {
-      const own = results.filter((result) => result.instructions === instructions);
-      const lines = [...new Set(own.map(({ run }) => run))].map((run) => {
-        const streams = own.filter((result) => result.run === run);
-        const over = (key: string) => spread(streams.map(({ metrics }) => metrics[key]));
-        const { shared, perTask } = parameters(run);
-        const sort = streams.reduce((sum, { metrics }) => sum + (metrics['AP'] ?? 0), 0) / streams.length;
-        const cells = [
-          ...[run, String(streams.length)],
-          ...['AP', 'APWithoutCaptions', 'MAP', 'BWT', 'forgetting', 'MFT', 'MIF'].map(over),
-          ...[shared, perTask].map((share) => `${share.toFixed(0)} %`),
-          spread(
-            streams.map(({ trainingSeconds }) => trainingSeconds),
-            0,
-          ),
-          ...[
-            spread(
-              streams.map(({ bankBytes }) => bankBytes / 1e6),
-              1,
-            ),
-            spread(
-              streams.map(({ storeBytes }) => storeBytes / 1e6),
-              0,
-            ),
-          ],
-        ];
-        return { sort, text: `| ${cells.join(' | ')} |` };
-      });
-      const head =
-        '| method | streams | AP | without captions | MAP | BWT | forgetting | learned | MIF | shared, of a LoRA | per task, of a LoRA | training, s | bank, MB | store, MB |';
-      const rule = `| --- |${' ---: |'.repeat(13)}`;
-      const rows = lines.sort((a, b) => b.sort - a.sort).map(({ text }) => text);
-      return [`Instructions: ${instructions}`, '', head, rule, ...rows].join('\n');
+      const rows = lines.filter((line) => line.instructions === instructions);
+      const table = [HEAD, `| --- |${' ---: |'.repeat(13)}`, ...rows.map(({ cells }) => `| ${cells.join(' | ')} |`)];
+      return [`Instructions: ${instructions}`, '', ...table].join('\n');
     })
     .join('\n\n');
 }
