@@ -118,7 +118,8 @@ describe.each(methodNames())('%s', (name) => {
       process.env['LILORA_EAGER'] = '0';
       const compiled = await learn(first);
       expect(compiled.whyEager).toBe(null);
-      expectNear(compiled.losses, second.losses, 1e-4, 'losses and penalties');
+      // Where the best are chosen, rounding decides between equals.
+      expectNear(compiled.losses, second.losses, method.route ? 1e-3 : 1e-4, 'losses and penalties');
       for (const [key, { data }] of compiled.bank.tensors)
         expectNear(data, second.bank.tensors.get(key)!.data, 1e-3, key);
     });

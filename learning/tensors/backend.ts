@@ -88,10 +88,11 @@ function setEnvironment(threads: number | undefined): void {
   const settings: Record<string, string | undefined> = {
     // Errors only: the start-up notices say nothing that `device` does not say.
     TF_CPP_MIN_LOG_LEVEL: '2',
-    // oneDNN off. On the shapes of small models (width 128, 640 tokens, 2 cores) it makes a training step no faster
-    // (133-161 ms against 149-159, best steps) and generation slower (90-111 ms against 146-241); steps recorded as one
-    // graph run 6 times slower with it. Training is bit-equal from run to run either way, for a fixed number of threads.
-    TF_ENABLE_ONEDNN_OPTS: '0',
+    // oneDNN, as TensorFlow has it by default on x64. Our graphs are faster with it: a training step by 9 to 23 % (widths
+    // 128 and 384, one and two cores), a generated token at width 384 by half; at width 128 on two cores a token is slower
+    // (`npm run bench:step`, with 0 and 1). A graph of unfused operations was seen to run 6 times slower with it; its cause
+    // was not found, so measure when operations change. Training is bit-equal from run to run either way.
+    TF_ENABLE_ONEDNN_OPTS: '1',
     // Otherwise the first process on a GPU takes all of its memory.
     TF_FORCE_GPU_ALLOW_GROWTH: 'true',
     TF_NUM_INTRAOP_THREADS: threads?.toString(),
