@@ -138,6 +138,8 @@ async function answerPrompt(
   options: Options,
 ): Promise<PredictResult & { route?: RouteResult }> {
   const { Jobs } = await import('../../workers/engine/jobs.ts');
+  // One answer gains nothing from oneDNN, and its notice, which no setting silences, would stand among our own words.
+  process.env['TF_ENABLE_ONEDNN_OPTS'] ??= '0';
   const jobs = await Jobs.open();
   const hooks = { signal: new AbortController().signal, onProgress: () => {} };
   const asked = { model, prompt, images, raw: options.raw ?? false };
