@@ -3,6 +3,7 @@ import { LiloraError } from '../../core/errors.ts';
 import { openModelTensors } from '../../core/model-tensors.ts';
 import { toFloat32 } from '../../core/safetensors.ts';
 import { canBeHalf, type HalfType, halfMatrix } from '../tensors/half.ts';
+import type { NativeBackend } from '../tensors/record.ts';
 
 /** Weights by canonical name: the parameter path that transformers 5 has in memory, such as `lm_head.weight`. */
 export type Weights = (name: string) => tf.Tensor;
@@ -74,12 +75,11 @@ export async function readWeights(
       if (unused(name)) continue;
       const raw = await files.readRaw(places.get(name)!);
       const stays = halves(name) && canBeHalf(shape) && (raw.dtype === 'F16' || raw.dtype === 'BF16');
-      loaded.set(
-        name,
-        stays
-          ? halfMatrix(raw.data as Uint16Array, shape, raw.dtype as HalfType)
-          : tf.tensor(toFloat32(raw, name, folder), [...shape]),
-      );
+      const weight = stays
+        ? halfMatrix(raw.data as Uint16Array, shape, raw.dtype as HalfType)
+        : tf.tensor(toFloat32(raw, name, folder), [...shape]);
+      loaded.set(name, weight);
+      handOver(weight);
     }
     return new WeightSet(loaded);
   } catch (error) {
@@ -88,4 +88,12 @@ export async function readWeights(
   } finally {
     await files.close();
   }
+}
+
+/**
+ * Gives the numbers of a tensor to TensorFlow now. TensorFlow.js does it when they are first used, and the first pass of a
+ * large model would hold most weights twice.
+ */
+function handOver(tensor: tf.Tensor): void {
+  if (tf.getBackend() === 'tensorflow') (tf.backend() as unknown as NativeBackend).getInputTensorIds([tensor]);
 }
