@@ -49,8 +49,8 @@ if (unknown)
 
 // Small models are fastest with one thread; workers side by side use the other cores.
 process.env['LILORA_THREADS'] ??= '1';
-process.env['LILORA_HOME'] = resolve(values.folder);
-const { folder } = { folder: resolve(values.folder) };
+const folder = resolve(values.folder);
+process.env['LILORA_HOME'] = folder;
 
 interface Planned {
   readonly stream: string;

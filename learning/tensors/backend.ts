@@ -88,9 +88,9 @@ function setEnvironment(threads: number | undefined): void {
   const settings: Record<string, string | undefined> = {
     // Errors only: the start-up notices say nothing that `device` does not say.
     TF_CPP_MIN_LOG_LEVEL: '2',
-    // oneDNN, as TensorFlow has it by default on x64. Our graphs are faster with it: a training step by 9 to 23 % (widths
-    // 128 and 384, one and two cores), a generated token at width 384 by half; at width 128 on two cores a token is slower
-    // (`npm run bench:step`, with 0 and 1). A graph of unfused operations was seen to run 6 times slower with it; its cause
+    // oneDNN, as TensorFlow has it by default on x64. Our graphs are faster with it: a training step by 8 to 28 % (widths
+    // 128 and 384, one and two cores), a generated token at width 384 by 44 to 48 %; at width 128 on two cores a token is
+    // slower by 40 to 69 % (`npm run bench:step`, one run with 0 and one with 1). A graph of unfused operations was seen to run 6 times slower with it; its cause
     // was not found, so measure when operations change. Training is bit-equal from run to run either way.
     TF_ENABLE_ONEDNN_OPTS: '1',
     // Otherwise the first process on a GPU takes all of its memory.

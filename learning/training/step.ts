@@ -95,8 +95,9 @@ export class TrainingStep {
   }
 
   /**
-   * Takes one step on a batch, which may fall into groups whose gradients the method reconciles, cut into micro-batches. Each counts by its share of the tokens that carry loss, so the
-   * gradient is that of the mean over the tokens of the whole batch, however it is cut. The penalty counts once.
+   * Takes one step on a batch, which may fall into groups whose gradients the method reconciles, cut into micro-batches.
+   * Each counts by its share of the tokens that carry loss, so the gradient is that of the mean over the tokens of the whole
+   * batch, however it is cut. The penalty counts once.
    * Numbers that are not finite come back as they are, and the weights stay as they were.
    * @param random of dropout; split, never drawn from
    * @param progress share of the training that is done, for penalties that grow
