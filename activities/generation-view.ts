@@ -5,7 +5,9 @@ import type { Sample } from '../core/sample.ts';
 import type { Images } from '../datasets/images.ts';
 import { PackedSplit } from '../datasets/prepared.ts';
 import type { Prediction } from '../learning/evaluation/evaluate.ts';
+import { pairParameters } from '../learning/methods/lora.ts';
 import type { Bank } from '../learning/methods/method.ts';
+import type { LoraOptions } from '../learning/methods/ranks.ts';
 import { methodNamed } from '../learning/methods/registry.ts';
 import type { FileView, GenerationView, PredictionView, TaskView } from '../report/generation-view.ts';
 import type { NewFile } from '../store/generations.ts';
@@ -127,7 +129,7 @@ function parametersOf(bank: Bank) {
   const { rank } = bank.options;
   if (typeof rank !== 'number') return null;
   const { shared, perTask } = method.describe(bank.layers, method.options.parse(bank.options)).parameters;
-  return { shared, perTask, loraPerTask: bank.layers.reduce((sum, layer) => sum + rank * (layer.in + layer.out), 0) };
+  return { shared, perTask, loraPerTask: pairParameters(bank.layers, bank.options as LoraOptions) };
 }
 
 function fileView(file: NewFile): FileView {

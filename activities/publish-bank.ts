@@ -124,10 +124,16 @@ export function measured(
  * What a server must be able to do for these adapters: not every one adapts more than the language model. Without
  * `peftAdapters` only the bank holds what was learned.
  */
-function capabilitiesOf({ layers, method }: Bank) {
-  const outside = layers.filter(({ name }) => !name.includes('language_model')).map(({ name }) => name);
+function capabilitiesOf({ layers, method, options }: Bank) {
+  const outside = layers.filter(({ name }) => !/\.(language|text)_model\.layers\./.test(name)).map(({ name }) => name);
   const peftAdapters = methodNamed(method).fold !== undefined;
-  return { languageModelOnly: outside.length === 0, otherLayers: outside, peftAdapters };
+  return {
+    languageModelOnly: outside.length === 0,
+    otherLayers: outside,
+    peftAdapters,
+    ...((options['rankPattern'] ?? options['alphaPattern']) !== undefined && { layerRanks: true }),
+    ...(options['useRslora'] === true && { rslora: true }),
+  };
 }
 
 /** Tasks that the parent knows, and those that were removed before. */

@@ -59,7 +59,10 @@ describe('readPeft', () => {
     [{ use_dora: true }, /use_dora is not supported/],
     [{ bias: 'all' }, /bias/],
     [{ modules_to_save: ['lm_head'] }, /modules_to_save/],
-    [{ rank_pattern: { q_proj: 8 } }, /rank_pattern/],
+    [{ rank_pattern: { down_proj: 8 } }, /down_proj are no pair of rank 8/],
+    [{ rank_pattern: { down_proj: '8' } }, /rank_pattern is no object of positive numbers/],
+    [{ alpha_pattern: [1] }, /alpha_pattern is no object/],
+    [{ alpha_pattern: { '(a*)*': 1 } }, /alpha_pattern: the key .* repeats a repetition/],
     [{ r: 5 }, /no pair of rank 5/],
     [{ r: 0 }, /r is no rank/],
     [{ lora_alpha: 'x' }, /lora_alpha/],
@@ -77,8 +80,15 @@ describe('readPeft', () => {
     expect(() => readPeft(config, foreign, 'a')).toThrow(/no tensor of a plain LoRA/);
   });
 
-  it('scales rsLoRA by the root of the rank', () => {
-    const { rank, alpha } = readPeft(withFields({ use_rslora: true, lora_alpha: 8 }), weights, 'a');
-    expect(alpha / rank).toBeCloseTo(8 / Math.sqrt(rank));
+  it('keeps the scale of rsLoRA and alphas of single layers', () => {
+    const fields = { use_rslora: true, lora_alpha: 8, alpha_pattern: { down_proj: 3 } };
+    const adapter = readPeft(withFields(fields), weights, 'a');
+    expect([adapter.alpha, adapter.useRslora]).toEqual([8, true]);
+    for (const [layer, { alpha }] of adapter.layers) expect(alpha).toBe(layer.endsWith('down_proj') ? 3 : undefined);
+    const [config, written] = writePeft(adapter, 'base');
+    const { use_rslora, lora_alpha, alpha_pattern } = JSON.parse(Buffer.from(config!.bytes).toString());
+    expect({ use_rslora, lora_alpha }).toEqual({ use_rslora: true, lora_alpha: 8 });
+    expect(Object.values(alpha_pattern).every((alpha) => alpha === 3)).toBe(true);
+    expect(readPeft(config!.bytes, written!.bytes, 'ours')).toEqual(adapter);
   });
 });

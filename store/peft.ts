@@ -1,17 +1,28 @@
 import { LiloraError } from '../core/errors.ts';
 import type { HostTensor, TensorMap } from '../core/host-tensor.ts';
 import { parseJson } from '../core/json.ts';
+import { patternMatcher } from '../core/module-patterns.ts';
 import { readTensorMap, writeSafetensors } from '../core/safetensors.ts';
 
 /** The files of an adapter, as PEFT names them. */
 export const PEFT_FILES = { config: 'adapter_config.json', weights: 'adapter_model.safetensors' } as const;
 
-/** An ordinary LoRA: on each layer ΔW = alpha / rank · B A, with A [rank, in] and B [out, rank]. */
+/**
+ * An ordinary LoRA: on each layer ΔW = alpha / r · B A, or alpha / √r · B A (rsLoRA), with A [r, in] and B [out, r].
+ */
 export interface PeftAdapter {
+  /** r and alpha of most layers. */
   readonly rank: number;
   readonly alpha: number;
-  /** By Hugging Face module path. */
-  readonly layers: ReadonlyMap<string, { readonly A: HostTensor; readonly B: HostTensor }>;
+  readonly useRslora?: boolean;
+  /** By Hugging Face module path. r of a layer is that of its tensors, and alpha the layer's own where it names one. */
+  readonly layers: ReadonlyMap<string, PeftPair>;
+}
+
+interface PeftPair {
+  readonly A: HostTensor;
+  readonly B: HostTensor;
+  readonly alpha?: number;
 }
 
 const PREFIX = 'base_model.model.';
@@ -22,17 +33,21 @@ const PREFIX = 'base_model.model.';
  * @param base name of the base model, for people
  */
 export function writePeft(
-  { rank, alpha, layers }: PeftAdapter,
+  { rank, alpha, useRslora = false, layers }: PeftAdapter,
   base: string,
 ): Array<{ path: string; bytes: Uint8Array }> {
   const tensors: TensorMap = new Map();
-  for (const [layer, { A, B }] of layers) {
-    checkShapes(layer, A, B, rank, 'the bank', 'BadConfig');
+  const [ranks, alphas]: [Record<string, number>, Record<string, number>] = [{}, {}];
+  for (const [layer, { A, B, alpha: own = alpha }] of layers) {
+    const [r = rank] = A.shape;
+    checkShapes(layer, A, B, r, 'the bank', 'BadConfig');
+    if (r !== rank) ranks[layer] = r;
+    if (own !== alpha) alphas[layer] = own;
     tensors.set(`${PREFIX}${layer}.lora_A.weight`, A);
     tensors.set(`${PREFIX}${layer}.lora_B.weight`, B);
   }
   const config = {
-    alpha_pattern: {},
+    alpha_pattern: alphas,
     base_model_name_or_path: base,
     bias: 'none',
     fan_in_fan_out: false,
@@ -45,11 +60,11 @@ export function writePeft(
     modules_to_save: null,
     peft_type: 'LORA',
     r: rank,
-    rank_pattern: {},
+    rank_pattern: ranks,
     revision: null,
     target_modules: [...layers.keys()].sort(),
     task_type: null,
-    use_rslora: false,
+    use_rslora: useRslora,
   };
   return [
     { path: PEFT_FILES.config, bytes: Buffer.from(`${JSON.stringify(config, null, 2)}\n`) },
@@ -83,20 +98,32 @@ export function readPeft(config: Uint8Array, weights: Uint8Array, folder: string
   if ((fields['bias'] ?? 'none') !== 'none') throw refuse('adapters with a bias are not read');
   for (const [name, plain] of Object.entries(PLAIN))
     if ((fields[name] ?? plain) !== plain) throw refuse(`${name} is not supported; export a plain LoRA`);
-  for (const name of ['rank_pattern', 'alpha_pattern'])
-    if (Object.keys(fields[name] ?? {}).length > 0)
-      throw refuse(`${name} is not supported; use one rank and alpha for all layers`);
   const [rank, alpha] = [fields['r'], fields['lora_alpha']];
   if (typeof rank !== 'number' || !Number.isInteger(rank) || rank < 1) throw refuse('r is no rank');
   if (typeof alpha !== 'number') throw refuse('lora_alpha is no number');
-  // rsLoRA scales by alpha / √rank.
-  const scaled = fields['use_rslora'] === true ? alpha * Math.sqrt(rank) : alpha;
-  return { rank, alpha: scaled, layers: readPairs(weights, `${folder}/${PEFT_FILES.weights}`, rank) };
+  const patternOf = (name: string) => patternIn(fields[name] ?? {}, `${file}: ${name}`);
+  const [rankOf, alphaOf] = [patternOf('rank_pattern'), patternOf('alpha_pattern')];
+  const pairs = readPairs(weights, `${folder}/${PEFT_FILES.weights}`, (layer) => rankOf(layer) ?? rank);
+  const layers = [...pairs].map(([layer, pair]): [string, PeftPair] => {
+    const own = alphaOf(layer) ?? alpha;
+    return [layer, own === alpha ? pair : { ...pair, alpha: own }];
+  });
+  return { rank, alpha, ...(fields['use_rslora'] === true && { useRslora: true }), layers: new Map(layers) };
 }
 
-function readPairs(weights: Uint8Array, file: string, rank: number): Map<string, { A: HostTensor; B: HostTensor }> {
+/** Values by pattern, as PEFT looks them up: the first that matches counts. */
+function patternIn(value: unknown, where: string): (layer: string) => number | undefined {
+  const entries = Object.entries(value as object) as Array<[string, unknown]>;
+  if (typeof value !== 'object' || Array.isArray(value) || entries.some(([, n]) => typeof n !== 'number' || !(n > 0)))
+    throw new LiloraError('BadModel', `${where} is no object of positive numbers.`);
+  const matching = patternMatcher(Object.keys(value as object), where, 'BadModel');
+  const values = new Map(entries as Array<[string, number]>);
+  return (layer) => values.get(matching(layer)[0] ?? '');
+}
+
+function readPairs(weights: Uint8Array, file: string, rankOf: (layer: string) => number): Map<string, PeftPair> {
   const tensors = readTensorMap(weights, file);
-  const layers = new Map<string, { A: HostTensor; B: HostTensor }>();
+  const layers = new Map<string, PeftPair>();
   for (const [name, A] of tensors) {
     const [, layer, half] = /^base_model\.model\.(.+)\.lora_([AB])\.weight$/.exec(name) ?? [];
     if (!layer) throw new LiloraError('BadModel', `${file}: ${name} is no tensor of a plain LoRA.`);
@@ -104,7 +131,7 @@ function readPairs(weights: Uint8Array, file: string, rank: number): Map<string,
     if (!B || !tensors.has(`${PREFIX}${layer}.lora_A.weight`))
       throw new LiloraError('BadModel', `${file}: ${name} has no other half. The file is incomplete.`);
     if (half === 'B') continue;
-    checkShapes(layer, A, B, rank, file, 'BadModel');
+    checkShapes(layer, A, B, rankOf(layer), file, 'BadModel');
     layers.set(layer, { A, B });
   }
   if (layers.size === 0) throw new LiloraError('BadModel', `${file} holds no adapter.`);

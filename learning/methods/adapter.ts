@@ -6,7 +6,8 @@ import { canonicalJson } from '../../core/json.ts';
 import { writeSafetensors } from '../../core/safetensors.ts';
 import type { Adapt, AdaptedLayer, AdaptPart } from '../model/model.ts';
 import type { Tree } from '../tensors/tree.ts';
-import type { Active, Bank, LoraPair, Method, Trainable } from './method.ts';
+import type { Active, Bank, Method, Trainable } from './method.ts';
+import { type PlainLora, pairScale } from './ranks.ts';
 import { methodNamed } from './registry.ts';
 
 const toTensor = ({ data, shape }: HostTensor) => tf.tensor(data, [...shape]);
@@ -160,15 +161,18 @@ export function bindAdapter(bank: Bank, task: string): BoundAdapter {
 }
 
 /** An ordinary LoRA, as PEFT publishes it: y += scale · B (A x). Dispose when done. */
-export function bindLora(pairs: ReadonlyMap<string, LoraPair>, scale: number): { adapt: Adapt; dispose: () => void } {
+export function bindLora(lora: PlainLora): { adapt: Adapt; dispose: () => void } {
   const tensors = new Map(
-    [...pairs].map(([layer, { A, B }]) => [layer, { A: toTensor(A) as tf.Tensor2D, B: toTensor(B) as tf.Tensor2D }]),
+    [...lora.layers].map(([layer, pair]) => {
+      const [A, B] = [toTensor(pair.A) as tf.Tensor2D, toTensor(pair.B) as tf.Tensor2D];
+      return [layer, { A, B, scale: pairScale(lora, pair) }];
+    }),
   );
   return {
     adapt: (layer, x, base) => {
       const pair = tensors.get(layer);
       if (!pair) return base;
-      return tf.add(base, tf.mul(tf.matMul(tf.matMul(x, pair.A, false, true), pair.B, false, true), scale));
+      return tf.add(base, tf.mul(tf.matMul(tf.matMul(x, pair.A, false, true), pair.B, false, true), pair.scale));
     },
     dispose: () => tf.dispose([...tensors.values()].flatMap(({ A, B }) => [A, B])),
   };
@@ -177,10 +181,12 @@ export function bindLora(pairs: ReadonlyMap<string, LoraPair>, scale: number): {
 /** Digest of all that one task's model depends on beside the base model: equal digests compute the same. */
 export function activeDigest(bank: Bank, task: string): string {
   const tensors = methodNamed(bank.method).activate(bank, task);
-  const { rank, alpha } = bank.options;
-  return sha256(
-    writeSafetensors(tensors, {
-      method: canonicalJson({ method: bank.method, rank: rank ?? null, alpha: alpha ?? null }),
-    }),
-  );
+  const { rank, alpha, alphaPattern, useRslora } = bank.options;
+  const scales = {
+    rank: rank ?? null,
+    alpha: alpha ?? null,
+    ...(alphaPattern ? { alphaPattern } : {}),
+    ...(useRslora ? { useRslora } : {}),
+  };
+  return sha256(writeSafetensors(tensors, { method: canonicalJson({ method: bank.method, ...scales }) }));
 }

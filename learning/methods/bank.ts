@@ -37,7 +37,7 @@ export function mustMatch(bank: Bank, options: Readonly<Record<string, unknown>>
     if (canonicalJson(bank.options[name] ?? null) === canonicalJson(options[name] ?? null)) continue;
     throw new LiloraError(
       'BadConfig',
-      `The bank was started with ${name} = ${bank.options[name]}, not ${options[name]}. Use the same, or start a new stream.`,
+      `The bank was started with ${name} = ${JSON.stringify(bank.options[name])}, not ${JSON.stringify(options[name])}. Use the same, or start a new stream.`,
     );
   }
 }

@@ -137,8 +137,7 @@ describe.each(methodNames())('%s', (name) => {
         });
         expect(predictions.every(({ text }) => text.length > 0)).toBe(true);
         if (method.fold) {
-          const { layers: pairs, rank, alpha } = method.fold(bank, task);
-          const folded = bindLora(pairs, alpha / rank);
+          const folded = bindLora(method.fold(bank, task));
           const batch = padBatch(asked.slice(0, 2), small.model.padToken);
           const features = small.features(['0', '1']);
           const [own, plain] = [adapter, folded].map(({ adapt }) => small.model.logits(batch, features, adapt));

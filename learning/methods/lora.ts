@@ -1,20 +1,11 @@
 import * as tf from '@tensorflow/tfjs';
-import { z } from 'zod';
-import { DEFAULTS } from '../../core/defaults.ts';
 import type { HostTensor, TensorMap } from '../../core/host-tensor.ts';
 import type { AdaptedLayer } from '../model/model.ts';
 import type { Random } from '../training/random.ts';
 import { mustKnow, mustMatch, ownKey, sharedKey, tensorOf } from './bank.ts';
 import { kaiming, zeros } from './initial.ts';
 import type { Active, Bank, LoraPair, Method, TrainableTensor } from './method.ts';
-
-/** What every method made of ordinary LoRA pairs needs (LoRA, arXiv 2106.09685): ΔW = alpha/rank · B A. */
-export const loraOptions = z.strictObject({
-  rank: z.number().int().positive().default(DEFAULTS['adapter.rank'].value),
-  alpha: z.number().positive().default(DEFAULTS['adapter.alpha'].value),
-});
-
-export type LoraOptions = z.output<typeof loraOptions>;
+import { alphaOf, type LoraOptions, mustMatchLayers, type PlainLora, rankOf, SHAPING, scaleOf } from './ranks.ts';
 
 /** Tensors of a pair, in the order of writing. */
 export const PAIR = ['lora_A', 'lora_B'] as const;
@@ -31,17 +22,17 @@ export function freshPair(
 /** A fresh pair on every layer, to train as what all tasks share. */
 export function freshStart(
   layers: readonly AdaptedLayer[],
-  rank: number,
+  options: LoraOptions,
   random: Random,
 ): Map<string, TrainableTensor> {
   const tensors = new Map<string, TrainableTensor>();
   for (const layer of layers)
-    for (const [name, start] of Object.entries(freshPair(layer, rank, random)))
+    for (const [name, start] of Object.entries(freshPair(layer, rankOf(options, layer.name), random)))
       tensors.set(`${layer.name}/${name}`, { start, place: 'shared', trained: true });
   return tensors;
 }
 
-/** base + alpha/rank · B (A x). */
+/** base + scale · B (A x). */
 export function applyPair(
   layer: AdaptedLayer,
   x: tf.Tensor2D,
@@ -50,20 +41,33 @@ export function applyPair(
   options: LoraOptions,
 ): tf.Tensor2D {
   const get = (name: string) => active.get(layer.name, name) as tf.Tensor2D;
-  const z = tf.mul(tf.matMul(x, get('lora_A'), false, true), options.alpha / options.rank) as tf.Tensor2D;
+  const z = tf.mul(tf.matMul(x, get('lora_A'), false, true), scaleOf(options, layer.name)) as tf.Tensor2D;
   return tf.add(base, tf.matMul(z, get('lora_B'), false, true));
 }
 
 /** Parameters of one pair on every layer. */
-export const pairParameters = (layers: readonly AdaptedLayer[], rank: number) =>
-  layers.reduce((sum, layer) => sum + rank * (layer.in + layer.out), 0);
+export const pairParameters = (
+  layers: readonly AdaptedLayer[],
+  options: Pick<LoraOptions, 'rank' | 'rankPattern'>,
+): number => layers.reduce((sum, layer) => sum + rankOf(options, layer.name) * (layer.in + layer.out), 0);
 
-/** A task as an ordinary LoRA, layer by layer, with the rank and alpha of the bank. */
-export function foldLayers(bank: Bank, task: string, pairOf: (layer: string) => LoraPair) {
+/** A task as an ordinary LoRA, layer by layer, with the ranks and alphas of the bank. */
+export function foldLayers(bank: Bank, task: string, pairOf: (layer: string) => LoraPair): PlainLora {
   mustKnow(bank, task);
-  const { rank, alpha } = bank.options as LoraOptions;
-  return { rank, alpha, layers: new Map(bank.layers.map(({ name }) => [name, pairOf(name)])) };
+  const options = bank.options as LoraOptions;
+  const pair = (layer: string): LoraPair => withAlpha(pairOf(layer), alphaOf(options, layer), options.alpha);
+  return { ...shaped(options, options), layers: new Map(bank.layers.map(({ name }) => [name, pair(name)])) };
 }
+
+/** A pair that names its alpha where it is another than that of most. */
+const withAlpha = (pair: LoraPair, alpha: number, common: number): LoraPair =>
+  alpha === common ? pair : { ...pair, alpha };
+
+const shaped = ({ rank, alpha }: Pick<PlainLora, 'rank' | 'alpha'>, { useRslora }: LoraOptions) => ({
+  rank,
+  alpha,
+  ...(useRslora && { useRslora }),
+});
 
 /** What every method has in common that keeps one LoRA for all tasks: pass its name, and add what sets it apart. */
 export function oneLora<Options extends LoraOptions>(name: string) {
@@ -71,23 +75,24 @@ export function oneLora<Options extends LoraOptions>(name: string) {
     name,
     needsTask: false,
 
-    describe: (layers, { rank }) => ({
+    describe: (layers, options) => ({
       shared: PAIR,
       perTask: [],
       frozenAfterTask: [],
-      parameters: { shared: pairParameters(layers, rank), perTask: 0 },
+      parameters: { shared: pairParameters(layers, options), perTask: 0 },
     }),
 
     start(layers, options, random) {
+      mustMatchLayers(layers, options);
       const tensors: TensorMap = new Map();
       for (const layer of layers)
-        for (const [tensor, value] of Object.entries(freshPair(layer, options.rank, random)))
+        for (const [tensor, value] of Object.entries(freshPair(layer, rankOf(options, layer.name), random)))
           tensors.set(sharedKey(layer.name, tensor), value);
       return { method: name, options, layers, tasks: [], tensors };
     },
 
     begin(bank, task, options) {
-      mustMatch(bank, options, ['rank', 'alpha']);
+      mustMatch(bank, options, SHAPING);
       const tensors = new Map<string, TrainableTensor>();
       for (const [key, start] of pairsOf(bank)) tensors.set(key, { start, place: 'shared', trained: true });
       return { task, tensors, constants: new Map(), earlierTasks: bank.tasks };
@@ -176,13 +181,15 @@ export const summedLoras = {
 
   fold(bank, task) {
     mustKnow(bank, task);
-    const { rank, alpha } = bank.options as LoraOptions;
-    const pair = (name: string): LoraPair => {
-      const { lora_A, lora_B } = stacked(bank, name);
-      return { A: lora_A, B: lora_B };
-    };
-    const layers = new Map(bank.layers.map(({ name }) => [name, pair(name)]));
-    const whole = layers.values().next().value?.A.shape[0] ?? rank;
-    return { rank: whole, alpha: (alpha * whole) / rank, layers };
+    const options = bank.options as LoraOptions;
+    const pairs = bank.layers.map(({ name }): [string, LoraPair, number] => {
+      const { lora_A: A, lora_B: B } = stacked(bank, name);
+      // Another rank at the same scale.
+      const wider = A.shape[0]! / rankOf(options, name);
+      return [name, { A, B }, alphaOf(options, name) * (options.useRslora ? Math.sqrt(wider) : wider)];
+    });
+    const [, first, alpha] = pairs[0] ?? [null, null, options.alpha];
+    const layers = new Map(pairs.map(([name, pair, own]) => [name, withAlpha(pair, own, alpha)]));
+    return { ...shaped({ rank: first?.A.shape[0] ?? options.rank, alpha }, options), layers };
   },
 } satisfies Partial<Method<LoraOptions>>;

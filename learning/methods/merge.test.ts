@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 import type { HostTensor } from '../../core/host-tensor.ts';
 import { expectNear } from '../../test/reference.ts';
 import { fromHost, multiply } from '../tensors/linalg.ts';
-import { type Merging, mergeAdapters, type PlainLora } from './merge.ts';
+import { type Merging, mergeAdapters } from './merge.ts';
+import type { PlainLora } from './ranks.ts';
 
 const host = (shape: number[], ...data: number[]): HostTensor => ({ shape, data: Float32Array.from(data) });
 const A = [host([2, 3], 1.1, -0.53, 0.27, 0.51, 2, -1.03), host([2, 3], 0.77, 1.52, -0.23, -1, 0.47, 0.125)];

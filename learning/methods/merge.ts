@@ -5,13 +5,7 @@ import { largestParts } from '../tensors/decompose.ts';
 import { fromHost, type Matrix, multiply, toHost } from '../tensors/linalg.ts';
 import { depthFactors, mergeAlpha, scalePairs } from './lines/scaling.ts';
 import type { LoraPair } from './method.ts';
-
-/** A plain LoRA: ΔW = alpha / rank · B A on each layer. */
-export interface PlainLora {
-  readonly rank: number;
-  readonly alpha: number;
-  readonly layers: ReadonlyMap<string, LoraPair>;
-}
+import { type PlainLora, pairScale } from './ranks.ts';
 
 export interface Merging {
   /** `linear`: Σ w_t ΔW_t, exactly. `ties`: TIES merging (arXiv 2306.01708) of every ΔW, as a LoRA of the rank of all together. */
@@ -45,10 +39,12 @@ export function mergeAdapters(adapters: readonly PlainLora[], merging: Merging):
     if (layers.size !== names.length || names.some((name) => !layers.has(name)))
       throw new LiloraError('BadConfig', 'The adapters are of different layers. Merge tasks of one stream.');
   // From here on scales are in B.
-  const scaled = adapters.map(({ layers, rank, alpha }) => scalePairs(layers, allLayers(names, alpha / rank)));
+  const scaled = adapters.map((adapter) => {
+    const scales = [...adapter.layers].map(([name, pair]) => [name, pairScale(adapter, pair)] as const);
+    return scalePairs(adapter.layers, new Map(scales));
+  });
   const pairsOf = (name: string) => scaled.map((layers) => layers.get(name)!);
   const shared = how === 'linear' && names.every((name) => sameA(pairsOf(name)));
-  const rank = shared ? adapters[0]!.rank : adapters.reduce((sum, adapter) => sum + adapter.rank, 0);
   const merge = (pairs: readonly LoraPair[]): LoraPair => {
     if (shared)
       return {
@@ -58,16 +54,26 @@ export function mergeAdapters(adapters: readonly PlainLora[], merging: Merging):
           weights,
         ),
       };
-    return how === 'linear' ? stacked(pairs, weights) : ties(pairs, weights, density, rank);
+    return how === 'linear' ? stacked(pairs, weights) : ties(pairs, weights, density, ranksOf(pairs));
   };
   const merged = new Map(names.map((name) => [name, merge(pairsOf(name))]));
-  if (!lines) return { rank, alpha: rank, layers: merged };
+  if (!lines) return ofScaleOne(merged);
   const alpha = mergeAlpha(scaled, merged);
   const factors = depthFactors(names, alpha, lines.beta ?? alpha * (count - 1));
-  return { rank, alpha: rank, layers: scalePairs(merged, factors) };
+  return ofScaleOne(scalePairs(merged, factors));
 }
 
-const allLayers = (names: readonly string[], factor: number) => new Map(names.map((name) => [name, factor]));
+const ranksOf = (pairs: readonly LoraPair[]) => pairs.reduce((sum, { A }) => sum + A.shape[0]!, 0);
+
+/** The adapter of pairs that hold their scales: alpha is the rank, of each layer. */
+function ofScaleOne(pairs: ReadonlyMap<string, LoraPair>): PlainLora {
+  const rank = ranksOf([...pairs.values()].slice(0, 1));
+  const layers = [...pairs].map(([name, pair]) => {
+    const own = ranksOf([pair]);
+    return [name, own === rank ? pair : { ...pair, alpha: own }] as const;
+  });
+  return { rank, alpha: rank, layers: new Map(layers) };
+}
 
 const sameA = ([first, ...others]: readonly LoraPair[]) =>
   others.every(({ A }) => A.data.length === first!.A.data.length && A.data.every((x, i) => x === first!.A.data[i]));
@@ -83,7 +89,7 @@ function weighted(tensors: readonly HostTensor[], weights: readonly number[]): H
 /** Σ w_t B_t A_t as one pair: the A one below the other, the B side by side. */
 function stacked(pairs: readonly LoraPair[], weights: readonly number[]): LoraPair {
   const [columns, rows] = [pairs[0]!.A.shape[1]!, pairs[0]!.B.shape[0]!];
-  const rank = pairs.reduce((sum, { A }) => sum + A.shape[0]!, 0);
+  const rank = ranksOf(pairs);
   const [A, B] = [new Float32Array(rank * columns), new Float32Array(rows * rank)];
   let at = 0;
   for (const [t, pair] of pairs.entries()) {

@@ -3,6 +3,7 @@ import type { z } from 'zod';
 import type { HostTensor, TensorMap } from '../../core/host-tensor.ts';
 import type { AdaptedLayer, Rows } from '../model/model.ts';
 import type { Random } from '../training/random.ts';
+import type { PlainLora } from './ranks.ts';
 
 /**
  * All adapter tensors of a stream. Keys are structured, never matched by substring:
@@ -166,6 +167,8 @@ export interface Routed {
 export interface LoraPair {
   readonly A: HostTensor;
   readonly B: HostTensor;
+  /** Where it is another than that of the adapter. */
+  readonly alpha?: number;
 }
 
 /**
@@ -240,9 +243,6 @@ export interface Method<Options extends Record<string, unknown> = Record<string,
   safe?(options: Options): Options;
   /** The tensors of one learned task, by `<module path>/<tensor>`: what `apply` needs outside training. */
   activate(bank: Bank, task: string): TensorMap;
-  /** The ordinary LoRA that equals this method for that task, with `scale` = alpha / r. Absent where none exists. */
-  fold?(
-    bank: Bank,
-    task: string,
-  ): { readonly rank: number; readonly alpha: number; readonly layers: Map<string, LoraPair> };
+  /** The ordinary LoRA that equals this method for that task. Absent where none exists. */
+  fold?(bank: Bank, task: string): PlainLora;
 }

@@ -194,8 +194,7 @@ describe.each(REFERENCE_MODELS)('%s', (name) => {
       const adapter = bindAdapter(learned, 'task');
       expectLogits('lora', adapter.adapt);
       adapter.dispose();
-      const { layers: pairs, rank, alpha } = method.fold!(learned, 'task');
-      const lora = bindLora(pairs, alpha / rank);
+      const lora = bindLora(method.fold!(learned, 'task'));
       expectLogits('lora', lora.adapt);
       lora.dispose();
     });
@@ -213,13 +212,13 @@ describe.each(REFERENCE_MODELS)('%s', (name) => {
       const adapter = bindAdapter(learned, 'second');
       expectLogits('lilora', adapter.adapt);
       adapter.dispose();
-      const { layers: pairs, rank, alpha } = lilora.fold!(learned, 'second');
-      const lora = bindLora(pairs, alpha / rank);
+      const folded = lilora.fold!(learned, 'second');
+      const lora = bindLora(folded);
       expectLogits('lilora', lora.adapt);
       lora.dispose();
       expect(tf.memory().numTensors).toBe(before);
       const wanted = peft('lilora/folded-adapter');
-      for (const [layer, { A, B }] of pairs) {
+      for (const [layer, { A, B }] of folded.layers) {
         expectNear(A.data, wanted(layer, 'lora_A').data, 0, `${layer} A`);
         expectNear(B.data, wanted(layer, 'lora_B').data, 1e-6, `${layer} B`);
       }

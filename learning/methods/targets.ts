@@ -1,4 +1,5 @@
 import { LiloraError } from '../../core/errors.ts';
+import { moduleExpression } from '../../core/module-patterns.ts';
 import type { AdaptedLayer } from '../model/model.ts';
 
 const MLP = ['gate_proj', 'up_proj', 'down_proj'];
@@ -26,9 +27,6 @@ const presetNamed = (name: string) => (Object.hasOwn(PRESETS, name) ? PRESETS[na
 /** Every linear layer of the decoder and the projector, as PEFT calls it. */
 const ALL = 'all-linear';
 
-/** Longest expression: what a person writes, not what runs for ever. */
-const EXPRESSION = 300;
-
 /**
  * The layers to adapt, in the model's order, chosen as PEFT's `target_modules` are. A name matches a module path that
  * equals it or ends in `.name`; a regular expression matches whole paths. `BadConfig` when a name, or a whole preset or
@@ -38,7 +36,8 @@ const EXPRESSION = 300;
  */
 export function selectLayers(layers: readonly AdaptedLayer[], targets: string | readonly string[]): AdaptedLayer[] {
   if (targets === ALL && layers.length > 0) return [...layers];
-  const expression = typeof targets === 'string' && /[^\w.+-]/.test(targets) ? pattern(targets) : null;
+  const expression =
+    typeof targets === 'string' && /[^\w.+-]/.test(targets) ? moduleExpression(targets, 'The target') : null;
   if (expression && typeof targets === 'string') {
     const chosen = layers.filter(({ name }) => expression.test(name));
     if (chosen.length > 0) return chosen;
@@ -54,19 +53,6 @@ export function selectLayers(layers: readonly AdaptedLayer[], targets: string | 
     layers,
     lost.length > 0 ? lost.map((ending) => JSON.stringify(ending)).join(', ') : JSON.stringify(targets),
   );
-}
-
-function pattern(text: string): RegExp {
-  const wrong = (why: string) =>
-    new LiloraError('BadConfig', `The target ${JSON.stringify(text)} ${why}. Mend it, or list names of layers.`);
-  if (text.length > EXPRESSION) throw wrong(`has more than ${EXPRESSION} characters`);
-  // A repetition of a repetition may take for ever on a path that nearly matches.
-  if (/[*+}]\)?[*+{]|\([^()]*[*+][^()]*\)[*+{]/.test(text)) throw wrong('repeats a repetition');
-  try {
-    return new RegExp(`^(?:${text})$`);
-  } catch (error) {
-    throw wrong(`is no regular expression (${(error as Error).message})`);
-  }
 }
 
 function noLayer(layers: readonly AdaptedLayer[], which: string): LiloraError {

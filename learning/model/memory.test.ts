@@ -25,7 +25,7 @@ test('docs/models.md has these numbers for the published shapes', () => {
   const page = readFileSync(join(import.meta.dirname, '../../docs/models.md'), 'utf8');
   for (const [name, config] of Object.entries(MODEL_SHAPES)) {
     const { layers, ...memory } = modelMemory(defineModel(config));
-    const adapter = pairParameters(selectLayers(layers, 'paper'), 16);
+    const adapter = pairParameters(selectLayers(layers, 'paper'), { rank: 16 });
     const row = [
       name,
       whole(memory.parameters),

@@ -1,11 +1,13 @@
-"""Loads what `publish.ts` published with PEFT on transformers and compares it with what the product computes; and banks of the
-authors' released code (released_bank.py).
+"""Loads what `publish.ts` published with PEFT on transformers and compares it with what the product computes; an adapter with
+ranks and alphas of single layers (patterns.ts); and banks of the authors' released code (released_bank.py).
 
 usage: compare.py WORK..., with cases.json and logits.safetensors in each. Ends with the line `N passed, N failed`.
 """
 
 import json
+import subprocess
 import sys
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -67,9 +69,30 @@ def compare(work):
             check(f"{name}: same answer", answer == case["answer"], repr(processor.decode(answer, skip_special_tokens=True)))
 
 
+def compare_patterns():
+    fixture = Path(__file__).parent.parent / "fixtures/llava-gqa"
+    wanted = json.loads((fixture / "patterns/expected.json").read_text())
+    logits = load_file(fixture / "patterns/expected.safetensors")["one/logits_last"]
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(["node", "--import", "tsx", "test/interop/patterns.ts", folder], check=True)
+        base = AutoModelForImageTextToText.from_pretrained(fixture / "model", dtype=torch.float32)
+        model = PeftModel.from_pretrained(base, folder).eval()
+    adapted = {name: module for name, module in base.named_modules() if hasattr(module, "lora_A")}
+    ranks = {name: module.r["default"] for name, module in adapted.items()}
+    check("patterns: PEFT has the rank of every layer", ranks == wanted["ranks"], f"{sorted(set(ranks.values()))}")
+    apart = max(abs(module.scaling["default"] - wanted["scales"].get(name, 0)) for name, module in adapted.items())
+    check("patterns: PEFT has the scale of every layer", apart < 1e-6, f"{apart:.1e} apart")
+    inputs = {key.removeprefix("one/"): value for key, value in load_file(fixture / "inputs.safetensors").items() if key.startswith("one/")}
+    inputs = {key: value.long() if value.dtype == torch.int32 else value for key, value in inputs.items() if key != "labels"}
+    with torch.no_grad():
+        difference = (model(**inputs).logits[:, -1] - logits).abs().max().item()
+    check("patterns: same logits", difference <= TOLERANCE, f"{difference:.1e} apart")
+
+
 for folder in sys.argv[1:]:
     print(folder)
     compare(Path(folder))
+compare_patterns()
 compare_banks(["node", "cli/lilora.mjs"], check)
 print(f"{passed} passed, {failed} failed")
 sys.exit(1 if failed or not passed else 0)

@@ -355,6 +355,5 @@ async function openAdapter(folder: string) {
     readFile(join(folder, name)).catch(() => {
       throw new LiloraError('NotFound', `${join(folder, name)} does not exist. Name a PEFT adapter folder.`);
     });
-  const { layers, alpha, rank } = readPeft(await read(PEFT_FILES.config), await read(PEFT_FILES.weights), folder);
-  return bindLora(layers, alpha / rank);
+  return bindLora(readPeft(await read(PEFT_FILES.config), await read(PEFT_FILES.weights), folder));
 }

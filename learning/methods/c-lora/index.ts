@@ -6,9 +6,10 @@ import { add, fromHost, identity, multiply, toHost } from '../../tensors/linalg.
 import { detached } from '../../tensors/ops.ts';
 import { mustMatch, sharedKey, tensorOf, tensorsOfTask } from '../bank.ts';
 import { zeros } from '../initial.ts';
-import { foldLayers, loraOptions, oneLora } from '../lora.ts';
+import { foldLayers, oneLora } from '../lora.ts';
 import type { Active, Method, TrainableTensor } from '../method.ts';
 import { meanPenalty } from '../penalties.ts';
+import { loraOptions } from '../ranks.ts';
 
 const options = loraOptions.extend({
   /** λ of the orthogonality loss. */

@@ -5,9 +5,10 @@ import type { HostTensor } from '../../../core/host-tensor.ts';
 import { withGradient } from '../../tensors/ops.ts';
 import { mustMatch, withTask } from '../bank.ts';
 import { kaiming } from '../initial.ts';
-import { applyPair, earlierLoras, freshPair, loraOptions, PAIR, summedLoras, withEarlier } from '../lora.ts';
+import { applyPair, earlierLoras, freshPair, PAIR, summedLoras, withEarlier } from '../lora.ts';
 import type { Active, Method, TrainableTensor } from '../method.ts';
 import { meanPenalty } from '../penalties.ts';
+import { loraOptions } from '../ranks.ts';
 import { amongLargest } from '../selection.ts';
 
 const options = loraOptions

@@ -4,10 +4,11 @@ import { DEFAULTS } from '../../../core/defaults.ts';
 import type { HostTensor, TensorMap } from '../../../core/host-tensor.ts';
 import { withGradient } from '../../tensors/ops.ts';
 import { sharedKey, tensorOf } from '../bank.ts';
-import { loraOptions, oneLora, PAIR, pairParameters, pairsOf } from '../lora.ts';
+import { oneLora, PAIR, pairParameters, pairsOf } from '../lora.ts';
 import type { Active, Bank, Method } from '../method.ts';
+import { pairOptions } from '../ranks.ts';
 
-const options = loraOptions.extend({
+const options = pairOptions.extend({
   /** λ of ½ λ Σ F (θ − θ*)². */
   weight: z.number().min(0).default(DEFAULTS['ewc.weight'].value),
   /** γ of F ← γ F + F_t: 1 adds up what all tasks need, below 1 old tasks fade. */
@@ -27,8 +28,8 @@ export const ewc: Method<Options> = {
   paper: 'arXiv:1612.00796',
   options,
 
-  describe(layers, { rank }) {
-    const shared = pairParameters(layers, rank);
+  describe(layers, options) {
+    const shared = pairParameters(layers, options);
     return {
       shared: [...PAIR, ...PAIR.map(fisherOf)],
       perTask: [],

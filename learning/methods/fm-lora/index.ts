@@ -5,9 +5,10 @@ import type { HostTensor, TensorMap } from '../../../core/host-tensor.ts';
 import { fromHost, identity, multiply, toHost } from '../../tensors/linalg.ts';
 import { mustMatch, ownKey, sharedKey, tensorOf, tensorsOfTask, withTask } from '../bank.ts';
 import { zeros } from '../initial.ts';
-import { foldLayers, freshPair, loraOptions, PAIR, pairParameters } from '../lora.ts';
+import { foldLayers, freshPair, PAIR, pairParameters } from '../lora.ts';
 import type { Active, Method, TrainableTensor } from '../method.ts';
 import { meanPenalty, moved, startsOf } from '../penalties.ts';
+import { loraOptions } from '../ranks.ts';
 
 const options = loraOptions
   .extend({
@@ -40,7 +41,7 @@ export const fmLora: Method<Options> = {
     shared: PAIR,
     perTask: OWN,
     frozenAfterTask: [...OWN, ...(sharedFactors === 'frozen-after-first' ? PAIR : [])],
-    parameters: { shared: pairParameters(layers, rank), perTask: layers.length * 2 * rank ** 2 },
+    parameters: { shared: pairParameters(layers, { rank }), perTask: layers.length * 2 * rank ** 2 },
   }),
 
   start(layers, given, random) {

@@ -1,5 +1,6 @@
-import { freshStart, type LoraOptions, loraOptions, oneLora } from '../lora.ts';
+import { freshStart, oneLora } from '../lora.ts';
 import type { Method } from '../method.ts';
+import { type LoraOptions, pairOptions } from '../ranks.ts';
 
 const one = oneLora<LoraOptions>('joint');
 
@@ -8,10 +9,10 @@ export const joint: Method<LoraOptions> = {
   ...one,
   title: 'Joint: one adapter, trained anew on all data so far',
   paper: null,
-  options: loraOptions,
+  options: pairOptions,
   begin: (bank, task, options, random) => ({
     ...one.begin(bank, task, options),
-    tensors: freshStart(bank.layers, options.rank, random),
+    tensors: freshStart(bank.layers, options, random),
   }),
   rehearsal: () => ({ perTask: 'all', place: 'mixed' }),
 };

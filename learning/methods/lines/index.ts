@@ -2,13 +2,14 @@ import { z } from 'zod';
 import { DEFAULTS } from '../../../core/defaults.ts';
 import type { HostTensor, TensorMap } from '../../../core/host-tensor.ts';
 import { ownKey, sharedKey, tensorOf } from '../bank.ts';
-import { loraOptions, oneLora, PAIR, pairsOf } from '../lora.ts';
+import { oneLora, PAIR, pairsOf } from '../lora.ts';
 import type { Bank, Method, Probe } from '../method.ts';
+import { pairOptions } from '../ranks.ts';
 import { depthFactors, towards } from './scaling.ts';
 
 const share = z.number().min(0).max(1);
 
-const options = loraOptions.extend({
+const options = pairOptions.extend({
   /** Values of α that are tried, with β = 1 − α: the deepest block keeps what it learned. 1 is tried in any case. */
   alphas: z.array(share).default([...DEFAULTS['lines.alphas'].value]),
   /** What is scaled: the change that the last task made, or the whole LoRA. */

@@ -7,8 +7,9 @@ import { add, fromHost, type Matrix, matrix, multiply, scale, toHost } from '../
 import type { Random } from '../../training/random.ts';
 import { mustMatch, ownKey, sharedKey } from '../bank.ts';
 import { zeros } from '../initial.ts';
-import { earlierLoras, loraOptions, PAIR, pairParameters, summedLoras } from '../lora.ts';
+import { earlierLoras, PAIR, pairParameters, summedLoras } from '../lora.ts';
 import type { Bank, Method, TrainableTensor } from '../method.ts';
+import { loraOptions } from '../ranks.ts';
 import { generalDirections, generalShare, isolatedDirections } from './subspaces.ts';
 
 const options = loraOptions.extend({
@@ -40,7 +41,7 @@ export const loda: Method<Options> = {
     frozenAfterTask: PAIR,
     parameters: {
       shared: 0,
-      perTask: pairParameters(layers, 2 * rank),
+      perTask: pairParameters(layers, { rank: 2 * rank }),
       training: { shared: layers.reduce((sum, layer) => sum + layer.in ** 2, 0), perTask: 0 },
     },
   }),

@@ -1,9 +1,10 @@
 import { z } from 'zod';
 import { DEFAULTS } from '../../../core/defaults.ts';
-import { loraOptions, oneLora, pairsOf } from '../lora.ts';
+import { oneLora, pairsOf } from '../lora.ts';
 import type { Method } from '../method.ts';
+import { pairOptions } from '../ranks.ts';
 
-const options = loraOptions.extend({
+const options = pairOptions.extend({
   /** Softens both answers before they are compared. */
   temperature: z.number().positive().default(DEFAULTS['lwf.temperature'].value),
   /** Of the divergence from the previous adapter's answers; 0 leaves it out. */

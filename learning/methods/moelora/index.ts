@@ -4,8 +4,9 @@ import { DEFAULTS } from '../../../core/defaults.ts';
 import type { TensorMap } from '../../../core/host-tensor.ts';
 import { mustMatch, sharedKey, tensorOf, tensorsOfTask, withTask } from '../bank.ts';
 import { kaiming, normal, zeros } from '../initial.ts';
-import { loraOptions, pairParameters } from '../lora.ts';
+import { pairParameters } from '../lora.ts';
 import type { Method, TrainableTensor } from '../method.ts';
+import { loraOptions } from '../ranks.ts';
 
 const options = loraOptions
   .extend({
@@ -33,7 +34,7 @@ export const moelora: Method<Options> = {
 
   describe(layers, { rank, experts }) {
     const routers = layers.reduce((sum, layer) => sum + experts * layer.in, 0);
-    const parameters = { shared: pairParameters(layers, rank) + routers, perTask: 0 };
+    const parameters = { shared: pairParameters(layers, { rank }) + routers, perTask: 0 };
     return { shared: SHARED, perTask: [], frozenAfterTask: [], parameters };
   },
 

@@ -5,9 +5,10 @@ import type { HostTensor, TensorMap } from '../../../core/host-tensor.ts';
 import { fromHost, identity, multiply, toHost } from '../../tensors/linalg.ts';
 import { mustMatch, ownKey, sharedKey, tensorOf, tensorsOfTask, withTask } from '../bank.ts';
 import { kaiming, zeros } from '../initial.ts';
-import { foldLayers, loraOptions } from '../lora.ts';
+import { foldLayers } from '../lora.ts';
 import type { Method, TrainableTensor } from '../method.ts';
 import { meanPenalty, moved, startsOf } from '../penalties.ts';
+import { loraOptions } from '../ranks.ts';
 
 const options = loraOptions.extend({
   /** n, the number of shared B. */

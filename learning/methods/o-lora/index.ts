@@ -2,11 +2,12 @@ import * as tf from '@tensorflow/tfjs';
 import { z } from 'zod';
 import { DEFAULTS } from '../../../core/defaults.ts';
 import { mustMatch, withTask } from '../bank.ts';
-import { earlierLoras, freshPair, loraOptions, PAIR, pairParameters, summedLoras } from '../lora.ts';
+import { earlierLoras, freshPair, PAIR, pairParameters, summedLoras } from '../lora.ts';
 import type { Active, Method, TrainableTensor } from '../method.ts';
 import { meanPenalty } from '../penalties.ts';
+import { mustMatchLayers, pairOptions, rankOf, SHAPING } from '../ranks.ts';
 
-const options = loraOptions.extend({
+const options = pairOptions.extend({
   /** λ1, weight of the orthogonality of A to every earlier A. */
   orthogonalityWeight: z.number().min(0).default(DEFAULTS['o-lora.orthogonalityWeight'].value),
   /** λ2, weight of the norms of A and B. */
@@ -27,20 +28,23 @@ export const oLora: Method<Options> = {
   paper: 'arXiv:2310.14152',
   options,
 
-  describe: (layers, { rank }) => ({
+  describe: (layers, given) => ({
     shared: [],
     perTask: PAIR,
     frozenAfterTask: PAIR,
-    parameters: { shared: 0, perTask: pairParameters(layers, rank) },
+    parameters: { shared: 0, perTask: pairParameters(layers, given) },
   }),
 
-  start: (layers, given) => ({ method: 'o-lora', options: given, layers, tasks: [], tensors: new Map() }),
+  start(layers, given) {
+    mustMatchLayers(layers, given);
+    return { method: 'o-lora', options: given, layers, tasks: [], tensors: new Map() };
+  },
 
   begin(bank, task, given, random) {
-    mustMatch(bank, given, ['rank', 'alpha']);
+    mustMatch(bank, given, SHAPING);
     const tensors = new Map<string, TrainableTensor>();
     for (const layer of bank.layers)
-      for (const [name, start] of Object.entries(freshPair(layer, given.rank, random)))
+      for (const [name, start] of Object.entries(freshPair(layer, rankOf(given, layer.name), random)))
         tensors.set(`${layer.name}/${name}`, { start, place: 'own', trained: true });
     return { task, tensors, constants: earlierLoras(bank), earlierTasks: bank.tasks };
   },
@@ -58,9 +62,10 @@ export const oLora: Method<Options> = {
 };
 
 /** Σ_s Σ |A_s A_tᵀ| of one layer, over all earlier tasks s; each divided by r² where normalized. Null in the first task. */
-export function overlap(active: Active, layer: string, given: Pick<Options, 'normalize' | 'rank'>): tf.Tensor | null {
+export function overlap(active: Active, layer: string, given: Pick<Options, 'normalize'>): tf.Tensor | null {
   const earlier = active.constant(layer, 'lora_A_earlier') as tf.Tensor2D | undefined;
   if (!earlier) return null;
-  const products = tf.matMul(earlier, active.get(layer, 'lora_A') as tf.Tensor2D, false, true);
-  return tf.mul(tf.sum(tf.abs(products)), given.normalize ? 1 / given.rank ** 2 : 1);
+  const now = active.get(layer, 'lora_A') as tf.Tensor2D;
+  const products = tf.matMul(earlier, now, false, true);
+  return tf.mul(tf.sum(tf.abs(products)), given.normalize ? 1 / now.shape[0] ** 2 : 1);
 }

@@ -1,10 +1,11 @@
 import { z } from 'zod';
 import { DEFAULTS } from '../../../core/defaults.ts';
-import { freshStart, loraOptions, oneLora } from '../lora.ts';
+import { freshStart, oneLora } from '../lora.ts';
 import type { Method } from '../method.ts';
+import { pairOptions } from '../ranks.ts';
 import { withoutConflicts } from './projection.ts';
 
-const options = loraOptions.extend({
+const options = pairOptions.extend({
   /** `joint`: anew on all data, the gradients of all tasks reconciled; `replay`: new samples against old ones beside them. */
   mode: z.enum(['joint', 'replay']).default('joint'),
   /** What is projected as one vector: every matrix by itself, or all of them. */
@@ -25,7 +26,7 @@ export const orthoLora: Method<Options> = {
 
   begin(bank, task, options, random) {
     const begun = one.begin(bank, task, options);
-    return options.mode === 'joint' ? { ...begun, tensors: freshStart(bank.layers, options.rank, random) } : begun;
+    return options.mode === 'joint' ? { ...begun, tensors: freshStart(bank.layers, options, random) } : begun;
   },
 
   rehearsal: ({ mode, perTask }) =>

@@ -1,29 +1,33 @@
 import { mustMatch, ownKey, tensorOf, tensorsOfTask, withTask } from '../bank.ts';
-import { applyPair, foldLayers, freshPair, type LoraOptions, loraOptions, PAIR, pairParameters } from '../lora.ts';
+import { applyPair, foldLayers, freshPair, PAIR, pairParameters } from '../lora.ts';
 import type { Method, TrainableTensor } from '../method.ts';
+import { type LoraOptions, mustMatchLayers, pairOptions, rankOf, SHAPING } from '../ranks.ts';
 
 /** One LoRA per task, nothing shared: the upper bound of LiLoRA ("DirLoRA" in the paper), at several times its size. */
 export const perTaskLora: Method<LoraOptions> = {
   name: 'per-task-lora',
   title: 'Per-task LoRA: an adapter of its own for every task',
   paper: 'arXiv:2106.09685',
-  options: loraOptions,
+  options: pairOptions,
   needsTask: true,
 
-  describe: (layers, { rank }) => ({
+  describe: (layers, options) => ({
     shared: [],
     perTask: PAIR,
     frozenAfterTask: PAIR,
-    parameters: { shared: 0, perTask: pairParameters(layers, rank) },
+    parameters: { shared: 0, perTask: pairParameters(layers, options) },
   }),
 
-  start: (layers, options) => ({ method: 'per-task-lora', options, layers, tasks: [], tensors: new Map() }),
+  start(layers, options) {
+    mustMatchLayers(layers, options);
+    return { method: 'per-task-lora', options, layers, tasks: [], tensors: new Map() };
+  },
 
   begin(bank, task, options, random) {
-    mustMatch(bank, options, ['rank', 'alpha']);
+    mustMatch(bank, options, SHAPING);
     const tensors = new Map<string, TrainableTensor>();
     for (const layer of bank.layers)
-      for (const [name, start] of Object.entries(freshPair(layer, options.rank, random)))
+      for (const [name, start] of Object.entries(freshPair(layer, rankOf(options, layer.name), random)))
         tensors.set(`${layer.name}/${name}`, { start, place: 'own', trained: true });
     return { task, tensors, constants: new Map(), earlierTasks: bank.tasks };
   },

@@ -1,9 +1,10 @@
 import { z } from 'zod';
 import { DEFAULTS } from '../../../core/defaults.ts';
-import { loraOptions, oneLora } from '../lora.ts';
+import { oneLora } from '../lora.ts';
 import type { Method } from '../method.ts';
+import { pairOptions } from '../ranks.ts';
 
-const options = loraOptions.extend({
+const options = pairOptions.extend({
   /** Samples of every earlier task that are learned again; 0: none. */
   perTask: z.number().int().min(0).default(DEFAULTS['replay.perTask'].value),
 });

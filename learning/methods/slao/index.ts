@@ -6,10 +6,11 @@ import { qr } from '../../tensors/decompose.ts';
 import { fromHost, toHost, transpose } from '../../tensors/linalg.ts';
 import { sharedKey, tensorOf, withTask } from '../bank.ts';
 import { zeros } from '../initial.ts';
-import { loraOptions, oneLora } from '../lora.ts';
+import { oneLora } from '../lora.ts';
 import type { Method, TrainableTensor } from '../method.ts';
+import { pairOptions, rankOf } from '../ranks.ts';
 
-const options = loraOptions.extend({
+const options = pairOptions.extend({
   /** λ(i), the weight of the new B in the merged one after task i: 1/√i, 1/i, or `mergeWeight`. */
   mergeRule: z.enum(['inverse-root', 'inverse', 'constant']).default('inverse-root'),
   mergeWeight: z.number().min(0).max(1).default(DEFAULTS['slao.mergeWeight'].value),
@@ -32,18 +33,18 @@ export const slao: Method<Options> = {
 
   describe(layers, given) {
     const description = one.describe(layers, given);
-    const shared = layers.reduce((sum, { out }) => sum + given.rank * out, 0);
+    const shared = layers.reduce((sum, { name, out }) => sum + rankOf(given, name) * out, 0);
     return { ...description, parameters: { ...description.parameters, training: { shared, perTask: 0 } } };
   },
 
   start(layers, given, random) {
-    const narrow = layers.find((layer) => layer.in < given.rank);
+    const narrow = layers.find((layer) => layer.in < rankOf(given, layer.name));
     if (narrow) {
-      const problem = `${narrow.name} has ${narrow.in} inputs: no orthonormal basis of rank ${given.rank} fits in`;
+      const problem = `${narrow.name} has ${narrow.in} inputs: no orthonormal basis of rank ${rankOf(given, narrow.name)} fits in`;
       throw new LiloraError('BadConfig', `${problem}. Lower the rank, or leave the layer out.`);
     }
     const bank = one.start(layers, given, random);
-    for (const { name, out } of layers) bank.tensors.set(sharedKey(name, 'last_B'), zeros([out, given.rank]));
+    for (const { name, out } of layers) bank.tensors.set(sharedKey(name, 'last_B'), zeros([out, rankOf(given, name)]));
     return bank;
   },
 

@@ -3,12 +3,13 @@ import { z } from 'zod';
 import { DEFAULTS } from '../../../core/defaults.ts';
 import type { TensorMap } from '../../../core/host-tensor.ts';
 import { ownKey, sharedKey, tensorOf } from '../bank.ts';
-import { loraOptions, oneLora, PAIR, pairsOf } from '../lora.ts';
+import { oneLora, PAIR, pairsOf } from '../lora.ts';
 import type { Active, Bank, Method, Probe } from '../method.ts';
 import { meanPenalty } from '../penalties.ts';
+import { pairOptions, rankOf } from '../ranks.ts';
 import { type Directions, features, search, treeOf } from './tree.ts';
 
-const options = loraOptions.extend({
+const options = pairOptions.extend({
   /** Weight of the alignment with the most similar earlier task, reached at the end of the training. */
   weight: z.number().min(0).default(DEFAULTS['treelora.weight'].value),
   /** What a task is known by: the direction that its gradients moved A in, or, as the authors' code does it, A itself. */
@@ -34,7 +35,7 @@ export const treelora: Method<Options> = {
 
   describe(layers, options) {
     const { parameters, ...rest } = oneLora<Options>('treelora').describe(layers, options);
-    const perTask = layers.reduce((sum, layer) => sum + options.rank * layer.in, 0);
+    const perTask = layers.reduce((sum, layer) => sum + rankOf(options, layer.name) * layer.in, 0);
     return { ...rest, parameters: { ...parameters, training: { shared: 0, perTask } } };
   },
 
