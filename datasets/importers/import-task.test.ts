@@ -247,12 +247,16 @@ describe('UCIT', () => {
       },
       ...['VizWiz/train/1.jpg', 'VizWiz/val/7.jpg', 'VizWiz/val/8.jpg'],
     );
-    await bring('ucit', 'vizwiz-captions');
+    expect((await bring('ucit', 'vizwiz-captions')).notes).toEqual([]);
     const { splits } = await made('vizwiz-captions');
     expect(splits.test!.map(({ references }) => references)).toEqual([
       ['A key.'],
       ['A cup on a desk.', 'There is a cup.'],
     ]);
+    rmSync(join(folder, 'out'), { recursive: true });
+    // Its script scores captions by METEOR, too.
+    const { metric, notes } = await bring('ucit', 'vizwiz-captions', 'paper');
+    expect([metric, notes]).toEqual(['cider', [expect.stringMatching(/METEOR.*do not compare with published ones/)]]);
     rmSync(join(folder, 'out'), { recursive: true });
     writeFileSync(join(folder, 'q/VizWiz/val_coco_type_3000.json'), JSON.stringify(coco('9.jpg')));
     await expect(bring('ucit', 'vizwiz-captions')).rejects.toThrow(

@@ -63,6 +63,7 @@ export async function importTask(
   const [test, all] = [whole(asked), whole(told)];
   const train = await withoutOverlap(all, test, places.images);
   const partial = join(places.out, `.${task.name}.part`);
+  if (scoring === 'paper' && task.caution) notes.push(task.caution);
   const metric = (answers && task.answers?.standard) ?? task.metric[scoring];
   try {
     await rm(partial, { recursive: true, force: true });
