@@ -9,6 +9,7 @@ import { openStream } from './open-stream.ts';
 import { publishGeneration } from './publish-generation.ts';
 import { removeTask } from './remove-task.ts';
 import { rollbackStream } from './rollback-stream.ts';
+import { publishStart } from './start-bank.ts';
 
 /** The activities that need the store but no GPU. Each result also tells what the step used. */
 export function createDataActivities(context: DataContext) {
@@ -26,6 +27,7 @@ export function createDataActivities(context: DataContext) {
     openRounds: run(openRounds),
     averageRound: run(averageRound),
     publishGeneration: run(publishGeneration),
+    publishStart: run(publishStart),
     rollbackStream: run(rollbackStream),
     removeTask: run(removeTask),
   };

@@ -54,6 +54,7 @@ export async function viewOf(context: DataContext, made: NewGeneration): Promise
     codeVersion: context.codeVersion,
     workflow: made.workflow,
     removed: made.removed,
+    ...(definition.start && { start: { sha256: definition.start.bank.sha256, tasks: definition.start.tasks } }),
     ...rehearsedBy(bank),
     ...(evaluation.routing && { routing: evaluation.routing }),
     cost: evaluation.cost ? costView(evaluation.cost) : null,

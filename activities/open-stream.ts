@@ -19,6 +19,7 @@ import {
 import type { DataContext } from './context.ts';
 import { readEvaluation, withoutChoices } from './evaluation-file.ts';
 import { modelFolder } from './model-folder.ts';
+import { checkStart, startSchema } from './start-bank.ts';
 
 type Defaults = typeof DEFAULTS;
 const value = <K extends keyof Defaults>(name: K): Defaults[K]['value'] => DEFAULTS[name].value;
@@ -110,10 +111,13 @@ const Definition = z.strictObject({
   budget: z
     .strictObject({ taskGpuSeconds: limit, streamGpuSeconds: limit, taskMoney: limit, streamMoney: limit })
     .optional(),
+  start: startSchema.optional(),
 });
 
 /** A definition with every default filled in; the model's digest is seen to elsewhere. */
-function resolve(definition: StreamDefinition): Omit<ResolvedStream, 'model'> {
+function resolve(
+  definition: StreamDefinition,
+): Omit<ResolvedStream, 'model' | 'start'> & Pick<z.output<typeof Definition>, 'start'> {
   const checked = Definition.safeParse(definition);
   if (!checked.success) throw new LiloraError('BadConfig', `Stream definition: ${z.prettifyError(checked.error)}`);
   const { model: _, method, options, evaluationQueue, fairness, router, ...rest } = checked.data;
@@ -149,8 +153,9 @@ function resolve(definition: StreamDefinition): Omit<ResolvedStream, 'model'> {
 }
 
 /** What a stream was defined as, with defaults for the settings that this version knows and the one that stored it did not. */
-function refill({ schema: _, model, method, ...rest }: ResolvedStream): ResolvedStream {
-  return { ...resolve({ ...rest, model: model.uri, method: method.name, options: method.options }), model };
+function refill({ schema: _, model, method, start, ...rest }: ResolvedStream): ResolvedStream {
+  const { start: __, ...filled } = resolve({ ...rest, model: model.uri, method: method.name, options: method.options });
+  return { ...filled, ...(start && { start }), model };
 }
 
 /**
@@ -163,15 +168,21 @@ export async function openStream(
 ): Promise<StreamState> {
   const { store } = context;
   await probe(store);
-  const settings = resolve(definition);
+  const { start: wanted, ...settings } = resolve(definition);
   const { name, method } = settings;
   const key = streamKeys(name).definition;
 
   const stored = (await store.head(key)) && (parseJson((await store.get(key)).bytes, key) as ResolvedStream);
-  const { digest } = await modelFolder(context, definition.model, stored ? stored.model.digest : null, {
+  const { digest, folder } = await modelFolder(context, definition.model, stored ? stored.model.digest : null, {
     weights: !stored,
   });
-  const resolved: ResolvedStream = { ...settings, model: { uri: definition.model, digest } };
+  const known = stored?.start?.tasks;
+  const start = wanted && (known ? { ...wanted, tasks: known } : await checkStart(context, settings, wanted, folder));
+  const resolved: ResolvedStream = {
+    ...settings,
+    ...(start && { start }),
+    model: { uri: definition.model, digest },
+  };
   const text = canonicalJson(resolved);
   if ((await store.create(key, Buffer.from(text))) === 'exists') {
     const other = refill(parseJson((await store.get(key)).bytes, key) as ResolvedStream);
@@ -199,7 +210,8 @@ export async function readState(
 ): Promise<StreamState> {
   const next = await nextGeneration(store, definition.name);
   const common = { definition, abilities, nextGeneration: next };
-  if (!head) return { ...common, head: null, bank: null, learned: [], matrix: { tasks: [], zeroShot: [], rows: [] } };
+  const nothing = { learned: [], matrix: { tasks: [], zeroShot: [], rows: [] } };
+  if (!head) return { ...common, ...nothing, head: null, bank: definition.start?.bank ?? null };
   const generation = await readGeneration(store, definition.name, head.generation);
   const { learned, matrix, cost, routing } = await readEvaluation(store, generation);
   return {

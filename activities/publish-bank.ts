@@ -82,6 +82,7 @@ export async function publishBank(context: DataContext, made: NewGeneration): Pr
       tasks,
       ...(removed.length > 0 && { removed }),
       capabilities: capabilitiesOf(bank),
+      ...(definition.start && { start: definition.start }),
       ...made.lineage,
     },
   });

@@ -51,6 +51,11 @@ export async function removeTask(
   const { definition, abilities, head, learned, nextGeneration } = input.state;
   if (!head || !learned.some(({ task }) => task === input.task))
     throw new LiloraError('NotFound', `Stream ${definition.name} has not learned a task "${input.task}".`);
+  if (definition.start?.tasks.includes(input.task))
+    throw new LiloraError(
+      'BadConfig',
+      `"${input.task}" came with the bank that stream ${definition.name} started from, which would keep it. Start a new stream from a bank without it, and delete the folder of this one.`,
+    );
   if (learned.length === 1)
     throw new LiloraError(
       'BadConfig',

@@ -56,6 +56,13 @@ describe('the model card', () => {
     for (const page of [modelCard(bare), generationReport(bare)]) expect(page).not.toContain('Without the task given');
   });
 
+  it('says what a stream started from, and what of it was never evaluated', () => {
+    const start = { sha256: 'f'.repeat(64), tasks: [exampleView().tasks[0]!.task, 'unknown'] };
+    for (const page of [modelCard({ ...exampleView(), start }), generationReport({ ...exampleView(), start })])
+      expect(page).toMatch(/started from a bank, SHA-256 f{64},.*, unknown.*not guarded by the gate: unknown\./);
+    expect(modelCard(exampleView())).not.toContain('started from a bank');
+  });
+
   it('escapes Markdown', () => {
     expect(markdown('a|b *c* <d> [e](f)\n# g')).toBe('a\\|b \\*c\\* &lt;d&gt; \\[e\\]\\(f\\) \\# g');
   });

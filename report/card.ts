@@ -1,5 +1,13 @@
 import { costBlocks } from './cost.ts';
-import { fixed, type GenerationView, METRIC_NAMES, METRICS, removalText, signed } from './generation-view.ts';
+import {
+  fixed,
+  type GenerationView,
+  METRIC_NAMES,
+  METRICS,
+  removalText,
+  signed,
+  startText,
+} from './generation-view.ts';
 import { visible } from './markup.ts';
 import { hasAdapters, NO_ADAPTERS, usageWithPeft } from './peft-usage.ts';
 import { routingBlocks } from './routing.ts';
@@ -122,6 +130,7 @@ function body(view: GenerationView): string {
       ...(view.license === undefined
         ? ['No licence was chosen for these adapters: see the licences of the base model and of the datasets.']
         : []),
+      ...(view.start ? [markdown(startText(view.start, tasks))] : []),
       ...(view.removed ?? []).map((removed) => markdown(removalText(removed))),
       ...(parameters
         ? [

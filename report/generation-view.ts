@@ -37,6 +37,8 @@ export interface GenerationView {
   readonly cost?: CostView | null;
   /** Training samples of every earlier task that its method learns from again, or `aside` only looks at; absent where none. */
   readonly rehearsed?: { readonly perTask: number | 'all'; readonly aside: boolean };
+  /** The bank that the stream started from: its tasks, learned elsewhere. */
+  readonly start?: { readonly sha256: string; readonly tasks: readonly string[] };
   /** Tasks that were removed, and the shared tensors that were trained on them too. */
   readonly removed?: ReadonlyArray<{
     readonly task: string;
@@ -116,6 +118,14 @@ export interface FileView {
   readonly path: string;
   readonly size: number;
   readonly sha256: string;
+}
+
+/** What a generation says of tasks that were learned elsewhere; of those without a dataset nothing is known. */
+export function startText({ sha256, tasks }: NonNullable<GenerationView['start']>, seen: readonly TaskView[]): string {
+  const known = new Set(seen.map(({ task }) => task));
+  const unseen = tasks.filter((task) => !known.has(task));
+  const rest = unseen.length > 0 ? ` Never evaluated here, and not guarded by the gate: ${unseen.join(', ')}.` : '';
+  return `The stream started from a bank, SHA-256 ${sha256}, that had learned ${tasks.join(', ')}.${rest}`;
 }
 
 /** What a generation says of a task that was removed. */

@@ -8,6 +8,7 @@ import {
   type PredictionView,
   removalText,
   signed,
+  startText,
 } from './generation-view.ts';
 import { lossFigure } from './loss-figure.ts';
 import { Html, html } from './markup.ts';
@@ -47,6 +48,7 @@ function header(view: GenerationView): Html {
     ['method', view.method.name],
     ['base model', html`<code>${view.model.uri}</code>`],
     ['built on', view.parent === null ? 'the base model alone' : `generation ${view.parent}`],
+    ...(view.start ? [['started from', startText(view.start, view.tasks)] as [string, string]] : []),
     ...(view.removed ?? []).map((removed): [string, string] => ['removed', removalText(removed)]),
     [
       'computed by',

@@ -3,7 +3,8 @@ import type { WorkflowHandle } from '@temporalio/client';
 import { type NativeConnection, Worker } from '@temporalio/worker';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { connectWorker, ensureSearchAttributes, loadSettings } from '../workers/config.ts';
-import { type FairnessSettings, QUEUES, type ResolvedStream, SCHEMA, taskWorkflowId } from '../workflows/contract.ts';
+import { QUEUES, type ResolvedStream, SCHEMA, taskWorkflowId } from '../workflows/contract.ts';
+import type { FairnessSettings } from '../workflows/definition-contract.ts';
 import { emptyState, file, type Script, scriptedActivities, scriptedDefinition } from './scripted-learning.ts';
 import { retry, TestServers } from './servers.ts';
 

@@ -8,6 +8,7 @@ import { ROOT } from '../workers/runtime.ts';
 const CONTRACT = [
   'workflows/contract.ts',
   'workflows/launcher-contract.ts',
+  'workflows/definition-contract.ts',
   'workflows/routing-contract.ts',
   'workflows/schedule-contract.ts',
 ];

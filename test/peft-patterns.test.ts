@@ -4,6 +4,8 @@ import * as tf from '@tensorflow/tfjs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readTensorMap } from '../core/safetensors.ts';
 import { bindLora, bindTrainable } from '../learning/methods/adapter.ts';
+import { readBank, writeBank } from '../learning/methods/bank.ts';
+import { bankOfLora } from '../learning/methods/bank-of-lora.ts';
 import type { Trainable } from '../learning/methods/method.ts';
 import { methodNamed } from '../learning/methods/registry.ts';
 import type { Adapt, BaseModel } from '../learning/model/model.ts';
@@ -51,6 +53,16 @@ it('computes what PEFT computes with it, read and written again', () => {
     unlike(rank, 4).map((r) => [name, r]),
   );
   expect(written).toMatchObject({ r: 4, lora_alpha: 6, use_rslora: true, rank_pattern: Object.fromEntries(ranks) });
+});
+
+it('is a bank of pairs, which folds to what it was', () => {
+  const adapter = adapterOf('adapter');
+  for (const name of ['sequential-lora', 'per-task-lora']) {
+    const bank = readBank(writeBank(bankOfLora(name, 'theirs', adapter)), name);
+    expect(bank.tasks).toEqual(['theirs']);
+    expect(methodNamed(name).fold!(bank, 'theirs')).toEqual(adapter);
+  }
+  expect(() => bankOfLora('ewc', 'theirs', adapter)).toThrow(/ewc cannot start from an adapter of PEFT/);
 });
 
 describe.each(['sequential-lora', 'per-task-lora'])('%s', (name) => {

@@ -78,7 +78,7 @@ export const emptyState = (definition: ResolvedStream, script: Partial<Script> =
   definition,
   abilities: { consolidates: script.consolidates ?? true, hasSafeMode: script.hasSafeMode ?? true },
   head: null,
-  bank: null,
+  bank: definition.start?.bank ?? null,
   learned: [],
   matrix: { tasks: [], zeroShot: [], rows: [] },
   nextGeneration: 1,
@@ -145,6 +145,23 @@ export function scriptedActivities(definition: ResolvedStream, script: Script) {
       };
       if (script.unheard?.includes(task))
         throw new LiloraError('Conflict', `Generation ${generation} is there already.`);
+      return published;
+    },
+    publishStart: async ({ state, tests, zeroShot, evaluations }) => {
+      calls.push(`publish start ${tests.map(({ task }) => task).join(' ')}`);
+      const generation = state.nextGeneration;
+      const scores = evaluations.map(({ score }) => score);
+      published = {
+        ...state,
+        head: { generation, manifestDigest: String(generation), epoch: 1 },
+        learned: tests.map((test) => ({ ...test, generation })),
+        matrix: {
+          tasks: tests.map(({ task }) => task),
+          zeroShot: zeroShot.map(({ score }) => score),
+          rows: tests.map((_, i) => scores.slice(0, i + 1)),
+        },
+        nextGeneration: generation + 1,
+      };
       return published;
     },
     findEvaluation: async (input) =>

@@ -2,7 +2,7 @@ import { Context } from '@temporalio/activity';
 import { WorkflowUpdateFailedError } from '@temporalio/client';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type TaskDescription, taskWorkflowId } from '../workflows/contract.ts';
-import { averagedRound, type Script, scriptedDefinition } from './scripted-learning.ts';
+import { averagedRound, file, type Script, scriptedDefinition } from './scripted-learning.ts';
 import { type Steer, withScriptedStream } from './scripted-stream.ts';
 import { retry, TestServers } from './servers.ts';
 
@@ -42,6 +42,36 @@ describe('a stream', () => {
         'publish b regularized-0',
       ]);
       expect((await describe()).matrix).toEqual({ tasks: ['a', 'b'], zeroShot: [10, 10], rows: [[80], [80, 80]] });
+    });
+  });
+
+  it('evaluates the tasks of a bank that it starts from, and protects them from the first task on', async () => {
+    const start = { bank: file('elsewhere'), tasks: ['x', 'y', 'z'], datasets: { z: 's3://d/z', x: 's3://d/x' } };
+    const score = (bank: string | null) => (bank === null ? 10 : bank === 'elsewhere' ? 70 : 80);
+    await withStream('adopting', { start }, { score }, async ({ submit, until, calls, describe }) => {
+      await expect(submit('s3://elsewhere/y')).rejects.toSatisfy(
+        (error) => error instanceof WorkflowUpdateFailedError && /already has a task "y"/.test(String(error.cause)),
+      );
+      await submit('s3://d/a');
+      await until('a', 'published');
+      const [x, z, ...rest] = calls;
+      expect([x, z].sort()).toEqual(['fetch x', 'fetch z']);
+      expect(rest).toEqual(['publish start x z', 'fetch a', 'train a', 'regularize 0', 'publish a regularized-0']);
+      expect((await describe()).matrix).toEqual({
+        tasks: ['x', 'z', 'a'],
+        zeroShot: [10, 10, 10],
+        rows: [[70], [70, 70], [80, 80, 80]],
+      });
+    });
+  });
+
+  it('starts from a bank whose tasks nobody can evaluate', async () => {
+    const start = { bank: file('elsewhere'), tasks: ['x'] };
+    await withStream('unseen', { start }, { score: good }, async ({ submit, until, calls, describe }) => {
+      await submit('s3://d/a');
+      await until('a', 'published');
+      expect(calls).toEqual(['fetch a', 'train a', 'regularize 0', 'publish a regularized-0']);
+      expect((await describe()).matrix.tasks).toEqual(['a']);
     });
   });
 

@@ -4,6 +4,7 @@
  */
 
 import type { Budget, PriceTable, Usage } from '../core/cost.ts';
+import type { FairnessSettings, ResolvedStart, StreamStart } from './definition-contract.ts';
 import type { RouterName, RoutingScores } from './routing-contract.ts';
 
 /** Version of every payload here; another number is refused. */
@@ -94,13 +95,8 @@ export interface StreamDefinition {
   readonly prices?: PriceTable;
   /** Limits at which a task waits for a person. `raiseBudget` changes them. */
   readonly budget?: Budget;
-}
-
-/** Who shares workers with whom. Work of different keys is taken up in turn, in proportion to the weights. */
-export interface FairnessSettings {
-  /** Streams of one tenant have one key; the stream's name when absent. */
-  readonly key: string;
-  readonly weight: number;
+  /** A bank that was learned elsewhere, to go on from. */
+  readonly start?: StreamStart;
 }
 
 /** Fields of a definition that may be left out: all but the name and the model. */
@@ -119,6 +115,7 @@ export const DEFINITION_FIELDS: readonly string[] = Object.keys({
   fairness: true,
   prices: true,
   budget: true,
+  start: true,
 } satisfies Record<Exclude<keyof StreamDefinition, 'name' | 'model'>, true>);
 
 export interface TrainingSettings {
@@ -206,6 +203,7 @@ export interface ResolvedStream {
   readonly fairness?: FairnessSettings;
   readonly prices?: PriceTable;
   readonly budget?: Budget;
+  readonly start?: ResolvedStart;
 }
 
 /** What the workflow needs to know of a method to decide. */

@@ -190,7 +190,8 @@ async function learn(input: LearnTaskInput): Promise<LearnTaskResult> {
   }
 
   async function regularize(trained: FileRef, strength: number): Promise<FileRef> {
-    if (!state.abilities.consolidates || learned.length === 0) return trained;
+    const first = learned.length === 0 && !definition.start;
+    if (!state.abilities.consolidates || first) return trained;
     enter('regularize-shared');
     const { bank } = await pausable(() =>
       gpu.regularizeShared({ definition, before: state.bank!, after: trained, task, train: prepared.train, strength }),

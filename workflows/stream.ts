@@ -22,6 +22,7 @@ import {
 import type { TaskRemoval } from '../activities/remove-task.ts';
 import type { Budget } from '../core/cost.ts';
 import { data, priorityOf, upkeep } from './activities.ts';
+import { adoptBank } from './adopt.ts';
 import { changedBudget, checkLimits } from './budget.ts';
 import {
   type DecideGate,
@@ -145,8 +146,8 @@ export async function stream(input: StreamInput): Promise<void> {
         set(task, { datasetDigest: found.digest });
         return { ...answer(line(task)!), duplicate: false };
       }
-      const taken = tasks.some((t) => t.task === task && open(t)) || state!.learned.some((t) => t.task === task);
-      if (taken)
+      const taken = [...tasks.filter(open), ...state!.learned].some((t) => t.task === task);
+      if (taken || state!.definition.start?.tasks.includes(task))
         throw refuse(
           `Stream ${name} already has a task "${task}", from another dataset. Give this one another name with --task.`,
           'Conflict',
@@ -367,7 +368,7 @@ export async function stream(input: StreamInput): Promise<void> {
   }
 
   show();
-  state = await data.openStream({ definition: input.definition });
+  state = await adoptBank(await data.openStream({ definition: input.definition }));
   if (!input.carried) ledger.carry(state.spent);
   publishAttributes();
   show();

@@ -5,10 +5,11 @@ import { parseJson } from '../../core/json.ts';
 import { DEFINITION_FIELDS, type StreamDefinition } from '../../workflows/contract.ts';
 import { verbSettings, withClient } from '../connect.ts';
 import { LiveLine, result, resultJson } from '../output.ts';
+import { type StartOptions, startFrom } from '../start-bank.ts';
 import { createStream } from '../streams.ts';
 import { reachableModel } from '../upload.ts';
 
-interface Options {
+interface Options extends Partial<StartOptions> {
   readonly model: string;
   readonly method?: string;
   readonly options?: string;
@@ -31,6 +32,15 @@ export function addCreate(program: Command): void {
       'JSON file with the rest of the definition: options, targets, training, evaluation, gate, router, limits, gpuQueue, prices, budget',
     )
     .option('--seed <n>', 'seed of everything random', wholeNumber)
+    .option(
+      '--start <bank>',
+      'go on from tasks learned elsewhere: a bank.safetensors, or a folder with one or with a PEFT adapter',
+    )
+    .option('--start-task <name>', 'the task that a PEFT adapter is (default: the name of its folder)')
+    .option(
+      '--start-data <task=dataset...>',
+      'datasets of tasks in the bank: evaluated first, then guarded by the gate',
+    )
     .option('--json', 'the resolved definition as JSON')
     .addHelpText(
       'after',
@@ -38,6 +48,7 @@ export function addCreate(program: Command): void {
 Examples:
   $ lilora create pets --model s3://models/llava-1.5-7b-hf
   $ lilora create pets --model ./examples/base-model --method lilora --options pets.json
+  $ lilora create more --model s3://models/llava-1.5-7b-hf --start ./vqav2 --start-data gqa=s3://data/gqa
   pets.json: {"options": {"rank": 16}, "training": {"epochs": 3}, "gate": {"whenOver": "ask"}}`,
     )
     .action(async (stream: string, options: Options) => {
@@ -47,14 +58,18 @@ Examples:
       const model = await reachableModel(options.model, settings.store, (done, total) =>
         live.update('copying the model into the store', `${done} of ${total} files`),
       );
+      const method = options.method ?? file.method;
+      const { start } = options;
+      const started =
+        start === undefined
+          ? { method }
+          : await startFrom({ ...options, start }, { ...file, method }, settings.store, (done, total) =>
+              live.update('copying datasets into the store', `${done} of ${total} files`),
+            );
       live.end();
-      const definition = {
-        ...file,
-        name: stream,
-        model,
-        method: options.method ?? file.method,
-        seed: options.seed ?? file.seed,
-      };
+      if (start === undefined && (options.startTask ?? options.startData))
+        throw new LiloraError('BadConfig', '--start-task and --start-data are of a bank: name it with --start.');
+      const definition = { ...file, ...started, name: stream, model, seed: options.seed ?? file.seed };
       const created = await withClient((client) => createStream(client, definition));
       if (options.json) return resultJson(created);
       result(
