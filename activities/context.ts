@@ -35,7 +35,10 @@ export async function localFile({ store, cache }: DataContext, ref: FileRef): Pr
   await mkdir(dirname(path), { recursive: true });
   const partial = `${path}.${process.pid}.${Math.random().toString(36).slice(2)}`;
   try {
-    await store.download(ref.key, partial, { size: ref.size, sha256: ref.sha256 });
+    await beating(
+      () => store.download(ref.key, partial, { size: ref.size, sha256: ref.sha256 }),
+      async () => ({ fetching: ref.key }),
+    );
     await rename(partial, path);
   } finally {
     await rm(partial, { force: true });
@@ -88,13 +91,26 @@ export function beat(details?: object): void {
   }
 }
 
-/** Beats while something runs that says nothing on its own: an answer that is waited for, a long listing. */
-export async function beating<T>(work: () => Promise<T>): Promise<T> {
-  const timer = setInterval(beat, 10_000);
+/**
+ * Beats while something runs that says nothing on its own: an answer that is waited for, a long listing, a large download.
+ * @param details what each beat tells
+ */
+export async function beating<T>(work: () => Promise<T>, details?: () => Promise<object>): Promise<T> {
+  const tell = () => void (details ? details().then(beat, () => beat()) : beat());
+  const timer = setInterval(tell, Math.min(10_000, (heartbeatTimeout() ?? 30_000) / 3));
   try {
     return await work();
   } finally {
     clearInterval(timer);
+  }
+}
+
+/** Milliseconds after which a silent step counts as lost; undefined outside an activity. */
+function heartbeatTimeout(): number | undefined {
+  try {
+    return Context.current().info.heartbeatTimeoutMs;
+  } catch {
+    return undefined;
   }
 }
 

@@ -5,7 +5,7 @@ import { LiloraError } from '../core/errors.ts';
 import { digestOf } from '../core/json.ts';
 import { MODEL_FILE } from '../store/hub.ts';
 import type { ResolvedStream } from '../workflows/contract.ts';
-import { beat, type DataContext } from './context.ts';
+import { beating, type DataContext } from './context.ts';
 import type { ModelJob } from './engine.ts';
 
 const WEIGHTS = /\.safetensors$/;
@@ -20,26 +20,32 @@ export async function modelFolder(
   digest: string | null,
   options: { readonly weights: boolean },
 ): Promise<{ folder: string; digest: string }> {
-  if (!uri.includes('://')) return { folder: resolve(uri), digest: digest ?? (await folderDigest(resolve(uri))) };
+  if (!uri.includes('://'))
+    return { folder: resolve(uri), digest: digest ?? (await beating(() => folderDigest(resolve(uri)))) };
   const home = join(context.cache, 'models');
   // Tokenizer and configuration alone are a folder of their own: a data worker never needs the weights.
   const final = digest && join(home, options.weights ? digest : `${digest}-config`);
   if (final && (await stat(final).catch(() => null))) return { folder: final, digest };
 
   const place = await context.openPlace(uri);
+  const files: Array<{ key: string; size: number }> = [];
+  for await (const { key, size } of place.list(''))
+    if (!key.includes('/') && MODEL_FILE.test(key) && (options.weights || !WEIGHTS.test(key)))
+      files.push({ key, size });
+  if (files.length === 0)
+    throw new LiloraError('BadModel', `${uri} holds no model files. Name the folder with config.json in it.`);
+  const total = files.reduce((sum, { size }) => sum + size, 0);
   const partial = join(home, `partial-${process.pid}-${Math.random().toString(36).slice(2)}`);
   await mkdir(partial, { recursive: true });
   try {
-    let files = 0;
-    for await (const { key } of place.list('')) {
-      if (key.includes('/') || !MODEL_FILE.test(key) || (!options.weights && WEIGHTS.test(key))) continue;
-      await place.download(key, join(partial, key), {});
-      beat({ fetched: key });
-      files++;
-    }
-    if (files === 0)
-      throw new LiloraError('BadModel', `${uri} holds no model files. Name the folder with config.json in it.`);
-    const found = options.weights ? await folderDigest(partial) : digest!;
+    // A shard takes minutes; what has come stands in the partial folder, and every beat tells how much it is.
+    const found = await beating(
+      async () => {
+        for (const { key } of files) await place.download(key, join(partial, key), {});
+        return options.weights ? folderDigest(partial) : digest!;
+      },
+      async () => ({ model: { fetchedBytes: await bytesIn(partial), totalBytes: total } }),
+    );
     if (digest && found !== digest)
       throw new LiloraError(
         'IntegrityError',
@@ -54,6 +60,11 @@ export async function modelFolder(
   } finally {
     await rm(partial, { recursive: true, force: true });
   }
+}
+
+async function bytesIn(folder: string): Promise<number> {
+  const sizes = await Promise.all((await readdir(folder)).map(async (name) => (await stat(join(folder, name))).size));
+  return sizes.reduce((sum, size) => sum + size, 0);
 }
 
 /** The base model of a stream as the engine takes it. */
