@@ -3,6 +3,7 @@ import { DEFAULTS } from '../core/defaults.ts';
 import { LiloraError } from '../core/errors.ts';
 import { canonicalJson, parseJson } from '../core/json.ts';
 import { priceTable } from '../core/prices.ts';
+import { looksAtData } from '../learning/methods/method.ts';
 import { methodNamed } from '../learning/methods/registry.ts';
 import { nextGeneration, readGeneration, readHead, streamKeys } from '../store/generations.ts';
 import { probe } from '../store/object-store.ts';
@@ -124,8 +125,8 @@ function resolve(
   const filled = methodNamed(method).options.safeParse(options);
   if (!filled.success)
     throw new LiloraError('BadConfig', `Options of method ${method}: ${z.prettifyError(filled.error)}`);
-  const { before, after, heldOut, rehearsal } = methodNamed(method);
-  if ('workers' in rest.training && (before ?? after ?? heldOut ?? rehearsal?.(filled.data)))
+  const { rehearsal } = methodNamed(method);
+  if ('workers' in rest.training && (looksAtData(methodNamed(method), filled.data) || rehearsal?.(filled.data)))
     throw new LiloraError(
       'BadConfig',
       `Stream definition: method ${method} looks at all data before or after training, or at earlier tasks' data, which rounds do not do. Leave training.workers out.`,

@@ -18,6 +18,9 @@ export const DEFAULTS = {
   'lilora.stabilityWeight': entry(0.1, '', 'λ of the stability loss; the paper gives no number'),
   'lilora.anchorWeight': entry(1, '', 'μ of the anchor penalty; measured best of 0.3, 1 and 3'),
 
+  'lilora.momentSamples': entry(200, 'samples', 'as LoDA; only where anchoring counts by inputs'),
+  'lilora.maxInputs': entry(2048, 'inputs', 'of a layer whose inputs count: their moments are inputs × inputs'),
+
   'ewc.weight': entry(400, '', 'λ, as the TRACE code base has it for language models'),
   'ewc.decay': entry(1, '', 'γ: every earlier task counts the same, as in the paper'),
   'ewc.fisherSamples': entry(200, 'samples', 'one backward pass each: a fraction of the training of a task'),

@@ -1,9 +1,10 @@
 /**
  * The example tasks, learned one after another by every method, through the product itself: Temporal, S3, workers.
  * `npm run bench:stream -- [--methods all|anchored,paper] [--seeds 0,1,2] [--orders given,reversed] [--instructions single,five]
- * [--tasks option,digit] [--train 1200] [--data 0] [--add '{"name": {"method": "lilora", "options": {…}}}'] [--out FILE] [--json]`.
+ * [--tasks option,digit] [--train 1200] [--data 0] [--sweep lilora] [--add '{"name": {"method": "lilora", "options": {…}}}'] [--out FILE] [--json]`.
  * Every combination is a stream of its own, some of them side by side. Interrupted, it goes on where it was: streams and
- * servers live in `--folder`. Results go to `--out` as they come; tables and plot are printed at the end.
+ * servers live in `--folder`. Results go to `--out` as they come; the tables are printed at the end. `--sweep` runs what
+ * defaults are chosen from (sweeps.ts); take other data for it (`--data 1`).
  */
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -19,6 +20,7 @@ import { connectClient, temporalSettings } from '../../workers/config.ts';
 import { ROOT } from '../../workers/runtime.ts';
 import { type Result, resultOf } from './results.ts';
 import { type Compared, ORDERS, RUNS } from './runs.ts';
+import { SWEEPS } from './sweeps.ts';
 import { linesOf, tables } from './tables.ts';
 
 const { values } = parseArgs({
@@ -32,6 +34,7 @@ const { values } = parseArgs({
     test: { type: 'string', default: '200' },
     data: { type: 'string', default: '0' },
     add: { type: 'string', default: '{}' },
+    sweep: { type: 'string' },
     workers: { type: 'string', default: '2' },
     folder: { type: 'string', default: '.lilora/bench-stream' },
     out: { type: 'string', default: join(ROOT, 'bench/results/stream.json') },
@@ -41,7 +44,12 @@ const { values } = parseArgs({
 const list = (text: string) => text.split(',').filter(Boolean);
 const say = (text: string) => process.stderr.write(`${text}\n`);
 const tasks = list(values.tasks);
-const runs: Readonly<Record<string, Compared>> = { ...RUNS, ...(JSON.parse(values.add) as Record<string, Compared>) };
+if (values.sweep && !(values.sweep in SWEEPS))
+  throw new Error(`There is no sweep ${values.sweep}. Choose from ${Object.keys(SWEEPS).join(', ')}.`);
+const runs: Readonly<Record<string, Compared>> = {
+  ...(values.sweep ? SWEEPS[values.sweep] : RUNS),
+  ...(JSON.parse(values.add) as Record<string, Compared>),
+};
 const names = values.methods === 'all' ? Object.keys(runs) : list(values.methods);
 const unknown = names.find((name) => !(name in runs)) ?? list(values.orders).find((order) => !(order in ORDERS));
 if (unknown)
@@ -68,7 +76,7 @@ function plan(): Planned[] {
           if (run === 'zero-shot' && (seed !== Number(list(values.seeds)[0]) || order !== list(values.orders)[0]))
             continue;
           planned.push({
-            stream: `${run}-${seed}-${order}-${instructions}`,
+            stream: `${run}-${seed}-${order}-${instructions}`.replaceAll('.', '-'),
             about: { run, seed, order, instructions },
           });
         }
@@ -108,12 +116,13 @@ async function datasets(): Promise<Record<string, Record<string, string>>> {
 
 /** Defines a stream, submits its tasks, waits for the last; all of it may have happened before. */
 async function learn({ stream, about }: Planned, model: string, places: Record<string, Record<string, string>>) {
-  const { method, options } = runs[about.run]!;
+  const { method, options, training = {} } = runs[about.run]!;
   await createStream(client, {
     name: stream,
     model,
     method,
     options,
+    training,
     seed: about.seed,
     // What a method loses is measured, not prevented.
     gate: { forgettingBudget: 1000, minimumGain: -1000 },
@@ -124,7 +133,7 @@ async function learn({ stream, about }: Planned, model: string, places: Record<s
   for (;;) {
     const { tasks: lines } = (await look(client, stream)).stream;
     const failed = lines.find((line) => settled(line) && line.status !== 'published');
-    if (failed) throw new Error(`${stream}: ${outcomeText(failed)}`);
+    if (failed) throw new Error(outcomeText(failed));
     if (lines.filter(settled).length === order.length) return resultOf(store, stream, about);
     if (interrupted) throw new Error('Interrupted. The same command goes on from here.');
     await new Promise((wake) => setTimeout(wake, 1000));
@@ -132,13 +141,20 @@ async function learn({ stream, about }: Planned, model: string, places: Record<s
 }
 
 const results: Result[] = [];
+const failures: string[] = [];
 try {
   const model = await reachableModel(join(ROOT, 'examples/base-model'), deployment.store);
   const places = await datasets();
   const planned = plan();
   // One more than there are workers: while one waits for its data worker, no gpu worker is idle.
   await inLanes(Number(values.workers) + 1, planned, async (each) => {
-    const result = await learn(each, model, places);
+    const result = await learn(each, model, places).catch((error: unknown) => {
+      if (interrupted) throw error;
+      // One method that fails is a gap in the table, not the end of it.
+      failures.push(`${each.stream}: ${error instanceof Error ? error.message : String(error)}`);
+      say(failures.at(-1)!);
+    });
+    if (!result) return;
     results.push(result);
     const { AP, BWT } = result.metrics;
     say(`${results.length}/${planned.length}  ${each.stream}: AP ${AP?.toFixed(1)}, BWT ${BWT?.toFixed(1) ?? '–'}`);
@@ -155,3 +171,7 @@ try {
   await deployment.stop();
 }
 process.stdout.write(values.json ? readFileSync(values.out, 'utf8') : `${tables(await linesOf(results, runs))}\n`);
+if (failures.length > 0) {
+  say(`Not in the table:\n${failures.join('\n')}`);
+  process.exitCode = 1;
+}

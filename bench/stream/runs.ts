@@ -1,9 +1,11 @@
 import { methodNames } from '../../learning/methods/registry.ts';
+import type { TrainingSettings } from '../../workflows/contract.ts';
 
-/** One line of the comparison: a method with its options. */
+/** One line of the comparison: a method with its options, where they matter with settings of training. */
 export interface Compared {
   readonly method: string;
   readonly options: Readonly<Record<string, unknown>>;
+  readonly training?: Partial<TrainingSettings>;
 }
 
 /** LiLoRA is compared in all its variants; `anchored` also with smaller factors of its own. */

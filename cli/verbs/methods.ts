@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { DEFAULTS, type Default } from '../../core/defaults.ts';
-import type { Method } from '../../learning/methods/method.ts';
+import { looksAtData, type Method } from '../../learning/methods/method.ts';
 import { methodNamed, methodNames } from '../../learning/methods/registry.ts';
 import { table } from '../../report/terminal.ts';
 import { result, resultJson } from '../output.ts';
@@ -69,11 +69,11 @@ export interface MethodFacts {
 export function methodFacts(method: Method): MethodFacts {
   const defaults = method.options.parse({});
   const { shared, perTask } = method.describe([], defaults);
-  const { name, title, paper, needsTask, before, after, heldOut, rehearsal } = method;
-  const measures = before ?? after ?? heldOut;
+  const { name, title, paper, needsTask, rehearsal } = method;
+  const measures = looksAtData(method, defaults);
   const rehearses = rehearsal?.(defaults);
   const takes: Record<keyof typeof STEPS, boolean> = {
-    measure: measures !== undefined,
+    measure: measures,
     rehearse: Boolean(rehearses),
     regularize: method.consolidate !== undefined,
     safe: method.safe !== undefined,

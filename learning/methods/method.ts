@@ -185,12 +185,14 @@ export interface Method<Options extends Record<string, unknown> = Record<string,
   describe(layers: readonly AdaptedLayer[], options: Options): MethodDescription;
   /** The bank before the first task. */
   start(layers: readonly AdaptedLayer[], options: Options, random: Random): Bank;
+  /** Whether `before` and `after` do anything with these options. They do when absent. */
+  measures?(options: Options): boolean;
   /** Share of the training samples that training does not see, for `Probe.loss`. None when absent. */
   heldOut?(options: Options): number;
   /**
    * Looks at the data of `task` and puts what it finds into a bank, before `begin`: the task's own tensors may stand there
-   * before the task does. Runs again when training is resumed. Methods with this, `after` or `heldOut` do not train in
-   * rounds.
+   * before the task does. Runs again when training is resumed. Methods that use this, `after` or `heldOut` do not train
+   * in rounds (`looksAtData`).
    */
   before?(bank: Bank, task: string, options: Options, probe: Probe): Promise<Bank>;
   /** The same after `finish`, on a bank that contains the task. */
@@ -245,4 +247,10 @@ export interface Method<Options extends Record<string, unknown> = Record<string,
   activate(bank: Bank, task: string): TensorMap;
   /** The ordinary LoRA that equals this method for that task. Absent where none exists. */
   fold?(bank: Bank, task: string): PlainLora;
+}
+
+/** Whether a method with these options looks at all data of a task before or after training. */
+export function looksAtData(method: Method, options: Record<string, unknown>): boolean {
+  const { before, after, heldOut, measures } = method;
+  return Boolean(heldOut ?? (measures ? measures(options) : (before ?? after)));
 }

@@ -3,7 +3,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { delta, layers, learn, learnTwo, options } from '../../../test/lilora-banks.ts';
 import { expectNear } from '../../../test/reference.ts';
 import { startTensors } from '../../tensors/backend.ts';
-import { add, frobenius, type Matrix, matrix, multiply, toHost } from '../../tensors/linalg.ts';
+import { add, cholesky, frobenius, type Matrix, matrix, multiply, scale, toHost } from '../../tensors/linalg.ts';
 import { Random } from '../../training/random.ts';
 import { bindTrainable } from '../adapter.ts';
 import { ownKey, sharedKey } from '../bank.ts';
@@ -17,6 +17,9 @@ beforeAll(async () => {
 });
 
 const m = (rows: number[][]) => matrix(rows.length, rows[0]!.length, rows.flat());
+
+/** α kept, errors in ΔW. */
+const PLAIN = { blend: false, inputs: null };
 
 const inEngine = (x: Matrix) => tf.tensor2d(Float32Array.from(x.data), [x.rows, x.cols]);
 
@@ -84,7 +87,7 @@ describe('the golden numbers of anchoring', () => {
   });
 
   it('re-anchors both tasks', () => {
-    const [a, b] = [one, two].map(reanchoring(old, next)) as [Own, Own];
+    const [a, b] = [one, two].map(reanchoring(old, next, PLAIN)) as [Own, Own];
     const close = (x: Matrix, y: number[]) => {
       for (const [i, value] of y.entries()) expect(x.data[i]).toBeCloseTo(value, 4);
     };
@@ -169,9 +172,59 @@ describe('re-anchoring', () => {
       const next = { A: add(old.A, make(r, 8, moved)), B0: add(old.B0, make(out, r, moved)) };
       const own: Own = { B: make(out, q), A: make(q, r), a: 2 * random.normal() };
       const error = (now: Own) => relativeChange(blend(next.B0, now), next.A, blend(old.B0, own), old.A);
-      const now = reanchoring(old, next)(own);
+      const now = reanchoring(old, next, PLAIN)(own);
       expect([now.B.rows, now.B.cols, now.A.rows, now.A.cols, now.a]).toEqual([out, q, q, r, own.a]);
       expect(error(now)).toBeLessThanOrEqual(error(own) * (1 + 1e-5) + 1e-6);
+    }
+  });
+
+  it('finds the α that leaves the least error, where it may choose', () => {
+    const random = new Random(13);
+    const make = (rows: number, cols: number) =>
+      matrix(
+        rows,
+        cols,
+        Float64Array.from({ length: rows * cols }, () => random.normal()),
+      );
+    for (let trial = 0; trial < 30; trial++) {
+      const [out, r, q] = [9, 5, 1 + (trial % 3)];
+      // Without an old basis a task is the same with any α, if its own part is scaled by 1/(1 − α).
+      const old = { A: make(r, 8), B0: matrix(out, r) };
+      const next = { A: add(old.A, make(r, 8), 0.3), B0: make(out, r) };
+      const own = { B: make(out, q), A: make(q, r) };
+      const as = (alpha: number): Own => ({
+        B: scale(own.B, 1 / (1 - alpha)),
+        A: own.A,
+        a: Math.log(alpha / (1 - alpha)),
+      });
+      const error = (now: Own) => relativeChange(blend(next.B0, now), next.A, blend(old.B0, as(0.5)), old.A);
+      const chosen = error(reanchoring(old, next, { ...PLAIN, blend: true })(as(0.5)));
+      const kept = reanchoring(old, next, PLAIN);
+      const errors = Array.from({ length: 44 }, (_, i) => error(kept(as(0.02 * (i + 1)))));
+      expect(chosen).toBeLessThan(Math.min(...errors) + 2e-3);
+    }
+  });
+
+  it('lets errors count as the inputs see them', () => {
+    const random = new Random(14);
+    const make = (rows: number, cols: number) =>
+      matrix(
+        rows,
+        cols,
+        Float64Array.from({ length: rows * cols }, () => random.normal()),
+      );
+    for (let trial = 0; trial < 20; trial++) {
+      const [out, r, q] = [9, 5, 1 + (trial % 3)];
+      const old = { A: make(r, 8), B0: make(out, r) };
+      const next = { A: add(old.A, make(r, 8), 0.3), B0: add(old.B0, make(out, r), 0.3) };
+      const own: Own = { B: make(out, q), A: make(q, r), a: random.normal() };
+      // Inputs of three directions, the rest hardly there.
+      const x = add(multiply(make(8, 3), make(3, 40)), make(8, 40), 0.05);
+      const inputs = cholesky(multiply(x, x, false, true));
+      const change = (now: Own) => add(multiply(blend(next.B0, now), next.A), multiply(blend(old.B0, own), old.A), -1);
+      const seen = (now: Own) => frobenius(multiply(change(now), x));
+      const weighted = reanchoring(old, next, { blend: false, inputs })(own);
+      expect(seen(weighted)).toBeLessThan(seen(reanchoring(old, next, PLAIN)(own)));
     }
   });
 
@@ -199,11 +252,11 @@ describe('re-anchoring', () => {
       ),
       B0: wide.B0,
     };
-    const now = reanchoring(wide, next)(own);
+    const now = reanchoring(wide, next, PLAIN)(own);
     expect(relativeChange(blend(next.B0, now), next.A, blend(wide.B0, own), wide.A)).toBeLessThan(1e-5);
     const zero = { A: wide.A, B0: matrix(2, 3) };
     const nothing: Own = { B: matrix(2, 3), A: own.A, a: 0 };
-    expect([...reanchoring(zero, zero)(nothing).B.data]).toEqual([0, 0, 0, 0, 0, 0]);
+    expect([...reanchoring(zero, zero, PLAIN)(nothing).B.data]).toEqual([0, 0, 0, 0, 0, 0]);
   });
 });
 

@@ -3,6 +3,7 @@ import { add, type Matrix, toHost } from '../../tensors/linalg.ts';
 import { ownKey, sharedKey, tensorOf } from '../bank.ts';
 import type { Bank, Consolidated } from '../method.ts';
 import { blend, OWN, type Own, ownOf, reanchoring, relativeChange, SHARED, type Shared, sharedOf } from './factors.ts';
+import { rootOfMoments } from './moments.ts';
 import type { LiloraOptions } from './options.ts';
 
 /**
@@ -13,10 +14,15 @@ import type { LiloraOptions } from './options.ts';
 export function consolidate(before: Bank, after: Bank, task: string, strength: number): Consolidated {
   const options = after.options as LiloraOptions;
   const tensors: TensorMap = new Map(after.tensors);
+  const how = (layer: string) => ({
+    blend: options.reanchorBlend,
+    inputs: options.anchorMetric === 'inputs' ? rootOfMoments(before, layer) : null,
+  });
   const changes = new Map<string, Array<{ layer: string; relative: number }>>(before.tasks.map((name) => [name, []]));
   const put = (name: string, layer: string, own: Own) => {
     tensors.set(ownKey(name, layer, 'B_tilde'), toHost(own.B));
     tensors.set(ownKey(name, layer, 'A_tilde'), toHost(own.A));
+    if (options.reanchorBlend) tensors.set(ownKey(name, layer, 'a'), { shape: [1], data: Float32Array.of(own.a) });
   };
 
   for (const { name: layer } of after.layers) {
@@ -32,7 +38,7 @@ export function consolidate(before: Bank, after: Bank, task: string, strength: n
     const next: Shared = strength > 0 ? sharedOf({ ...after, tensors }, layer) : trained;
 
     const moved = !(equal(old.A, next.A) && equal(old.B0, next.B0));
-    const reanchor = moved && (options.reanchor || strength > 0) ? reanchoring(old, next) : null;
+    const reanchor = moved && (options.reanchor || strength > 0) ? reanchoring(old, next, how(layer)) : null;
     for (const earlier of before.tasks) {
       const own = ownOf(before, earlier, layer);
       const now = reanchor ? reanchor(own) : own;
@@ -42,7 +48,7 @@ export function consolidate(before: Bank, after: Bank, task: string, strength: n
       changes.get(earlier)!.push({ layer, relative });
     }
     if (strength > 0 && !(equal(trained.A, next.A) && equal(trained.B0, next.B0)))
-      put(task, layer, reanchoring(trained, next)(ownOf(after, task, layer)));
+      put(task, layer, reanchoring(trained, next, how(layer))(ownOf(after, task, layer)));
   }
 
   const drift = [...changes].map(([name, layers]) => {

@@ -6,6 +6,7 @@ import {
   frobenius,
   fromHost,
   gram,
+  identity,
   inner,
   type Matrix,
   matrix,
@@ -67,30 +68,43 @@ export function relativeChange(B1: Matrix, A1: Matrix, B2: Matrix, A2: Matrix): 
 /** Share of the mean diagonal that keeps A Aᵀ invertible. */
 const RIDGE = 1e-6;
 
+/** How tasks are expressed anew. */
+export interface Reanchoring {
+  /** α is chosen anew too; otherwise it is kept. */
+  readonly blend: boolean;
+  /** M with M Mᵀ the second moment of the layer's inputs, [in, in]: errors count as these inputs see them. Null: in ΔW. */
+  readonly inputs: Matrix | null;
+}
+
+/** α among which the search begins; 1/(1 − α) must stay small. */
+const BLENDS = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9];
+/** Turns from there, each of which lowers the error. */
+const BLEND_TURNS = 6;
+
 /**
- * Re-anchoring (ours, closed form): learned tasks expressed in other shared factors, their α kept.
+ * Re-anchoring (ours, closed form): learned tasks expressed in other shared factors.
  *
  *     B' = B_old A° Aᵀ G⁻¹, G = A Aᵀ            the best factor on the new A
  *     D  = (B' − α·B0)/(1−α), G = L Lᵀ          what the own part must be
  *     U S Wᵀ = svd(D L);  B̃ = U_q S^½, Ã = S^½ W_qᵀ L⁻¹     the best rank-q part, error measured in ΔW
  *
- * What depends on the shared factors alone is computed once for all tasks.
+ * With `inputs` M, A M stands for A and A° M for A°. What depends on the shared factors alone is computed once for all tasks.
  */
-export function reanchoring(old: Shared, next: Shared): (own: Own) => Own {
+export function reanchoring(old: Shared, next: Shared, { blend: chooses, inputs }: Reanchoring): (own: Own) => Own {
   const r = next.A.rows;
+  const [oldA, nextA] = inputs ? [multiply(old.A, inputs), multiply(next.A, inputs)] : [old.A, next.A];
   // The mean of the diagonal of A Aᵀ is ‖A‖²/r.
-  const G = ridge(multiply(next.A, next.A, false, true), (RIDGE * inner(next.A, next.A)) / r);
+  const G = ridge(multiply(nextA, nextA, false, true), (RIDGE * inner(nextA, nextA)) / r);
   const L = cholesky(G);
   // A° Aᵀ G⁻¹, [r, r]
-  const turn = transpose(solve(G, multiply(next.A, old.A, false, true)));
+  const turn = transpose(solve(G, multiply(nextA, oldA, false, true)));
+  const basis = multiply(next.B0, L);
   return (own) => {
-    const best = multiply(blend(old.B0, own), turn);
-    const D = scale(add(best, next.B0, -sigmoid(own.a)), 1 / sigmoid(-own.a));
-    const DL = multiply(D, L);
-    // The right singular vectors of [out, r] are those of its r × r Gram matrix, which is far smaller.
-    const { V } = svd(gram(DL));
     const q = own.A.rows;
-    const W = firstColumns(V, Math.min(q, r));
+    const best = multiply(multiply(blend(old.B0, own), turn), L);
+    const alpha = chooses ? chooseBlend(best, basis, sigmoid(own.a), q) : sigmoid(own.a);
+    const DL = scale(add(best, basis, -alpha), 1 / (1 - alpha));
+    const W = strongest(DL, q);
     const left = multiply(DL, W);
     const right = multiply(L, W);
     const B = matrix(left.rows, q);
@@ -102,9 +116,41 @@ export function reanchoring(old: Shared, next: Shared): (own: Own) => Own {
       for (let row = 0; row < r; row++) half.data[row * q + i] = right.data[row * W.cols + i]! * root;
     }
     // S^½ Wᵀ L⁻¹ = (G⁻¹ L W S^½)ᵀ
-    return { B, A: transpose(solve(G, half)), a: own.a };
+    return { B, A: transpose(solve(G, half)), a: chooses ? Math.log(alpha / (1 - alpha)) : own.a };
   };
 }
+
+/** The first right singular vectors of m [out, r], [r, ≤ q]: those of its r × r Gram matrix, which is far smaller. */
+function strongest(m: Matrix, q: number): Matrix {
+  return firstColumns(svd(gram(m)).V, Math.min(q, m.cols));
+}
+
+/**
+ * The α for which `best` − α·`basis` is nearest to rank q. From the best of some: in turn the rank-q part for α, by its
+ * singular vectors W, and the α for that part, ⟨best − part, basis⟩ / ‖basis‖². All through r × r products.
+ */
+function chooseBlend(best: Matrix, basis: Matrix, kept: number, q: number): number {
+  const size = inner(basis, basis);
+  if (size === 0) return kept;
+  const cross = multiply(best, basis, true);
+  const own = gram(basis);
+  const part = (alpha: number) => {
+    const rest = add(best, basis, -alpha);
+    const W = strongest(rest, q);
+    const held = multiply(rest, W);
+    return { alpha, W, error: inner(rest, rest) - inner(held, held) };
+  };
+  let chosen = [kept, ...BLENDS].map(part).reduce((a, b) => (b.error < a.error ? b : a));
+  for (let i = 0; i < BLEND_TURNS; i++) {
+    const { W, alpha } = chosen;
+    // ⟨best, basis⟩ = tr(cross), and ⟨part, basis⟩ = tr(Wᵀ (cross − α·own) W) for part = (best − α·basis) W Wᵀ.
+    const next = (trace(cross) - inner(multiply(add(cross, own, -alpha), W), W)) / size;
+    chosen = part(Math.min(Math.max(next, 0.02), 0.95));
+  }
+  return chosen.alpha;
+}
+
+const trace = (m: Matrix) => inner(m, identity(m.rows));
 
 function columnNorm(m: Matrix, column: number): number {
   return frobenius(

@@ -3,12 +3,13 @@ import type { TensorMap } from '../../../core/host-tensor.ts';
 import type { AdaptedLayer } from '../../model/model.ts';
 import { toHost } from '../../tensors/linalg.ts';
 import type { Random } from '../../training/random.ts';
-import { mustMatch, sharedKey, tensorOf, tensorsOfTask, withTask } from '../bank.ts';
+import { mustMatch, sharedKey, tensorOf, withTask } from '../bank.ts';
 import { kaiming, zeros } from '../initial.ts';
 import { foldLayers } from '../lora.ts';
 import type { Active, Bank, Method, Trainable, TrainableTensor } from '../method.ts';
 import { consolidate } from './consolidate.ts';
 import { blend, OWN, ownOf, SHARED, sharedOf } from './factors.ts';
+import { activeTensors, hasMoments, rootOfMoments, withMoments } from './moments.ts';
 import { type LiloraOptions, liloraOptions, safeOptions } from './options.ts';
 import { constantsOf, penalty } from './penalty.ts';
 
@@ -23,7 +24,7 @@ export const lilora: Method<LiloraOptions> = {
   options: liloraOptions,
   needsTask: true,
 
-  describe(layers, { rank, innerRank, sharedBasis, sharedA }) {
+  describe(layers, { rank, innerRank, sharedBasis, sharedA, anchorMetric }) {
     const sum = (each: (layer: AdaptedLayer) => number) => layers.reduce((total, layer) => total + each(layer), 0);
     const frozen = [
       ...(sharedA === 'frozen-after-first' ? ['A'] : []),
@@ -36,6 +37,9 @@ export const lilora: Method<LiloraOptions> = {
       parameters: {
         shared: sum((layer) => rank * (layer.in + layer.out)),
         perTask: sum((layer) => innerRank * (rank + layer.out) + 1),
+        ...(anchorMetric === 'inputs'
+          ? { training: { shared: sum((layer) => (hasMoments(layer.in) ? layer.in ** 2 : 0)), perTask: 0 } }
+          : {}),
       },
     };
   },
@@ -97,7 +101,11 @@ export const lilora: Method<LiloraOptions> = {
   consolidate,
   safe: safeOptions,
 
-  activate: tensorsOfTask,
+  measures: ({ anchorMetric }) => anchorMetric === 'inputs',
+  after: async (bank, task, options, probe) =>
+    options.anchorMetric === 'inputs' ? withMoments(bank, task, options, probe) : bank,
+
+  activate: activeTensors,
 
   fold: (bank, task) =>
     foldLayers(bank, task, (layer) => ({
@@ -111,7 +119,9 @@ function penaltyConstants(bank: Bank, options: LiloraOptions): TensorMap {
   if (bank.tasks.length === 0) return constants;
   for (const { name } of bank.layers) {
     const earlier = bank.tasks.map((other) => ownOf(bank, other, name));
-    for (const [key, tensor] of constantsOf(name, sharedOf(bank, name), earlier, options)) constants.set(key, tensor);
+    const inputs = options.anchorMetric === 'inputs' ? rootOfMoments(bank, name) : null;
+    for (const [key, tensor] of constantsOf(name, sharedOf(bank, name), earlier, options, inputs))
+      constants.set(key, tensor);
   }
   return constants;
 }

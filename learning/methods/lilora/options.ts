@@ -36,6 +36,12 @@ export const liloraOptions = z
     anchorWeight: z.number().min(0).optional(),
     /** Re-express earlier tasks in the shared factors after each task. */
     reanchor: z.boolean().optional(),
+    /** Re-anchoring chooses a task's α anew; otherwise it is kept. */
+    reanchorBlend: z.boolean().default(false),
+    /** What anchoring measures errors in: ΔW, or what ΔW makes of the inputs that earlier tasks had. */
+    anchorMetric: z.enum(['weights', 'inputs']).default('weights'),
+    /** Samples of a task whose inputs are looked at, where they count. */
+    momentSamples: positive.int().default(DEFAULTS['lilora.momentSamples'].value),
     /** How the penalties of the layers add up. */
     layerReduction: z.enum(['mean', 'sum']).default('mean'),
     /** Let gradients flow through the similarity of the stability loss. */

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import type { TensorMap } from '../../../core/host-tensor.ts';
-import { add, gram, type Matrix, matrix, scale, toHost } from '../../tensors/linalg.ts';
+import { add, gram, type Matrix, matrix, multiply, scale, toHost } from '../../tensors/linalg.ts';
 import { withGradient } from '../../tensors/ops.ts';
 import type { Active } from '../method.ts';
 import { blend, type Own, type Shared, sigmoid } from './factors.ts';
@@ -83,13 +83,15 @@ export function anchorSums(old: Shared, earlier: readonly Own[]): { a2: number; 
  *
  *     R = ⟨N, H⟩ + ⟨A, J⟩     ∂R/∂A = 2(H + J)     ∂R/∂B0 = 2(V·N Aᵀ + a2·M·A Aᵀ)
  *
- * so nothing of size [out, in] is formed. The gradient is written out because it takes a third of the operations.
+ * so nothing of size [out, in] is formed. Where inputs count (`anchorMetric`), A M and A° M stand for A and A°, with M Mᵀ their second moment. The gradient is written out because it takes a third of the operations.
  */
 function anchor(active: Active, layer: string): tf.Tensor | null {
   const constant = (name: string) => active.constant(layer, name) as tf.Tensor2D;
   const [A_old, B0_old, V, K, a2] = ['A_old', 'B0_old', 'anchor_V', 'anchor_K', 'anchor_a2'].map(constant);
   if (!A_old || !B0_old || !V || !K || !a2) return null;
-  return withGradient([active.get(layer, 'A'), active.get(layer, 'B0')], (A, B0) => {
+  const inputs = active.constant(layer, 'anchor_inputs') as tf.Tensor2D | undefined;
+  const A = active.get(layer, 'A') as tf.Tensor2D;
+  return withGradient([inputs ? tf.matMul(A, inputs) : A, active.get(layer, 'B0')], (A, B0) => {
     const [N, M] = [tf.sub(A, A_old), tf.sub(B0, B0_old)];
     const P = tf.matMul(V, M, true, false);
     const H = tf.add(tf.matMul(K, N), tf.matMul(P, A));
@@ -121,8 +123,17 @@ export function penalty(active: Active, options: LiloraOptions): tf.Scalar {
   return (terms.length > 0 ? tf.addN(terms) : tf.scalar(0)) as tf.Scalar;
 }
 
-/** What the penalty needs to know of one layer when a task begins after others. */
-export function constantsOf(layer: string, old: Shared, earlier: readonly Own[], options: LiloraOptions): TensorMap {
+/**
+ * What the penalty needs to know of one layer when a task begins after others.
+ * @param inputs root of the second moment of the layer's inputs, where they count
+ */
+export function constantsOf(
+  layer: string,
+  old: Shared,
+  earlier: readonly Own[],
+  options: LiloraOptions,
+  inputs: Matrix | null = null,
+): TensorMap {
   const constants: TensorMap = new Map();
   const put = (name: string, m: Matrix) => constants.set(`${layer}/${name}`, toHost(m));
   const previous = earlier.at(-1);
@@ -137,7 +148,8 @@ export function constantsOf(layer: string, old: Shared, earlier: readonly Own[],
   }
   if (anchored) {
     const { a2, V, K } = anchorSums(old, earlier);
-    put('A_old', old.A);
+    put('A_old', inputs ? multiply(old.A, inputs) : old.A);
+    if (inputs) put('anchor_inputs', inputs);
     put('anchor_V', V);
     put('anchor_K', K);
     put('anchor_a2', matrix(1, 1, [a2]));
