@@ -14,6 +14,7 @@ import { readDigits } from './digits.ts';
 import {
   captionQuestion,
   classQuestion,
+  colourQuestion,
   INSTRUCTIONS,
   openQuestion,
   optionQuestion,
@@ -21,6 +22,7 @@ import {
   relationQuestion,
 } from './questions.ts';
 import { drawDigit, drawScene, randomScene, type Scene, SIDE } from './scenes.ts';
+import { VARIATIONS } from './variations.ts';
 import { NAMED_SHAPES, SHAPES } from './words.ts';
 
 export interface DatasetOptions {
@@ -40,7 +42,8 @@ interface Recipe {
   readonly title: string;
   readonly kind: string;
   readonly metric: string;
-  readonly instruction: keyof typeof INSTRUCTIONS;
+  /** The first alone, or one of all at random. */
+  readonly instructions: readonly string[];
   readonly licence?: string;
   readonly source?: string;
   /** A picture with at least one question. */
@@ -74,14 +77,14 @@ const RECIPES: Readonly<Record<string, Recipe>> = {
     title: 'Multiple choice about a scene',
     kind: 'option',
     metric: 'option-letter',
-    instruction: 'letter',
+    instructions: INSTRUCTIONS.letter,
     picture: ask((random) => randomScene(random, 1 + random.below(3), NAMED_SHAPES), optionQuestion, 3),
   },
   digit: {
     title: 'Reading handwritten digits',
     kind: 'short-answer',
     metric: 'exact',
-    instruction: 'word',
+    instructions: INSTRUCTIONS.word,
     licence: 'CC-BY-4.0',
     source:
       'Optical Recognition of Handwritten Digits, E. Alpaydin and C. Kaynak, UCI Machine Learning Repository, 1998; enlarged to 32 by 32',
@@ -94,28 +97,28 @@ const RECIPES: Readonly<Record<string, Recipe>> = {
     title: 'Describing a scene in one sentence',
     kind: 'caption',
     metric: 'cider-relative',
-    instruction: 'sentence',
+    instructions: INSTRUCTIONS.sentence,
     picture: ask((random) => randomScene(random, 1 + random.below(2), NAMED_SHAPES), captionQuestion, 1),
   },
   class: {
     title: 'Naming the object, four kinds of which the base model has no name for',
     kind: 'classification',
     metric: 'containment',
-    instruction: 'object',
+    instructions: INSTRUCTIONS.object,
     picture: ask((random) => randomScene(random, 1, SHAPES), classQuestion, 1),
   },
   relation: {
     title: 'How two things lie to each other',
     kind: 'relation',
     metric: 'exact',
-    instruction: 'word',
+    instructions: INSTRUCTIONS.word,
     picture: ask((random) => randomScene(random, 2 + random.below(2), NAMED_SHAPES), relationQuestion, 2),
   },
   open: {
     title: 'Open questions about a scene',
     kind: 'open',
     metric: 'exact',
-    instruction: 'word',
+    instructions: INSTRUCTIONS.word,
     picture: ask((random) => randomScene(random, 1 + random.below(3), NAMED_SHAPES), openQuestion, 3),
   },
 };
@@ -123,13 +126,33 @@ const RECIPES: Readonly<Record<string, Recipe>> = {
 /** Names of the example tasks, in order. */
 export const TASKS = Object.keys(RECIPES);
 
+const COLOUR: Recipe['picture'] = ask(
+  (random) => randomScene(random, 1 + random.below(3), NAMED_SHAPES),
+  colourQuestion,
+  3,
+);
+
+/** The short tasks for long streams (variations.ts). */
+const VARIED: Readonly<Record<string, Recipe>> = Object.fromEntries(
+  VARIATIONS.map(({ name, kind, instruction, of }) => {
+    const picture = kind === 'colour' ? COLOUR : RECIPES[kind]!.picture;
+    const varied: Recipe['picture'] = (random, index) => {
+      const { pixels, questions } = picture(random, index);
+      return { pixels, questions: questions.map(of) };
+    };
+    const { licence, source } = RECIPES[kind] ?? {};
+    const facts = { title: `Variation: ${name}`, kind, metric: 'exact', instructions: [instruction], picture: varied };
+    return [name, { ...facts, ...(licence ? { licence } : {}), ...(source ? { source } : {}) }];
+  }),
+);
+
 /** Writes one dataset into `folder` and gives the number of samples per split. */
 export async function makeDataset(
   name: string,
   options: DatasetOptions,
   folder: string,
 ): Promise<{ train: number; test: number }> {
-  const recipe = RECIPES[name];
+  const recipe = RECIPES[name] ?? VARIED[name];
   if (!recipe)
     throw new LiloraError('BadConfig', `There is no example task "${name}". Choose from ${TASKS.join(', ')}.`);
   const random = new Random(options.seed).split(name);
@@ -154,8 +177,8 @@ export async function makeDataset(
       const raw = { width: SIDE, height: SIDE, channels: 3 } as const;
       write(image, await sharp(pixels, { raw }).png({ compressionLevel: 9 }).toBuffer());
       for (const { text, answer, others } of questions.slice(0, wanted - samples.length)) {
-        const wordings = INSTRUCTIONS[recipe.instruction];
-        const instruction = wordings[options.instructions === 'five' ? random.below(wordings.length) : 0];
+        const { instructions } = recipe;
+        const instruction = instructions[options.instructions === 'five' ? random.below(instructions.length) : 0];
         samples.push({
           id: `${name}-${split}-${samples.length}`,
           image,
@@ -176,7 +199,7 @@ export async function makeDataset(
     title: recipe.title,
     kind: recipe.kind,
     metric: recipe.metric,
-    instructionFormat: INSTRUCTIONS[recipe.instruction][0],
+    instructionFormat: recipe.instructions[0],
     splits: { train: { samples: 'train.json' }, test: { samples: 'test.json' } },
     files,
     licence: recipe.licence ?? 'CC0-1.0',

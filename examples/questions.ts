@@ -58,6 +58,11 @@ export function relationQuestion(scene: Scene, random: Random): Question | null 
   return { text: `where is the ${call(a)} compared to the ${call(b)}?`, answer };
 }
 
+export function colourQuestion(scene: Scene, random: Random): Question | null {
+  const thing = pick(alone(scene), random);
+  return thing ? { text: `what colour is the ${thing.shape}?`, answer: thing.colour } : null;
+}
+
 /** An open question with a short answer. */
 export function openQuestion(scene: Scene, random: Random): Question | null {
   const thing = pick(alone(scene), random);

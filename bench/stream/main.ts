@@ -1,7 +1,7 @@
 /**
  * The example tasks, learned one after another by every method, through the product itself: Temporal, S3, workers.
  * `npm run bench:stream -- [--methods all|anchored,paper] [--seeds 0,1,2] [--orders given,reversed] [--instructions single,five]
- * [--tasks option,digit] [--train 1200] [--data 0] [--sweep lilora] [--add '{"name": {"method": "lilora", "options": {…}}}'] [--out FILE] [--json]`.
+ * [--tasks option,digit|variations:20] [--train 1200] [--data 0] [--sweep lilora] [--add '{"name": {"method": "lilora", "options": {…}}}'] [--out FILE] [--json]`.
  * Every combination is a stream of its own, some of them side by side. Interrupted, it goes on where it was: streams and
  * servers live in `--folder`. Results go to `--out` as they come; the tables are printed at the end. `--sweep` runs what
  * defaults are chosen from (sweeps.ts); take other data for it (`--data 1`).
@@ -15,6 +15,7 @@ import { createStream, submitTask } from '../../cli/streams.ts';
 import { reachableDataset, reachableModel } from '../../cli/upload.ts';
 import { inLanes } from '../../core/lanes.ts';
 import { makeDatasets, TASKS } from '../../examples/make-datasets.ts';
+import { VARIATIONS } from '../../examples/variations.ts';
 import { openStore } from '../../store/open.ts';
 import { connectClient, temporalSettings } from '../../workers/config.ts';
 import { ROOT } from '../../workers/runtime.ts';
@@ -43,7 +44,9 @@ const { values } = parseArgs({
 });
 const list = (text: string) => text.split(',').filter(Boolean);
 const say = (text: string) => process.stderr.write(`${text}\n`);
-const tasks = list(values.tasks);
+// `variations:20` are the first twenty of the short tasks for long streams.
+const variations = /^variations:(\d+)$/.exec(values.tasks)?.[1];
+const tasks = variations ? VARIATIONS.slice(0, Number(variations)).map(({ name }) => name) : list(values.tasks);
 if (values.sweep && !(values.sweep in SWEEPS))
   throw new Error(`There is no sweep ${values.sweep}. Choose from ${Object.keys(SWEEPS).join(', ')}.`);
 const runs: Readonly<Record<string, Compared>> = {

@@ -155,15 +155,20 @@ describe('the anchor penalty', () => {
   });
 });
 
+/** Matrices of normal numbers. */
+const maker =
+  (random: Random) =>
+  (rows: number, cols: number, size = 1) =>
+    matrix(
+      rows,
+      cols,
+      Float64Array.from({ length: rows * cols }, () => size * random.normal()),
+    );
+
 describe('re-anchoring', () => {
   it('never makes the error of ΔW larger, whatever moved', () => {
     const random = new Random(12);
-    const make = (rows: number, cols: number, size = 1) =>
-      matrix(
-        rows,
-        cols,
-        Float64Array.from({ length: rows * cols }, () => size * random.normal()),
-      );
+    const make = maker(random);
     for (let trial = 0; trial < 60; trial++) {
       const [out, r] = [3 + (trial % 9), 1 + (trial % 5)];
       const q = 1 + (trial % r);
@@ -180,12 +185,7 @@ describe('re-anchoring', () => {
 
   it('finds the α that leaves the least error, where it may choose', () => {
     const random = new Random(13);
-    const make = (rows: number, cols: number) =>
-      matrix(
-        rows,
-        cols,
-        Float64Array.from({ length: rows * cols }, () => random.normal()),
-      );
+    const make = maker(random);
     for (let trial = 0; trial < 30; trial++) {
       const [out, r, q] = [9, 5, 1 + (trial % 3)];
       // Without an old basis a task is the same with any α, if its own part is scaled by 1/(1 − α).
@@ -207,12 +207,7 @@ describe('re-anchoring', () => {
 
   it('lets errors count as the inputs see them', () => {
     const random = new Random(14);
-    const make = (rows: number, cols: number) =>
-      matrix(
-        rows,
-        cols,
-        Float64Array.from({ length: rows * cols }, () => random.normal()),
-      );
+    const make = maker(random);
     for (let trial = 0; trial < 20; trial++) {
       const [out, r, q] = [9, 5, 1 + (trial % 3)];
       const old = { A: make(r, 8), B0: make(out, r) };

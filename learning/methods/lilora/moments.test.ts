@@ -18,7 +18,7 @@ import {
 import { Random } from '../../training/random.ts';
 import { bindTrainable } from '../adapter.ts';
 import { sharedKey, tensorOf } from '../bank.ts';
-import type { Bank, Probe } from '../method.ts';
+import type { Probe } from '../method.ts';
 import { blend, ownOf, sharedOf } from './factors.ts';
 import { lilora } from './index.ts';
 
