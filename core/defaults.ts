@@ -21,6 +21,12 @@ export const DEFAULTS = {
   'lilora.momentSamples': entry(200, 'samples', 'as LoDA; only where anchoring counts by inputs'),
   'lilora.maxInputs': entry(2048, 'inputs', 'of a layer whose inputs count: their moments are inputs × inputs'),
 
+  'start.similarSamples': entry(
+    50,
+    'samples',
+    'one pass for every earlier task; only where a task starts from a similar one',
+  ),
+
   'ewc.weight': entry(400, '', 'λ, as the TRACE code base has it for language models'),
   'ewc.decay': entry(1, '', 'γ: every earlier task counts the same, as in the paper'),
   'ewc.fisherSamples': entry(200, 'samples', 'one backward pass each: a fraction of the training of a task'),

@@ -28,6 +28,7 @@ const LILORA: Readonly<Record<string, Compared>> = {
   'anchored-rate-0.002': lilora({}, { learningRate: 2e-3 }),
   'anchored-rate-0.008': lilora({}, { learningRate: 8e-3 }),
   'anchored-shared-rate-0.3': lilora({ sharedLearningRate: 0.3 }),
+  'anchored-start-similar': lilora({ startFrom: 'similar' }),
   'anchored-without-reanchoring': lilora({ reanchor: false }),
   'paper-lambda-0.1': lilora({ variant: 'paper' }),
   'paper-lambda-1': lilora({ variant: 'paper', stabilityWeight: 1 }),
@@ -40,6 +41,7 @@ const LILORA: Readonly<Record<string, Compared>> = {
 const OTHERS: Readonly<Record<string, Compared>> = {
   'per-task-lora': of('per-task-lora', {}),
   'per-task-lora-rate-0.002': of('per-task-lora', {}, { learningRate: 2e-3 }),
+  'per-task-lora-start-similar': of('per-task-lora', { startFrom: 'similar' }),
   'ewc-400': of('ewc', {}),
   'ewc-10000': of('ewc', { weight: 1e4 }),
   'ewc-300000': of('ewc', { weight: 3e5 }),

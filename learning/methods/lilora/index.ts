@@ -3,10 +3,11 @@ import type { TensorMap } from '../../../core/host-tensor.ts';
 import type { AdaptedLayer } from '../../model/model.ts';
 import { toHost } from '../../tensors/linalg.ts';
 import type { Random } from '../../training/random.ts';
-import { mustMatch, sharedKey, tensorOf, withTask } from '../bank.ts';
+import { mustMatch, ownKey, sharedKey, tensorOf, withTask } from '../bank.ts';
 import { kaiming, zeros } from '../initial.ts';
 import { foldLayers } from '../lora.ts';
 import type { Active, Bank, Method, Trainable, TrainableTensor } from '../method.ts';
+import { startLikeSimilar } from '../similar.ts';
 import { consolidate } from './consolidate.ts';
 import { blend, OWN, ownOf, SHARED, sharedOf } from './factors.ts';
 import { activeTensors, hasMoments, rootOfMoments, withMoments } from './moments.ts';
@@ -67,9 +68,13 @@ export const lilora: Method<LiloraOptions> = {
       tensors.set(`${name}/A`, shared('A', options.sharedA === 'frozen-after-first'));
       tensors.set(`${name}/B0`, shared('B0', options.sharedBasis === 'frozen-after-first'));
       const draw: Random = random.split(name);
-      tensors.set(`${name}/A_tilde`, own(kaiming([options.innerRank, options.rank], draw)));
-      tensors.set(`${name}/B_tilde`, own(zeros([out, options.innerRank])));
-      tensors.set(`${name}/a`, own({ shape: [1], data: Float32Array.of(draw.normal()) }));
+      const fresh = {
+        A_tilde: kaiming([options.innerRank, options.rank], draw),
+        B_tilde: zeros([out, options.innerRank]),
+        a: { shape: [1], data: Float32Array.of(draw.normal()) },
+      };
+      for (const [tensor, start] of Object.entries(fresh))
+        tensors.set(`${name}/${tensor}`, own(bank.tensors.get(ownKey(task, name, tensor)) ?? start));
     }
     let constants: TensorMap | null = null;
     return {
@@ -101,7 +106,8 @@ export const lilora: Method<LiloraOptions> = {
   consolidate,
   safe: safeOptions,
 
-  measures: ({ anchorMetric }) => anchorMetric === 'inputs',
+  measures: ({ anchorMetric, startFrom }) => anchorMetric === 'inputs' || startFrom === 'similar',
+  before: (bank, task, options, probe) => startLikeSimilar(bank, task, options, probe, activeTensors),
   after: async (bank, task, options, probe) =>
     options.anchorMetric === 'inputs' ? withMoments(bank, task, options, probe) : bank,
 

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { DEFAULTS } from '../../../core/defaults.ts';
+import { startOptions } from '../similar.ts';
 
 /** What each variant sets; any of it may be overridden by name. */
 const VARIANTS = {
@@ -42,6 +43,7 @@ export const liloraOptions = z
     anchorMetric: z.enum(['weights', 'inputs']).default('weights'),
     /** Samples of a task whose inputs are looked at, where they count. */
     momentSamples: positive.int().default(DEFAULTS['lilora.momentSamples'].value),
+    ...startOptions,
     /** How the penalties of the layers add up. */
     layerReduction: z.enum(['mean', 'sum']).default('mean'),
     /** Let gradients flow through the similarity of the stability loss. */
