@@ -87,3 +87,52 @@ export function tables(lines: readonly Line[]): string {
     })
     .join('\n\n');
 }
+
+/** What changed, and what became of it: one row per run, in the order of the sweep. */
+export function sweepTable(results: readonly Result[]): string {
+  const runs = [...new Set(results.map(({ run }) => run))];
+  const rows = runs.map((run) => {
+    const streams = results.filter((result) => result.run === run);
+    const over = (key: string) => spread(streams.map(({ metrics }) => metrics[key]));
+    return `| ${[run, ...['AP', 'BWT', 'MFT'].map(over)].join(' | ')} |`;
+  });
+  return ['| run | AP | BWT | learned |', '| --- | ---: | ---: | ---: |', ...rows].join('\n');
+}
+
+/** How long streams grow: the mean score of all tasks so far after every tenth task, and what is kept at the end. */
+export function growthTable(results: readonly Result[]): string {
+  const count = results[0]!.matrix.tasks.length;
+  const marks = Array.from({ length: Math.floor(count / 10) }, (_, i) => 10 * (i + 1));
+  const mean = (numbers: readonly number[]) => numbers.reduce((a, b) => a + b, 0) / numbers.length;
+  const rows = [...new Set(results.map(({ run }) => run))].map((run) => {
+    const streams = results.filter((result) => result.run === run);
+    const cells = [
+      ...marks.map((mark) => spread(streams.map(({ matrix }) => mean(matrix.rows[mark - 1]!)))),
+      ...['BWT', 'forgetting', 'MFT'].map((key) => spread(streams.map(({ metrics }) => metrics[key]))),
+      ...[
+        spread(streams.map((stream) => stream.bankBytes / 1e6)),
+        spread(
+          streams.map((stream) => stream.storeBytes / 1e6),
+          0,
+        ),
+      ],
+      ...[
+        spread(
+          streams.map(({ trainingSeconds }) => trainingSeconds),
+          0,
+        ),
+      ],
+    ];
+    return `| ${[run, ...cells].join(' | ')} |`;
+  });
+  const head = [
+    ...marks.map((mark) => `AP after ${mark}`),
+    'BWT',
+    'forgetting',
+    'learned',
+    'bank, MB',
+    'store, MB',
+    'training, s',
+  ];
+  return [`| method | ${head.join(' | ')} |`, `| --- |${' ---: |'.repeat(head.length)}`, ...rows].join('\n');
+}
