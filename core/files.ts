@@ -4,6 +4,12 @@ import { LiloraError } from './errors.ts';
 /** One read call takes less than 2 GiB, by an old limit of the system. */
 const READ_BYTES = 256 * 1024 * 1024;
 
+/**
+ * Large buffers of Node begin 16 bytes into a page. From here on they lie as TensorFlow wants tensors (64 bytes), which
+ * takes them as they are then, without a copy; where that is not so, it copies.
+ */
+const ALIGNED = 48;
+
 /** A file in memory, of any size: `readFile` of Node refuses 2 GiB. `NotFound` when there is none. */
 export async function readWhole(path: string): Promise<Uint8Array> {
   const handle = await openFile(path);
@@ -24,7 +30,7 @@ export async function openFile(path: string): Promise<FileHandle> {
 
 /** A stretch of an open file; `IntegrityError` when it ends early. @param path named in messages */
 export async function readAt(handle: FileHandle, position: number, length: number, path: string): Promise<Uint8Array> {
-  const bytes = new Uint8Array(length);
+  const bytes = new Uint8Array(new ArrayBuffer(ALIGNED + length), ALIGNED, length);
   let done = 0;
   while (done < length) {
     const { bytesRead } = await handle.read(bytes, done, Math.min(length - done, READ_BYTES), position + done);

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { DryRun } from './dry-run.ts';
 import type { Attribute, GraphNode } from './graph.ts';
 import type { Tree } from './tree.ts';
 
@@ -10,6 +11,7 @@ export interface Binding {
   readonly TF_ATTR_BOOL: number;
   readonly TF_ATTR_TYPE: number;
   readonly TF_ATTR_SHAPE: number;
+  readonly TF_INT32: number;
   executeOp(name: string, attributes: OpAttribute[], inputs: number[], outputs: number): TensorMetadata[];
   createTensor(shape: number[], type: number, values: ArrayBufferView): number;
   deleteTensor(id: number): void;
@@ -19,13 +21,13 @@ export interface Binding {
   deleteSavedModel(session: number): void;
 }
 
-interface OpAttribute {
+export interface OpAttribute {
   readonly name: string;
   readonly type: number;
   readonly value: unknown;
 }
 
-interface TensorMetadata {
+export interface TensorMetadata {
   readonly id: number;
   readonly shape: number[];
   readonly dtype: number;
@@ -74,10 +76,10 @@ export function waitingFor<T>(after: tf.Tensor, run: () => T): T {
 class Unrecordable extends Error {}
 
 /**
- * Runs a function once, operation by operation, and writes down what the native back end executes: each record is
- * already a node of a TensorFlow graph. Tensors that the function lets go are gone: their numbers in the addon are never
- * given again. A text instead of a recording says why there is none; the function's own errors
- * pass through. Nothing of the run is left over.
+ * Runs a function once, operation by operation, and writes down what the native back end is asked for: each record is
+ * already a node of a TensorFlow graph. It is a dry run (`DryRun`): TensorFlow.js holds every tensor of a gradient until
+ * that is whole, and would need several times the memory of the graph. Numbers of tensors are never given again. A text
+ * instead of a recording says why there is none; the function's own errors pass through. Nothing of the run is left over.
  */
 export function record<Inputs extends Tree>(
   compute: (inputs: Inputs) => Tree,
@@ -87,14 +89,13 @@ export function record<Inputs extends Tree>(
   const backend = tf.backend() as unknown as NativeBackend;
   const { binding } = backend;
   const graph = new GraphWriter(backend, leaves);
+  const dry = new DryRun(binding);
   const watched = Object.create(binding, {
     executeOp: {
-      value: (name: string, attributes: OpAttribute[], ids: number[], count: number) => {
-        const outputs = binding.executeOp(name, attributes, ids, count);
-        graph.operation(name, attributes, ids, outputs);
-        return outputs;
-      },
+      value: (name: string, attributes: OpAttribute[], ids: number[], count: number) =>
+        graph.operation(name, attributes, ids, (shapes) => dry.execute(name, attributes, ids, count, shapes)),
     },
+    deleteTensor: { value: (id: number) => dry.delete(id) },
     createTensor: {
       value: (shape: number[], type: number, values: ArrayBufferView) => {
         const id = binding.createTensor(shape, type, values);
@@ -127,6 +128,7 @@ export function record<Inputs extends Tree>(
     throw error;
   } finally {
     backend.binding = binding;
+    dry.dispose();
     Reflect.deleteProperty(backend, 'getInputTensorIds');
   }
 }
@@ -173,13 +175,15 @@ class GraphWriter {
     if (tensor.id < this.firstOwn) this.outside.set(id, tensor);
   }
 
+  /** Executes an operation, given the shapes of its inputs, and writes it down. */
   operation(
     name: string,
     attributes: readonly OpAttribute[],
     inputs: readonly number[],
-    outputs: readonly TensorMetadata[],
-  ): void {
+    execute: (shapes: ReadonlyArray<readonly number[]>) => TensorMetadata[],
+  ): TensorMetadata[] {
     const sources = inputs.map((id) => this.sourceOf(id));
+    const outputs = execute(sources.map(({ shape }) => shape));
     let op = name;
     let written = Object.fromEntries(
       attributes
@@ -199,6 +203,7 @@ class GraphWriter {
     const node = this.add(op, [...sources.map((source) => source.name), ...this.order()], written);
     for (const [i, { id, shape, dtype: type }] of outputs.entries())
       this.sources.set(id, { name: i === 0 ? node : `${node}:${i}`, shape, type });
+    return outputs;
   }
 
   /** Control inputs: what `waitingFor` was given. */
