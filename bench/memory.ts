@@ -12,9 +12,10 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { sizeOf } from '../core/host-tensor.ts';
 import { writeSafetensors } from '../core/safetensors.ts';
+import { pairParameters } from '../learning/methods/lora.ts';
 import { methodNamed } from '../learning/methods/registry.ts';
 import { selectLayers } from '../learning/methods/targets.ts';
-import { modelMemory } from '../learning/model/memory.ts';
+import { modelMemory, stepMemory } from '../learning/model/memory.ts';
 import type { BaseModel } from '../learning/model/model.ts';
 import { defineModel, loadModel } from '../learning/model/registry.ts';
 import { startTensors } from '../learning/tensors/backend.ts';
@@ -122,9 +123,29 @@ function report(): void {
     const found = JSON.parse(
       execFileSync(process.execPath, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] }),
     );
-    const { layers: _, ...predicted } = modelMemory(defineModel(config));
+    const definition = defineModel(config);
+    const { layers, ...predicted } = modelMemory(definition);
+    const step = stepMemory(definition, {
+      ...{
+        rows: 1,
+        length: tokens,
+        answers: tokens / 2,
+        stored: kept === 'stored',
+        checkpointing: values.checkpointing,
+      },
+      trained: pairParameters(selectLayers(layers, 'paper'), { rank: 16 }),
+    });
+    const added = Object.values(step).reduce((a, b) => a + b, 0);
     if (values.json) {
-      console.log(JSON.stringify({ model: values.model, tokens, weights: kept, predicted, measured: found }));
+      console.log(
+        JSON.stringify({
+          model: values.model,
+          tokens,
+          weights: kept,
+          predicted: { ...predicted, step },
+          measured: found,
+        }),
+      );
       return;
     }
     const weights = kept === 'stored' ? predicted.stored : predicted.weights;
@@ -135,7 +156,7 @@ function report(): void {
         ['weights, in the process', gib(weights), gib(found.loaded - found.before)],
         ['peak while loading', gib(weights + predicted.loading), gib(found.loadPeak - found.before)],
         ...(tokens > 0
-          ? [[`peak of a training step of ${tokens} tokens`, '', gib(found.trainPeak - found.before)]]
+          ? [[`peak of a training step of ${tokens} tokens`, gib(weights + added), gib(found.trainPeak - found.before)]]
           : []),
         ['seconds to load', '', found.seconds.toFixed(1)],
       ]),

@@ -1,10 +1,10 @@
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { readTensorMap, writeSafetensors } from '../../core/safetensors.ts';
-import { expectNear, REFERENCE_MODELS, reference } from '../../test/reference.ts';
+import { expectNear, REFERENCE_MODELS } from '../../test/reference.ts';
+import { apart, halvedReference, referenceAnswers } from '../../test/reference-answers.ts';
 import { prompts, smallLearning } from '../../test/small-learning.ts';
 import { methodNamed } from '../methods/registry.ts';
 import { startTensors } from '../tensors/backend.ts';
@@ -23,17 +23,6 @@ afterAll(() => {
   rmSync(root, { recursive: true });
   delete process.env['LILORA_EAGER'];
 });
-
-/** A reference model, saved in 16 bits a number. */
-function halved(name: string, type: 'F16' | 'BF16'): string {
-  const folder = join(root, `${name}-${type}`);
-  cpSync(join(reference(name).folder, 'model'), folder, { recursive: true });
-  for (const file of readdirSync(folder).filter((file) => file.endsWith('.safetensors'))) {
-    const path = join(folder, file);
-    writeFileSync(path, writeSafetensors(readTensorMap(readFileSync(path), path), { format: 'pt' }, type));
-  }
-  return folder;
-}
 
 /** Some steps, then answers of the base model. */
 async function work(name: (typeof REFERENCE_MODELS)[number], folder: string, weights: 'float32' | 'stored') {
@@ -71,7 +60,7 @@ async function work(name: (typeof REFERENCE_MODELS)[number], folder: string, wei
 
 describe.each(REFERENCE_MODELS)('%s', (name) => {
   it.each(['BF16', 'F16'] as const)('learns and answers the same from %s matrices as they are stored', async (type) => {
-    const folder = halved(name, type);
+    const folder = halvedReference(root, name, type);
     process.env['LILORA_EAGER'] = '1';
     const whole = await work(name, folder, 'float32');
     const stored = await work(name, folder, 'stored');
@@ -79,8 +68,23 @@ describe.each(REFERENCE_MODELS)('%s', (name) => {
     expect({ ...stored, bytes: 0 }).toEqual({ ...whole, bytes: 0 });
   });
 
+  it('is near float32 weights that are rounded to 16 bits a number', async () => {
+    process.env['LILORA_EAGER'] = '0';
+    const whole = await referenceAnswers(name);
+    const spread = whole.logits.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+    for (const [type, share] of [
+      ['BF16', 0.03],
+      ['F16', 0.004],
+    ] as const) {
+      const folder = halvedReference(root, name, type);
+      const { logits, loss } = apart(await referenceAnswers(name, { folder, load: { weights: 'stored' } }), whole);
+      expect(logits, type).toBeLessThan(share * spread);
+      expect(loss, type).toBeLessThan(share);
+    }
+  });
+
   it('is nearly the same as graphs, whose optimizer may fuse operations otherwise', async () => {
-    const folder = halved(name, 'BF16');
+    const folder = halvedReference(root, name, 'BF16');
     process.env['LILORA_EAGER'] = '0';
     const whole = await work(name, folder, 'float32');
     const stored = await work(name, folder, 'stored');

@@ -43,3 +43,47 @@ export function modelMemory(definition: ModelDefinition): ModelMemory {
     }).layers,
   };
 }
+
+/** One training step, as far as memory depends on it. */
+export interface StepShape {
+  readonly rows: number;
+  /** Tokens per row, padding included. */
+  readonly length: number;
+  /** Tokens that carry loss, in all rows. */
+  readonly answers: number;
+  /** Trained numbers. */
+  readonly trained: number;
+  /** Decoder matrices stay in 16 bits a number. */
+  readonly stored: boolean;
+  /** Only the input of every layer is kept for the way back. */
+  readonly checkpointing: boolean;
+}
+
+/** What a training step adds to the weights, in bytes. The largest parts; not what the process and its libraries take. */
+export interface StepMemory {
+  /** Kept from the way there for the way back. */
+  readonly activations: number;
+  /** Logits, their exponentials and their slopes. */
+  readonly logits: number;
+  /** Trained weights and two moments before and after the update, and the gradient. */
+  readonly moments: number;
+  /** The largest matrix that is widened from 16 bits while it is used. */
+  readonly widened: number;
+}
+
+/**
+ * By formula, for adapters on the MLPs of the decoder (preset `paper`): per token a layer keeps the outputs of its two norms,
+ * the input of the MLP, q, k and v, a row of attention weights for every head, and four states of the MLP.
+ */
+export function stepMemory({ config: { decoder } }: ModelDefinition, step: StepShape): StepMemory {
+  const { width, inner, layers, heads, kvHeads, headSize, vocabulary } = decoder;
+  const tokens = step.rows * step.length;
+  const layer = 3 * width + (heads + 2 * kvHeads) * headSize + heads * step.length + 4 * inner;
+  const kept = step.checkpointing ? layers * width + layer : layers * layer;
+  return {
+    activations: FLOAT * tokens * kept,
+    logits: FLOAT * 3 * step.answers * vocabulary,
+    moments: FLOAT * 7 * step.trained,
+    widened: step.stored ? FLOAT * width * Math.max(vocabulary, inner) : 0,
+  };
+}
