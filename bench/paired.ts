@@ -1,5 +1,7 @@
-import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
+import { type ChildProcessWithoutNullStreams, execFileSync, spawn } from 'node:child_process';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { ROOT } from '../workers/runtime.ts';
 
 /** One line of every benchmark's `--json`: lower is better, `ratio` is ours / peer. */
 export interface Row {
@@ -11,7 +13,16 @@ export interface Row {
   readonly runs: number;
   /** Lowest and highest ratio of the paired runs. */
   readonly spread: readonly [number, number];
+  /** Why the peer has no number: it is NaN then, null in JSON. */
+  readonly problem?: string;
 }
+
+/** Python with PyTorch, transformers and PEFT, made when it is first asked for. */
+export const peerPython = (): string =>
+  execFileSync(join(ROOT, 'infra/python/environment.sh'), {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'inherit'],
+  }).trim();
 
 /** A process that answers every line of input with one line of JSON, and works only when asked. */
 export class Side {
@@ -20,7 +31,9 @@ export class Side {
 
   /** @param cores CPU numbers that it may use */
   constructor(cores: readonly number[], command: string, args: readonly string[], env: NodeJS.ProcessEnv = {}) {
-    this.child = spawn('taskset', ['-c', cores.join(), command, ...args], { env: { ...process.env, ...env } });
+    this.child = spawn('taskset', ['-c', cores.join(), command, ...args], {
+      env: { ...process.env, BENCH_STARTED: String(Date.now() / 1000), ...env },
+    });
     this.child.stderr.pipe(process.stderr);
     this.lines = createInterface({ input: this.child.stdout })[Symbol.asyncIterator]();
   }
@@ -63,13 +76,19 @@ export function row(name: string, unit: string, pairs: ReadonlyArray<readonly [o
   };
 }
 
+/** A row of ours alone. @param problem why the peer has none */
+export function without(name: string, ours: number, unit: string, problem: string): Row {
+  return { name, ours, peer: Number.NaN, ratio: Number.NaN, unit, runs: 1, spread: [Number.NaN, Number.NaN], problem };
+}
+
 const short = (value: number) => (value >= 100 ? value.toFixed(0) : value.toPrecision(3));
 
 /** The rows as a Markdown table. */
 export function rowsTable(rows: readonly Row[]): string {
-  const lines = rows.map(
-    ({ name, ours, peer, ratio, unit, runs, spread }) =>
-      `| ${name} | ${short(ours)} | ${short(peer)} | ${unit} | **${ratio.toFixed(2)}** | ${spread.map((x) => x.toFixed(2)).join('–')} | ${runs} |`,
+  const lines = rows.map(({ name, ours, peer, ratio, unit, runs, spread, problem }) =>
+    problem !== undefined
+      ? `| ${name} | ${short(ours)} | ${problem.replaceAll('|', '/')} | ${unit} | – | – | ${runs} |`
+      : `| ${name} | ${short(ours)} | ${short(peer)} | ${unit} | **${ratio.toFixed(2)}** | ${spread.map((x) => x.toFixed(2)).join('–')} | ${runs} |`,
   );
   return [
     '| | ours | peer | unit | ratio | spread | runs |',

@@ -18,10 +18,12 @@ import { TrainingStep } from '../../learning/training/step.ts';
 import { LORA, loraMethod } from './work.ts';
 
 const [modelFolder, work, threads] = process.argv.slice(2) as [string, string, string];
-const began = performance.now();
 const engine = await startTensors('tensorflow', { threads: Number(threads) });
+// As the peer: libraries are there, the model is not.
+const began = performance.now();
 const model = await loadModel(modelFolder);
 const loadSeconds = (performance.now() - began) / 1000;
+const startSeconds = Date.now() / 1000 - Number(process.env['BENCH_STARTED']);
 
 const file = join(work, 'batches.safetensors');
 const { tensors } = readSafetensors(readFileSync(file), file);
@@ -79,7 +81,7 @@ const adapter = bindAdapter(learned, 'bench');
 const generator = model.generator(adapter.of);
 
 const answer = (value: object) => process.stdout.write(`${JSON.stringify(value)}\n`);
-answer({ version: engine.version, loadSeconds });
+answer({ version: engine.version, loadSeconds, startSeconds });
 let done = 0;
 for await (const line of createInterface({ input: process.stdin })) {
   const [what, count] = line.split(' ');

@@ -1,10 +1,11 @@
 """The peer's side of bench/step.ts: PyTorch, transformers and PEFT on the same model, adapter and batches.
 
-usage: peer.py MODEL WORK THREADS eager|compile. Does what each line of standard input says (`train STEPS`,
-`generate TOKENS`) and answers with one line of JSON.
+usage: peer.py MODEL WORK THREADS eager|compile|cuda-bf16. Does what each line of standard input says (`train STEPS`,
+`generate TOKENS`) and answers with one line of JSON; with {"failed": why} where torch.compile does not work.
 """
 
 import json
+import os
 import sys
 import time
 
@@ -18,15 +19,19 @@ torch.set_num_threads(int(threads))
 LEARNING_RATE = 1e-3
 
 began = time.perf_counter()
-base = transformers.LlavaForConditionalGeneration.from_pretrained(model_folder, dtype=torch.float32)
+device, dtype = ("cuda", torch.bfloat16) if mode == "cuda-bf16" else ("cpu", torch.float32)
+base = transformers.LlavaForConditionalGeneration.from_pretrained(model_folder, dtype=dtype).to(device)
 load_seconds = time.perf_counter() - began
-model = peft.PeftModel.from_pretrained(base, f"{work}/adapter", is_trainable=True)
+start_seconds = time.time() - float(os.environ["BENCH_STARTED"])
+model = peft.PeftModel.from_pretrained(base, f"{work}/adapter", is_trainable=True).to(device)
 model.train()
 trained = [p for p in model.parameters() if p.requires_grad]
 optimizer = torch.optim.AdamW(trained, lr=LEARNING_RATE, weight_decay=0.0)
 batches = load_file(f"{work}/batches.safetensors")
-ids, labels = batches["input_ids"].long(), batches["labels"].long()
+ids, labels = batches["input_ids"].long().to(device), batches["labels"].long().to(device)
 pixels = batches.get("pixel_values")
+if pixels is not None:
+    pixels = pixels.to(device, dtype)
 forward = torch.compile(model) if mode == "compile" else model
 
 
@@ -52,7 +57,7 @@ def peak():
 
 
 versions = f"torch {torch.__version__}, transformers {transformers.__version__}, peft {peft.__version__}"
-answer({"version": versions, "loadSeconds": load_seconds})
+answer({"version": versions, "loadSeconds": load_seconds, "startSeconds": start_seconds})
 done = 0
 
 
@@ -77,6 +82,11 @@ def generate(count):
     inputs = {"input_ids": prompt, "attention_mask": torch.ones_like(prompt)}
     if pixels is not None:
         inputs["pixel_values"] = pixels[0]
+    if mode == "compile":
+        # transformers compiles the pass of a token where the cache has a fixed size; on a CPU it has to be told.
+        compiled = transformers.CompileConfig(fullgraph=False)
+        compiled._compile_all_devices = True
+        inputs.update(cache_implementation="static", compile_config=compiled)
     start = time.perf_counter()
     out = model.generate(**inputs, max_new_tokens=count, min_new_tokens=count, do_sample=False, eos_token_id=None, pad_token_id=3)
     seconds = time.perf_counter() - start
@@ -86,4 +96,9 @@ def generate(count):
 
 for line in sys.stdin:
     what, count = line.split()
-    answer(train(int(count)) if what == "train" else generate(int(count)))
+    try:
+        answer(train(int(count)) if what == "train" else generate(int(count)))
+    except Exception as error:
+        if mode != "compile":
+            raise
+        answer({"failed": f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}", "seconds": 0, "tokens": []})
