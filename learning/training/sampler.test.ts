@@ -36,3 +36,26 @@ test('rows of like length share a batch when asked for', () => {
     expect(Math.max(...own) - Math.min(...own)).toBe(3);
   }
 });
+
+test.each([
+  // Of a picture of 576 tokens and an answer of a few words or a paragraph; and of conversations without a picture.
+  { what: 'a picture and an answer', base: 600, median: 60, deviation: 1.2, random: 0.2 },
+  { what: 'conversations', base: 30, median: 150, deviation: 0.9, random: 0.5 },
+])('padding stays below a tenth on lengths as answers have them: $what', ({ base, median, deviation, random }) => {
+  const draw = new Random(3);
+  // Lengths of texts are about log-normal; the context ends them.
+  const lengths = Array.from({ length: 5000 }, () =>
+    Math.min(2048, Math.round(base + median * Math.exp(deviation * draw.normal()))),
+  );
+  const padding = (given: object) => {
+    let [real, computed] = [0, 0];
+    for (const batch of all(new Sampler(lengths.length, { ...options, epochs: 1, batchSize: 16, ...given }))) {
+      const own = batch.map((i) => lengths[i]!);
+      real += own.reduce((a, b) => a + b, 0);
+      computed += own.length * Math.max(...own);
+    }
+    return 1 - real / computed;
+  };
+  expect(padding({})).toBeGreaterThan(random);
+  expect(padding({ lengths })).toBeLessThan(0.1);
+});
