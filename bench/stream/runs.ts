@@ -8,10 +8,12 @@ export interface Compared {
   readonly training?: Partial<TrainingSettings>;
 }
 
-/** LiLoRA is compared in all its variants; `anchored` also with smaller factors of its own. */
+/** LiLoRA is compared in all its variants; `anchored` also with smaller factors of its own, and with larger shared ones beside them. */
 const LILORA: Readonly<Record<string, Compared>> = {
   anchored: { method: 'lilora', options: { variant: 'anchored' } },
   'anchored-q4': { method: 'lilora', options: { variant: 'anchored', innerRank: 4 } },
+  'anchored-q2': { method: 'lilora', options: { variant: 'anchored', innerRank: 2 } },
+  'anchored-r32-q2': { method: 'lilora', options: { variant: 'anchored', rank: 32, alpha: 64, innerRank: 2 } },
   safe: { method: 'lilora', options: { variant: 'safe' } },
   released: { method: 'lilora', options: { variant: 'released' } },
   paper: { method: 'lilora', options: { variant: 'paper' } },
