@@ -2,12 +2,12 @@ import { type RoutingFile, readEvaluation } from '../activities/evaluation-file.
 import { isLiloraError, LiloraError } from '../core/errors.ts';
 import { readGeneration, readHead } from '../store/generations.ts';
 import type { ObjectStore } from '../store/object-store.ts';
-import { type FileRef, type Matrix, NAME_PATTERN } from '../workflows/contract.ts';
+import { type FileRef, type Matrix, NAME_PATTERN, type ResolvedStream } from '../workflows/contract.ts';
 
 /** A published generation, as the verbs that read it need it. */
 export interface Published {
   readonly generation: number;
-  /** In the order of learning. */
+  /** All that it has an adapter for, in the order of learning: also those of a bank that the stream started from. */
   readonly tasks: readonly string[];
   readonly matrix: Matrix;
   readonly metrics: Readonly<Record<string, number | null>>;
@@ -24,16 +24,18 @@ export async function published(store: ObjectStore, stream: string, wanted?: num
     throw new LiloraError('NotFound', `Stream ${stream} has published nothing yet. See \`lilora status ${stream}\`.`);
   const generation = await readGeneration(store, stream, number);
   const { learned, matrix, metrics, routing } = await readEvaluation(store, generation);
+  const { start } = generation.manifest.lineage as Partial<Pick<ResolvedStream, 'start'>>;
+  const tasks = [...new Set([...(start?.tasks ?? []), ...learned.map(({ task }) => task)])];
   // They become folders on this disk.
-  const strange = learned.find(({ task }) => !NAME_PATTERN.test(task));
-  if (strange)
+  const strange = tasks.find((task) => !NAME_PATTERN.test(task));
+  if (strange !== undefined)
     throw new LiloraError(
       'IntegrityError',
-      `Generation ${number} of ${stream} names a task ${JSON.stringify(strange.task)}. Do not use it.`,
+      `Generation ${number} of ${stream} names a task ${JSON.stringify(strange)}. Do not use it.`,
     );
   return {
     generation: number,
-    tasks: learned.map(({ task }) => task),
+    tasks,
     matrix,
     metrics,
     ...(routing && { routing }),

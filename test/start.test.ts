@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { readEvaluation } from '../activities/evaluation-file.ts';
@@ -93,6 +93,9 @@ it('goes on from an adapter of PEFT', async () => {
   };
   const local = (name: string) => readFileSync(join(adapter, name));
   const [ours, theirs] = [await read('ours'), readPeft(local(PEFT_FILES.config), local(PEFT_FILES.weights), adapter)];
+  const { code: pulled, stderr: why } = await servers.run('pull', 'theirs', join(servers.folder, 'pulled'));
+  expect(pulled, why).toBe(0);
+  expect(readdirSync(join(servers.folder, 'pulled')).sort()).toEqual(['ours', 'peft']);
   // One adapter for all tasks, and it trained on from theirs: six steps of at most about the learning rate.
   expect(await read('peft')).toEqual(ours);
   for (const [layer, { A }] of ours.layers) {
@@ -107,9 +110,7 @@ it('refuses in words that help', async () => {
   const bank = join(servers.folder, 'elsewhere');
   const refusals: Array<[string[], RegExp]> = [
     [['--start', bank, '--method', 'per-task-lora'], /it is of method lilora, not per-task-lora/],
-    [['--start', bank, '--start-data', 'x=./y'], /give TASK=DATASET with a task of the bank \(old\)/],
     [['--start', join(reference('llava-mha').folder, 'adapter'), '--method', 'ewc'], /cannot start from an adapter/],
-    [['--start', join(servers.folder, 'nowhere')], /Name a bank\.safetensors, or a folder with it/],
     [['--start-task', 'x'], /name it with --start/],
   ];
   for (const [i, [args, message]] of refusals.entries()) {
