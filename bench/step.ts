@@ -4,7 +4,8 @@
  * alone. A prompt's pass takes our features of its picture from the cache, as evaluation does; the peer has none.
  * `npm run bench:step -- [--shapes small,d384] [--kinds dense,answers] [--cores 1,2] [--modes eager,compile] [--rounds 5] [--steps 4] [--tokens 32] [--json]`
  * Under `compile` the peer's forward and backward passes go through torch.compile (inductor, which needs g++), and its
- * tokens come from a static cache with a compiled pass; where that is impossible, the row says why.
+ * tokens come from a static cache with a compiled pass; where that is impossible, the row says why. `--modes folded` compares
+ * ours with itself: the adapter apart, as it is evaluated, beside the adapter folded into the weights.
  */
 import { parseArgs } from 'node:util';
 import { peerPython, type Row, rowsTable } from './paired.ts';

@@ -8,8 +8,11 @@ import { median, type Row, row, Side, without } from '../paired.ts';
 import { modelFolder, type Shape } from './models.ts';
 import { type Kind, lengthOf, writeWork } from './work.ts';
 
-/** How the peer computes: PyTorch eager, torch.compile (inductor), or eager in bfloat16 on an NVIDIA GPU. */
-export type Mode = 'eager' | 'compile' | 'cuda-bf16';
+/**
+ * How the peer computes: PyTorch eager, torch.compile (inductor), or eager in bfloat16 on an NVIDIA GPU. `folded`: the peer
+ * is our own engine with the adapter folded into the weights, which answers only.
+ */
+export type Mode = 'eager' | 'compile' | 'cuda-bf16' | 'folded';
 
 export interface Comparison {
   readonly shape: Shape;
@@ -48,7 +51,7 @@ interface Answers {
 }
 
 /** Both sides start from the same numbers, so their first losses are the same but for rounding. */
-const SAME_LOSS: Record<Mode, number> = { eager: 2e-4, compile: 2e-4, 'cuda-bf16': 0.05 };
+const SAME_LOSS: Record<Mode, number> = { eager: 2e-4, compile: 2e-4, 'cuda-bf16': 0.05, folded: 0 };
 
 /** Our side alone, ready to be asked, and what frees it. */
 export function oursAlone({ shape, kind, cores }: Pick<Comparison, 'shape' | 'kind' | 'cores'>) {
@@ -59,32 +62,33 @@ export function oursAlone({ shape, kind, cores }: Pick<Comparison, 'shape' | 'ki
   });
   writeWork(work, shape, kind, model.layers);
   const pinned = Array.from({ length: cores }, (_, i) => i);
-  const side = new Side(pinned, process.execPath, [
-    ...['--import', 'tsx', join(ROOT, 'bench/step/ours.ts')],
-    ...[folder, work, String(cores)],
-  ]);
+  const command = ['--import', 'tsx', join(ROOT, 'bench/step/ours.ts'), folder, work, String(cores)];
+  const side = new Side(pinned, process.execPath, command);
   const end = () => {
     side.end();
     rmSync(work, { recursive: true, force: true });
   };
-  return { side, folder, work, pinned, end };
+  return { side, command, folder, work, pinned, end };
 }
 
 /** Rows of one shape, kind of batch, number of cores and mode of the peer. */
 export async function compare(asked: Comparison, say: (text: string) => void): Promise<Row[]> {
   const { shape, kind, cores, mode, python } = asked;
-  const { side: ours, folder, work, pinned, end } = oursAlone(asked);
+  const { side: ours, command, folder, work, pinned, end } = oursAlone(asked);
   let peer: Side | null = null;
   try {
     const a = await ours.answer<Ready>();
     // One after the other: neither loads while the other one does.
-    peer = new Side(pinned, python, [join(ROOT, 'bench/step/peer.py'), folder, work, String(cores), mode]);
+    peer =
+      mode === 'folded'
+        ? new Side(pinned, process.execPath, [...command, mode])
+        : new Side(pinned, python, [join(ROOT, 'bench/step/peer.py'), folder, work, String(cores), mode]);
     const b = await peer.answer<Ready>();
-    const name = `${shape.name}, ${shape.rows} × ${lengthOf(shape, kind)}, ${kind}, ${cores} ${cores === 1 ? 'core' : 'cores'}, torch ${mode}`;
+    const name = `${shape.name}, ${shape.rows} × ${lengthOf(shape, kind)}, ${kind}, ${cores} ${cores === 1 ? 'core' : 'cores'}, ${mode === 'folded' ? 'adapter apart beside folded' : `torch ${mode}`}`;
     say(`${name}: ${a.version} beside ${b.version}`);
     // Before training, while both adapters are the same.
     const decoding = asked.tokens > 0 ? await decode(asked, name, ours, peer) : [];
-    const training = asked.steps > 0 ? await train(asked, name, ours, peer) : [];
+    const training = asked.steps > 0 && mode !== 'folded' ? await train(asked, name, ours, peer) : [];
     const loads = [
       row(`load: ${name}`, 's', [[a.loadSeconds, b.loadSeconds]]),
       row(`start of the process and load: ${name}`, 's', [[a.startSeconds, b.startSeconds]]),

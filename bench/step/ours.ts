@@ -1,6 +1,7 @@
 /**
  * Our side of bench/step.ts: loads a model and the work folder, then does what each line of standard input says
- * (`train STEPS`, `generate TOKENS`) and answers with one line of JSON. Started by the harness, not by hand.
+ * (`train STEPS`, `generate TOKENS`) and answers with one line of JSON. Started by the harness, not by hand. With `folded`
+ * the adapter is part of the weights where tokens are generated.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,14 +11,16 @@ import { readSafetensors } from '../../core/safetensors.ts';
 import type { EncodedSample } from '../../core/sample.ts';
 import { bindAdapter } from '../../learning/methods/adapter.ts';
 import { selectLayers } from '../../learning/methods/targets.ts';
+import { noAdapter } from '../../learning/model/model.ts';
 import { loadModel } from '../../learning/model/registry.ts';
 import { startTensors } from '../../learning/tensors/backend.ts';
 import { padBatch } from '../../learning/training/batches.ts';
 import { Random } from '../../learning/training/random.ts';
 import { TrainingStep } from '../../learning/training/step.ts';
+import { foldedModel } from './folded.ts';
 import { LORA, loraMethod } from './work.ts';
 
-const [modelFolder, work, threads] = process.argv.slice(2) as [string, string, string];
+const [modelFolder, work, threads, mode] = process.argv.slice(2) as [string, string, string, 'folded'?];
 const engine = await startTensors('tensorflow', { threads: Number(threads) });
 // As the peer: libraries are there, the model is not.
 const began = performance.now();
@@ -74,11 +77,13 @@ const step = new TrainingStep(
   1,
 );
 
-// No token ends an answer here: both sides make as many as they are asked for.
-Object.defineProperty(model, 'endTokens', { value: [] });
 const learned = method.finish(bank, trainable, new Map([...trainable.tensors].map(([key, { start }]) => [key, start])));
 const adapter = bindAdapter(learned, 'bench');
-const generator = model.generator(adapter.of);
+const { layers: pairs, alpha, rank } = method.fold!(learned, 'bench');
+const answering = mode === 'folded' ? await foldedModel(modelFolder, pairs, alpha / rank) : model;
+// No token ends an answer here: both sides make as many as they are asked for.
+Object.defineProperty(answering, 'endTokens', { value: [] });
+const generator = answering.generator(mode === 'folded' ? () => noAdapter : adapter.of);
 
 const answer = (value: object) => process.stdout.write(`${JSON.stringify(value)}\n`);
 answer({ version: engine.version, loadSeconds, startSeconds });
@@ -113,7 +118,7 @@ function generate(count: number) {
     padBatch(prompts, model.padToken, { side: 'left' }),
     seen as tf.Tensor3D | null,
     count,
-    adapter.parameters,
+    mode === 'folded' ? null : adapter.parameters,
   );
   const seconds = (performance.now() - start) / 1000;
   seen?.dispose();
