@@ -72,6 +72,10 @@ describe.each(['smolvlm', 'qwen2vl'])('%s', (family) => {
     }
     const store = await openStore('s3://lilora-test/product');
     const generation = await readGeneration(store, family, 2);
+    // Servers that adapt the language model alone lack just the projector.
+    const projector = (ref.json.lora.modules as string[]).filter((name) => !/\.layers\.\d+\./.test(name));
+    const { otherLayers } = generation.manifest.lineage['capabilities'] as { otherLayers: string[] };
+    expect([...otherLayers].sort()).toEqual(projector.sort());
     for (const task of ['first', 'second']) {
       const [config, weights] = await Promise.all(
         ['adapter_config.json', 'adapter_model.safetensors'].map(async (name) => {
