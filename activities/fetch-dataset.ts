@@ -1,7 +1,7 @@
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LiloraError } from '../core/errors.ts';
-import { ImageFolder } from '../datasets/images.ts';
+import { ImageSpool } from '../datasets/images.ts';
 import { writeSplit } from '../datasets/prepared.ts';
 import { openProcessor } from '../datasets/processor/processor.ts';
 import { validateDataset } from '../datasets/validate.ts';
@@ -22,6 +22,21 @@ export interface PreparedDataset {
   readonly counts: Readonly<Record<string, number>>;
 }
 
+/** Name of a folder that one fetch works in, before its random end. */
+const WORK = 'fetch-';
+/** Age of a folder that nobody works in any more: no attempt of `fetchDataset` is given so long. */
+const ABANDONED_MS = 3 * 3600 * 1000;
+
+/** Removes what killed workers left of their fetches. Folders in use, by this or another worker of the machine, stay. */
+export async function removeAbandoned(cache: string, now = Date.now()): Promise<void> {
+  const names = await readdir(cache).catch(() => []);
+  for (const name of names.filter((each) => each.startsWith(WORK))) {
+    const folder = join(cache, name);
+    const found = await stat(folder).catch(() => null); // another worker may be removing it too
+    if (found && now - found.mtimeMs > ABANDONED_MS) await rm(folder, { recursive: true, force: true });
+  }
+}
+
 /**
  * Verifies a dataset with every digest, refuses bad input by name, and packs each split into one object. From here on
  * nothing depends on the dataset's own files: they may be overwritten or deleted.
@@ -37,9 +52,9 @@ export async function fetchDataset(
     const model = await modelFolder(context, definition.model.uri, definition.model.digest, { weights: false });
     const processor = await openProcessor(model.folder);
     await mkdir(context.cache, { recursive: true });
-    const work = await mkdtemp(join(context.cache, 'fetch-'));
+    const work = await mkdtemp(join(context.cache, WORK));
+    const images = await ImageSpool.create(join(work, 'images'));
     try {
-      const images = new ImageFolder(join(work, 'images'));
       const found = await validateDataset(await openDataset(context, dataset.uri), { processor, images });
       scorerNamed(found.manifest.metric);
       if (found.digest !== dataset.digest)
@@ -61,6 +76,7 @@ export async function fetchDataset(
       const counts = { ...Object.fromEntries(samples), ...(leftOut > 0 && { 'left out': leftOut }) };
       return { metric: found.manifest.metric, train: await pack('train'), test: await pack('test'), counts };
     } finally {
+      await images.close();
       await rm(work, { recursive: true, force: true });
     }
   });

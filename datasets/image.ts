@@ -33,7 +33,7 @@ const SIGNATURES = [
  * Decodes a JPEG, PNG or WebP picture to RGB as Pillow's `convert("RGB")` does: grey is repeated, alpha is dropped (not
  * blended), colour profiles are ignored, CMYK is mixed by its simple formula, of 16 bits per channel the upper 8 are taken
  * (in grey, too, where Pillow makes all but the darkest white). Of an animation it is the first frame. EXIF orientation is
- * applied, as transformers' `load_image` does. Size limits are checked from the header before anything is decoded. Damaged
+ * applied, as transformers' `load_image` does. libvips checks the size limit before anything is decoded. Damaged
  * pictures are `BadDataset`. `name` is only used in messages.
  */
 export async function decodeImage(bytes: Uint8Array, name: string, limits: ImageLimits = {}): Promise<RgbImage> {
@@ -47,17 +47,15 @@ export async function decodeImage(bytes: Uint8Array, name: string, limits: Image
   const problem = formatProblem(bytes);
   if (problem) throw bad(problem);
   const options = { failOn: 'error', limitInputPixels: maxPixels, ignoreIcc: true, sequentialRead: true } as const;
-  let header: Metadata;
-  try {
-    header = await sharp(bytes, { ...options, limitInputPixels: false }).metadata();
-  } catch (error) {
-    throw bad(`the image header is damaged (${reason(error)}). Copy the image again.`, error);
-  }
-  const pixels = header.width * header.height;
-  if (pixels > maxPixels) {
-    throw bad(`${header.width} × ${header.height} pixels, over the limit of ${maxPixels}. Make the image smaller.`);
-  }
-  const isCmyk = header.space === 'cmyk';
+  const readHeader = async (): Promise<Metadata> => {
+    try {
+      return await sharp(bytes, { ...options, limitInputPixels: false }).metadata();
+    } catch (error) {
+      throw bad(`the image header is damaged (${reason(error)}). Copy the image again.`, error);
+    }
+  };
+  // Of what is read, JPEG alone knows CMYK.
+  const isCmyk = formatOf(bytes) === 'jpeg' && (await readHeader()).space === 'cmyk';
   try {
     const upright = sharp(bytes, options).autoOrient();
     const pipeline = isCmyk
@@ -69,6 +67,9 @@ export async function decodeImage(bytes: Uint8Array, name: string, limits: Image
     const pixels = new Uint8Array(data.buffer, data.byteOffset, data.length);
     return { width, height, data: isCmyk ? rgbOf(pixels) : pixels };
   } catch (error) {
+    const { width, height } = await readHeader();
+    if (width * height > maxPixels)
+      throw bad(`${width} × ${height} pixels, over the limit of ${maxPixels}. Make the image smaller.`);
     throw bad(`the image is truncated or damaged (${reason(error)}). Copy the image again.`, error);
   }
 }
@@ -102,8 +103,14 @@ export async function imageSizes(images: Images): Promise<Map<string, ImageSize>
   return sizes;
 }
 
+/** By the first bytes; null for what is not read. */
+function formatOf(bytes: Uint8Array): string | null {
+  const found = SIGNATURES.find(({ bytes: magic, at }) => magic.every((byte, i) => bytes[at + i] === byte));
+  return found?.format ?? null;
+}
+
 function formatProblem(bytes: Uint8Array): string | null {
-  if (SIGNATURES.some(({ bytes: magic, at }) => magic.every((byte, i) => bytes[at + i] === byte))) return null;
+  if (formatOf(bytes) !== null) return null;
   const start = Buffer.from(bytes.subarray(0, 512)).toString('latin1').trimStart().toLowerCase();
   if (start.startsWith('<!doctype html') || start.startsWith('<html') || start.startsWith('<head')) {
     return 'a web page (HTML), not an image: the download failed. Fetch the image itself.';

@@ -1,7 +1,6 @@
-import { mkdir, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { type FileHandle, open } from 'node:fs/promises';
 import { LiloraError } from '../core/errors.ts';
-import { readWhole } from '../core/files.ts';
+import { readAt } from '../core/files.ts';
 
 /** Encoded images by SHA-256, read when they are needed. A map of them is one in memory. */
 export interface Images {
@@ -21,31 +20,42 @@ export async function imageOf(images: Images, digest: string): Promise<Uint8Arra
   throw new LiloraError('IntegrityError', `Image ${digest} is not in the prepared data. Submit the dataset again.`);
 }
 
-/** Images in a folder of this machine, one file each; whoever made the folder removes it. */
-export class ImageFolder implements Images, ImageSink {
-  private readonly folder: string;
-  private readonly digests = new Set<string>();
+/** Images in one file of this machine, one after another; whoever named the file removes it. */
+export class ImageSpool implements Images, ImageSink {
+  private readonly path: string;
+  private readonly file: FileHandle;
+  private readonly places = new Map<string, { readonly at: number; readonly bytes: number }>();
+  private end = 0;
 
-  constructor(folder: string) {
-    this.folder = folder;
+  private constructor(path: string, file: FileHandle) {
+    this.path = path;
+    this.file = file;
+  }
+
+  static async create(path: string): Promise<ImageSpool> {
+    return new ImageSpool(path, await open(path, 'wx+'));
   }
 
   keys(): Iterable<string> {
-    return this.digests;
+    return this.places.keys();
   }
 
   async get(digest: string): Promise<Uint8Array | undefined> {
-    return this.digests.has(digest) ? readWhole(this.path(digest)) : undefined;
+    const place = this.places.get(digest);
+    return place && readAt(this.file, place.at, place.bytes, this.path);
   }
 
   async set(digest: string, bytes: Uint8Array): Promise<void> {
-    // Folders of some hundred files each, as all systems like them.
-    await mkdir(join(this.folder, digest.slice(0, 2)), { recursive: true });
-    await writeFile(this.path(digest), bytes);
-    this.digests.add(digest);
+    // Many are written at once, each to a place of its own.
+    const at = this.end;
+    this.end += bytes.byteLength;
+    let done = 0;
+    while (done < bytes.byteLength)
+      done += (await this.file.write(bytes, done, bytes.byteLength - done, at + done)).bytesWritten;
+    this.places.set(digest, { at, bytes: bytes.byteLength });
   }
 
-  private path(digest: string): string {
-    return join(this.folder, digest.slice(0, 2), digest);
+  close(): Promise<void> {
+    return this.file.close();
   }
 }

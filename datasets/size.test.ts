@@ -46,10 +46,10 @@ function prepare(folder: string): { size: number; peak: number } {
   const lines = `
     import { localFolder } from ${from('./local-folder.ts')};
     import { imageSizes } from ${from('./image.ts')};
-    import { ImageFolder } from ${from('./images.ts')};
+    import { ImageSpool } from ${from('./images.ts')};
     import { PackedSplit, writeSplit } from ${from('./prepared.ts')};
     import { validateDataset } from ${from('./validate.ts')};
-    const images = new ImageFolder(${out} + '.images');
+    const images = await ImageSpool.create(${out} + '.images');
     const found = await validateDataset(localFolder(${data}), { images });
     const { size } = await writeSplit(${out}, found.splits.train, images, found.images);
     await imageSizes(await PackedSplit.open(${out}));

@@ -6,7 +6,7 @@ import { sha256 } from '../core/digest.ts';
 import { canonicalJson } from '../core/json.ts';
 import { writeSafetensors } from '../core/safetensors.ts';
 import { type LlavaSample, writeSmallDataset } from '../test/small-dataset.ts';
-import { ImageFolder } from './images.ts';
+import { ImageSpool } from './images.ts';
 import { localFolder } from './local-folder.ts';
 import type { Manifest } from './manifest.ts';
 import { PackedSplit, writeSplit } from './prepared.ts';
@@ -53,7 +53,7 @@ describe('a good dataset', () => {
 
   it('is packed into one file per split and comes back the same', async () => {
     await write();
-    const pictures = new ImageFolder(path('spool'));
+    const pictures = await ImageSpool.create(path('spool'));
     const { splits, images } = await validate({ images: pictures });
     const packed = path('packed');
     const file = await writeSplit(packed, splits.test!, pictures, images);
@@ -73,6 +73,7 @@ describe('a good dataset', () => {
     for (const digest of back.keys()) expect(sha256((await back.get(digest))!)).toBe(digest);
     expect([...back.imagesOf([splits.test![0]!]).keys()]).toEqual(splits.test![0]!.images);
     expect(await back.get('other')).toBeUndefined();
+    await pictures.close();
     writeFileSync(packed, bytes.subarray(0, -1));
     await expect(PackedSplit.open(packed, 'test')).rejects.toThrow(/packed: .*cut off/);
   });

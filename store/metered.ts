@@ -45,6 +45,13 @@ export class MeteredStore implements ObjectStore {
     return readBody(() => this.open(key), accept);
   }
 
+  async getUnchecked(key: string, accept?: Accept): Promise<{ bytes: Uint8Array; etag: string }> {
+    this.traffic.reads++;
+    const found = await this.store.getUnchecked(key, accept);
+    this.traffic.bytesRead += found.bytes.byteLength;
+    return found;
+  }
+
   async open(key: string): Promise<OpenObject> {
     this.traffic.reads++;
     const object = await this.store.open(key);

@@ -18,6 +18,7 @@ import {
 import { DEFAULTS } from '../core/defaults.ts';
 import { LiloraError } from '../core/errors.ts';
 import { type ByteStream, guardedChunks, readBody, saveBody } from './bodies.ts';
+import { type DirectBody, DirectReads } from './direct-reads.ts';
 import type { Expected } from './expected.ts';
 import {
   type Accept,
@@ -57,6 +58,7 @@ export interface S3Options {
  */
 export class S3Store implements ObjectStore {
   private readonly client: S3Client;
+  private readonly direct: DirectReads;
   private readonly bucket: string;
   private readonly prefix: string;
   private readonly idleMs: number;
@@ -80,6 +82,7 @@ export class S3Store implements ObjectStore {
         socketTimeout: this.idleMs,
       },
     });
+    this.direct = new DirectReads(this.client);
   }
 
   describe(): string {
@@ -92,14 +95,28 @@ export class S3Store implements ObjectStore {
 
   async open(key: string): Promise<OpenObject> {
     const what = nameOf(this, key);
-    const result = await this.send(key, () => this.client.send(new GetObjectCommand(this.at(key))));
+    const command = new GetObjectCommand(this.at(key));
+    this.direct.watch(command, this.at(key).Key);
+    const result = await this.send(key, () => this.client.send(command));
     const body = result.Body as unknown as ByteStream;
     const { ContentLength: size, ETag: etag } = result;
     if (size === undefined || etag === undefined) {
       body.destroy();
       throw new LiloraError('UnsupportedStore', `${what}: the store sends no length or no ETag. Use another store.`);
     }
-    return { size, etag, chunks: guardedChunks(body, size, this.idleMs, what), close: () => body.destroy() };
+    return this.opened(key, { body, size, etag });
+  }
+
+  getUnchecked(key: string, accept?: Accept): Promise<{ bytes: Uint8Array; etag: string }> {
+    return readBody(async () => {
+      const found = await this.direct.open(this.at(key).Key);
+      return found ? this.opened(key, found) : this.open(key);
+    }, accept);
+  }
+
+  private opened(key: string, { body, size, etag }: DirectBody): OpenObject {
+    const chunks = guardedChunks(body, size, this.idleMs, nameOf(this, key));
+    return { size, etag, chunks, close: () => body.destroy() };
   }
 
   async download(key: string, path: string, expected: Expected = {}): Promise<void> {

@@ -48,6 +48,23 @@ export function storeSuite(
       expect(await text('a/empty')).toBe('');
     });
 
+    it('reads alike where the caller checks the bytes, whatever the name', async () => {
+      const names = ['a/plain.png', 'a/ärger 1+2=3 (neu)!*.png', "a/it's 100%25 & more?x=#y.png"];
+      for (const [i, name] of names.entries()) await store.put(name, bytes(`${i}`));
+      // The first read may go another way than those after it.
+      for (let round = 0; round < 2; round++)
+        for (const [i, name] of names.entries()) {
+          const read = await store.getUnchecked(name);
+          expect(Buffer.from(read.bytes).toString()).toBe(`${i}`);
+          expect(read).toEqual(await store.get(name));
+        }
+      await expect(store.getUnchecked('a/missing')).rejects.toMatchObject({ name: 'NotFound' });
+      const never = () => {
+        throw new RangeError('not wanted');
+      };
+      await expect(store.getUnchecked(names[0]!, never)).rejects.toThrow('not wanted');
+    });
+
     it('reads nothing of an object that its reader does not accept, and holds no connection of it', async () => {
       await store.put('a/large', new Uint8Array(3 << 20));
       const tooLarge = (size: number) => {

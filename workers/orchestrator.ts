@@ -3,6 +3,7 @@ import { Client } from '@temporalio/client';
 import { Worker } from '@temporalio/worker';
 import { createDataActivities } from '../activities/data.ts';
 import { namedFailures } from '../activities/failures.ts';
+import { removeAbandoned } from '../activities/fetch-dataset.ts';
 import { createLauncherActivities } from '../activities/launcher.ts';
 import { createUpkeepActivities } from '../activities/upkeep.ts';
 import { DEFAULTS } from '../core/defaults.ts';
@@ -35,6 +36,7 @@ export async function runOrchestrator(
       workflowsPath: fileURLToPath(new URL('../workflows/index.ts', import.meta.url)),
     });
     const context = await dataContext(settings);
+    await removeAbandoned(context.cache);
     const data = await Worker.create({
       ...common,
       taskQueue: QUEUES.data,
