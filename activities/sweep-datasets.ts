@@ -2,7 +2,7 @@ import { Context } from '@temporalio/activity';
 import { WorkflowNotFoundError } from '@temporalio/client';
 import { DEFAULTS } from '../core/defaults.ts';
 import { isLiloraError, type LiloraError } from '../core/errors.ts';
-import { canonicalJson } from '../core/json.ts';
+import { canonicalJson, parseJson } from '../core/json.ts';
 import { readGeneration, readHead, streamKeys } from '../store/generations.ts';
 import {
   QUERIES,
@@ -17,10 +17,12 @@ import { askStream, notRunning } from './ask-stream.ts';
 import { datasetsUnder } from './catalogue.ts';
 import type { DataContext } from './context.ts';
 import { readEvaluation } from './evaluation-file.ts';
+import type { RemovalRecord } from './remove-task.ts';
 
 /**
  * Datasets under a prefix that are new to a stream, oldest first. Known is what it learned, what is in its queue or in
- * its history, and every version that a sweep ever submitted, whatever became of it: a refused one is not tried again.
+ * its history, what a removed task learned, and every version that a sweep ever submitted, whatever became of it: a
+ * refused one is not tried again.
  */
 export async function findDatasets(
   context: DataContext,
@@ -55,8 +57,12 @@ async function knownDigests({ store }: DataContext, stream: string): Promise<Set
     const { learned } = await readEvaluation(store, await readGeneration(store, stream, head.generation));
     for (const { dataset } of learned) known.add(dataset.digest);
   }
-  const { swept } = streamKeys(stream);
+  const { swept, removals } = streamKeys(stream);
   for await (const { key } of store.list(swept)) known.add(key.slice(swept.length).replace(/\.json$/, ''));
+  for await (const { key } of store.list(removals)) {
+    const { dataset } = parseJson((await store.get(key)).bytes, key) as Pick<RemovalRecord, 'dataset'>;
+    if (dataset !== undefined) known.add(dataset);
+  }
   return known;
 }
 

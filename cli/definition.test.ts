@@ -53,6 +53,13 @@ it('a resolved stream can be defined again', () => {
   expect(differences(definitionOf(found), found)).toEqual([]);
 });
 
+it('one training worker is what a definition without workers has', () => {
+  const wanted = { name: 'pets', model: 's3://m/base', training: { workers: 1, epochs: 2 } };
+  expect(differences(wanted, found)).toEqual([]);
+  const rounds = { workers: 2, roundSteps: 25, outerLearningRate: 1, outerMomentum: 0 };
+  expect(differences(wanted, { ...found, training: { ...found.training, ...rounds } })).toEqual(['training.workers']);
+});
+
 it('no router is what a definition without one has', () => {
   const wanted = { name: 'pets', model: 's3://m/base' };
   expect(differences({ ...wanted, router: 'none' }, found)).toEqual([]);

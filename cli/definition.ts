@@ -7,12 +7,14 @@ import type { ResolvedStream, StreamDefinition } from '../workflows/contract.ts'
  * fits anything. The model is compared by its URI only.
  */
 export function differences(wanted: StreamDefinition, found: ResolvedStream): string[] {
-  const { model, method, options, router, ...rest } = wanted;
+  const { model, method, options, router, training, ...rest } = wanted;
   return [
     ...compare('model', model, found.model.uri),
     ...compare('method', method, found.method.name),
     ...compare('options', options, found.method.options),
     ...compare('router', router, found.router ?? 'none'),
+    // One worker leaves no trace in a definition.
+    ...compare('training', training, { workers: 1, ...found.training }),
     ...Object.entries(rest).flatMap(([name, value]) => compare(name, value, found[name as keyof ResolvedStream])),
   ];
 }

@@ -10,7 +10,8 @@ import { readGeneration, routingPath } from '../store/generations.ts';
 import { getVerified, type ObjectStore } from '../store/object-store.ts';
 import { openStore } from '../store/open.ts';
 import { readPeft } from '../store/peft.ts';
-import { streamWorkflowId } from '../workflows/contract.ts';
+import { QUEUES, SCHEMA, streamWorkflowId } from '../workflows/contract.ts';
+import type { SweepInput, SweepResult } from '../workflows/schedule-contract.ts';
 import { startLilora } from './command.ts';
 import { dangling } from './compaction-suite.ts';
 import { TestServers } from './servers.ts';
@@ -137,6 +138,14 @@ it('leaves nothing of the task in the store, the others as they were, and says s
   expect(memos.map(({ data }) => data).filter((data) => data === secret.test.sha256)).toEqual([]);
   await expect(readGeneration(store, 'pets', 3)).rejects.toThrow(/has no generation 3/);
   expect((await readGeneration(store, 'pets', 1)).manifest.generation).toBe(1);
+
+  // Its dataset still lies where it was: nobody but a person submits it again.
+  const swept = await servers.client.workflow.execute<(input: SweepInput) => Promise<SweepResult>>('sweep', {
+    workflowId: 'sweep-after-removal',
+    taskQueue: QUEUES.orchestrator,
+    args: [{ schema: SCHEMA, stream: 'pets', prefix: 's3://lilora-test/datasets/' }],
+  });
+  expect(swept).toEqual({ datasets: [], left: 0, known: 3 });
 
   // The stream goes on from there; the last one may not go.
   await submitDataset(servers, 'pets', await uploadDataset(servers, 'later', { train: 8, seed: 40 }));
