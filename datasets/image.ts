@@ -87,8 +87,9 @@ function rgbOf(cmyk: Uint8Array): Uint8Array {
   return rgb;
 }
 
-/** Sizes of encoded images by digest, from their headers; `BadDataset` for one that cannot be read. */
-export async function imageSizes(images: Images): Promise<Map<string, ImageSize>> {
+/** Sizes of encoded images by digest, as they are known or from their headers; `BadDataset` for one that cannot be read. */
+export async function imageSizes(images: Images): Promise<ReadonlyMap<string, ImageSize>> {
+  if (images.sizes) return images.sizes;
   const sizes = new Map<string, ImageSize>();
   for (const digest of images.keys()) {
     const bytes = await imageOf(images, digest);

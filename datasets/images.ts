@@ -4,6 +4,8 @@ import { readAt } from '../core/files.ts';
 
 /** Encoded images by SHA-256, read when they are needed. A map of them is one in memory. */
 export interface Images {
+  /** Upright width and height of each, where they are known. */
+  readonly sizes?: ReadonlyMap<string, { readonly width: number; readonly height: number }> | undefined;
   keys(): Iterable<string>;
   get(digest: string): Uint8Array | undefined | Promise<Uint8Array | undefined>;
 }

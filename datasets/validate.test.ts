@@ -6,6 +6,7 @@ import { sha256 } from '../core/digest.ts';
 import { canonicalJson } from '../core/json.ts';
 import { writeSafetensors } from '../core/safetensors.ts';
 import { type LlavaSample, writeSmallDataset } from '../test/small-dataset.ts';
+import { imageSizes } from './image.ts';
 import { ImageSpool } from './images.ts';
 import { localFolder } from './local-folder.ts';
 import type { Manifest } from './manifest.ts';
@@ -61,7 +62,11 @@ describe('a good dataset', () => {
     expect(file).toEqual({ size: bytes.length, sha256: sha256(bytes) });
     // As the format is defined: one safetensors file that a single call writes.
     const text = Buffer.from(canonicalJson(splits.test!));
-    const whole = new Map([['samples', text]]);
+    const facts = splits.test!.flatMap((s) => s.images).map((digest) => [digest, [28, 28]] as const);
+    const whole = new Map([
+      ['samples', text],
+      ['sizes', Buffer.from(canonicalJson(Object.fromEntries(facts)))],
+    ]);
     for (const digest of splits.test!.flatMap((s) => s.images))
       whole.set(`image/${digest}`, Buffer.from((await pictures.get(digest))!));
     const raw = [...whole].map(([name, data]) => [name, { dtype: 'U8', shape: [data.length], data }] as const);
@@ -69,6 +74,8 @@ describe('a good dataset', () => {
 
     const back = await PackedSplit.open(packed);
     expect(back.samples).toEqual(splits.test);
+    // What older versions wrote says no sizes: they stand in the images.
+    expect(await imageSizes({ keys: () => back.keys(), get: (digest) => back.get(digest) })).toEqual(back.sizes);
     expect([...back.keys()].sort()).toEqual([...new Set(splits.test!.flatMap((s) => s.images))].sort());
     for (const digest of back.keys()) expect(sha256((await back.get(digest))!)).toBe(digest);
     expect([...back.imagesOf([splits.test![0]!]).keys()]).toEqual(splits.test![0]!.images);
