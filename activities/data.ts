@@ -2,7 +2,7 @@ import { averageRound } from './average-round.ts';
 import { type DataContext, guardPayload } from './context.ts';
 import { fetchDataset } from './fetch-dataset.ts';
 import { inspectDataset } from './inspect-dataset.ts';
-import { findEvaluation, mergeShards } from './merge-shards.ts';
+import { findEvaluation, findEvaluations, mergeShards } from './merge-shards.ts';
 import { metered, WorkerLife } from './metering.ts';
 import { openRounds } from './open-rounds.ts';
 import { openStream } from './open-stream.ts';
@@ -23,6 +23,7 @@ export function createDataActivities(context: DataContext) {
     inspectDataset: run(inspectDataset),
     fetchDataset: run(fetchDataset),
     findEvaluation: run(findEvaluation),
+    findEvaluations: run(findEvaluations),
     mergeShards: run(mergeShards),
     openRounds: run(openRounds),
     averageRound: run(averageRound),

@@ -1,5 +1,7 @@
+import type { TestSample } from '../learning/evaluation/sample.ts';
 import type { Consolidated } from '../learning/methods/method.ts';
-import type { BatchRange, EvaluationSettings, TrainingSettings } from '../workflows/contract.ts';
+import type { BatchRange } from '../workflows/contract.ts';
+import type { EvaluationSettings, TrainingSettings } from '../workflows/definition-contract.ts';
 import type { RouterName } from '../workflows/routing-contract.ts';
 
 /**
@@ -112,6 +114,8 @@ export interface TestJob extends ModelJob {
   readonly bank: string | null;
   /** Local path of the packed test split. */
   readonly samples: string;
+  /** Samples that stand for the whole split; absent: all of it. */
+  readonly sample?: TestSample;
   readonly evaluation: EvaluationSettings;
   readonly out: string;
 }
@@ -217,6 +221,8 @@ export interface PredictResult {
 }
 
 export interface EngineJobs {
+  /** Loads a model, for jobs to come. */
+  warm: { job: Pick<ModelJob, 'model'>; result: Record<string, never> };
   train: { job: TrainJob; result: TrainResult };
   trainRound: { job: TrainRoundJob; result: TrainRoundResult };
   consolidate: { job: ConsolidateJob; result: ConsolidateResult };

@@ -3,9 +3,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { LRUCache } from 'lru-cache';
 import { readWhole } from '../core/files.ts';
+import type { TestSample } from '../learning/evaluation/sample.ts';
 import { scorerNamed } from '../learning/evaluation/scorers.ts';
 import { activeDigest } from '../learning/methods/adapter.ts';
 import { readBank } from '../learning/methods/bank.ts';
+import { methodNamed } from '../learning/methods/registry.ts';
 import type { FileRef, ResolvedStream } from '../workflows/contract.ts';
 import { beat, cancellation, type DataContext, type GpuContext, localFile, storeFile } from './context.ts';
 import type { TestJob } from './engine.ts';
@@ -19,6 +21,8 @@ export interface EvaluateTaskInput {
   readonly task: string;
   readonly test: FileRef;
   readonly metric: string;
+  /** Samples that stand for the whole split; absent: all of it. */
+  readonly sample?: TestSample;
 }
 
 export interface Evaluated {
@@ -39,30 +43,43 @@ export interface Evaluated {
 export const EVALUATIONS = 'cache/evaluations';
 export const PREDICTIONS = 'cache/predictions';
 
+/** What stands for a digest where there is no adapter. */
+const BASE_MODEL = 'none';
+
 /** All that decides the answers: model, active adapter, data, decoding. How they are cut into shards does not. */
-export async function answersKey(context: DataContext, { definition, bank, task, test }: EvaluateTaskInput) {
+export async function answersKey(context: DataContext, { definition, bank, task, test, sample }: EvaluateTaskInput) {
   const { maxNewTokens, batchSize } = definition.evaluation;
   return {
     code: context.codeVersion,
     model: definition.model.digest,
-    adapter: bank ? await adapterDigest(context, bank, task) : 'none',
+    adapter: bank ? await adapterDigest(context, bank, task) : BASE_MODEL,
     data: test.sha256,
     decoding: { maxNewTokens, batchSize },
+    ...(sample && { sample }),
   };
 }
 
 /** Digests of adapters by bank and task: a bank is large, and every shard asks. */
 const adapters = new LRUCache<string, string>({ max: 1000 });
 
-/** Digest of what answers for a task. */
+/** Digest of what answers for a task. Where a method changes nothing, the base model answers. */
 export async function adapterDigest(context: DataContext, bank: FileRef, task: string): Promise<string> {
-  const name = `${bank.sha256}/${task}`;
-  const found = adapters.get(name);
-  if (found) return found;
-  const local = await localFile(context, bank);
-  const digest = activeDigest(readBank(await readWhole(local), local), task);
-  adapters.set(name, digest);
-  return digest;
+  const [digest] = await adapterDigests(context, bank, [task]);
+  return digest!;
+}
+
+/** Those of several tasks: the bank is read once. */
+export async function adapterDigests(context: DataContext, bank: FileRef, tasks: readonly string[]): Promise<string[]> {
+  const nameOf = (task: string) => `${bank.sha256}/${task}`;
+  const unknown = tasks.filter((task) => !adapters.has(nameOf(task)));
+  if (unknown.length > 0) {
+    const local = await localFile(context, bank);
+    const read = readBank(await readWhole(local), local);
+    const method = methodNamed(read.method);
+    for (const task of unknown)
+      adapters.set(nameOf(task), method.activate(read, task).size === 0 ? BASE_MODEL : activeDigest(read, task));
+  }
+  return tasks.map((task) => adapters.get(nameOf(task))!);
 }
 
 /** All that decides a score. */
@@ -90,7 +107,7 @@ export async function evaluateTask(context: GpuContext, input: EvaluateTaskInput
 /** Sees to the files of a job, and to a folder for what it writes. */
 export async function withTestJob<T>(
   context: GpuContext,
-  { definition, task, test, bank }: EvaluateTaskInput,
+  { definition, task, test, bank, sample }: EvaluateTaskInput,
   work: (job: TestJob) => Promise<T>,
 ): Promise<T> {
   const out = await mkdtemp(join(tmpdir(), 'lilora-evaluate-'));
@@ -101,7 +118,8 @@ export async function withTestJob<T>(
       localFile(context, test),
       bank && localFile(context, bank),
     ]);
-    return await work({ model, method, targets, task, bank: local, samples, evaluation, out });
+    const own = sample && { sample };
+    return await work({ model, method, targets, task, bank: local, samples, evaluation, out, ...own });
   } finally {
     await rm(out, { recursive: true, force: true });
   }

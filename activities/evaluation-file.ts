@@ -1,6 +1,6 @@
 import { canonicalJson, parseJson } from '../core/json.ts';
 import { getVerified, type ObjectStore } from '../store/object-store.ts';
-import type { FileRef, GateReport, LearnedTask, Matrix } from '../workflows/contract.ts';
+import type { FileRef, GateReport, LearnedTask, Matrix, Sampled } from '../workflows/contract.ts';
 import type { RoutingScores } from '../workflows/routing-contract.ts';
 import type { CostFile } from './generation-cost.ts';
 
@@ -21,6 +21,8 @@ export interface EvaluationFile {
   readonly metrics: Readonly<Record<string, number | null>>;
   readonly gate: readonly GateReport[];
   readonly predictions: ReadonlyArray<{ readonly task: string; readonly file: FileRef }>;
+  /** Scores of the last row that were measured on some samples of a test split; absent where there are none. */
+  readonly sampled?: ReadonlyArray<{ readonly task: string } & Sampled>;
   /** Absent without a router, and after a removal until the next task. */
   readonly routing?: RoutingFile;
   /** Absent in generations of older versions. */

@@ -57,6 +57,7 @@ export async function viewOf(context: DataContext, made: NewGeneration): Promise
     ...(definition.start && { start: { sha256: definition.start.bank.sha256, tasks: definition.start.tasks } }),
     ...rehearsedBy(bank),
     ...(evaluation.routing && { routing: evaluation.routing }),
+    ...(evaluation.sampled && { sampled: evaluation.sampled }),
     cost: evaluation.cost ? costView(evaluation.cost) : null,
   };
 }

@@ -6,6 +6,7 @@ import { regularizeShared } from './regularize-shared.ts';
 import { evaluateRouted, routingStatistics } from './routing.ts';
 import { trainRound } from './train-round.ts';
 import { trainTask } from './train-task.ts';
+import { warmModel } from './warm-model.ts';
 
 /** The activities of a gpu worker. Each result also tells what the step used. */
 export function createGpuActivities(context: GpuContext) {
@@ -15,6 +16,7 @@ export function createGpuActivities(context: GpuContext) {
     (input: Input) =>
       metered(context, life, async (own) => guardPayload(step.name, await interruptible(own, step(own, input))));
   return {
+    warmModel: run(warmModel),
     trainTask: run(trainTask),
     trainRound: run(trainRound),
     regularizeShared: run(regularizeShared),

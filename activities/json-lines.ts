@@ -4,7 +4,7 @@ import type { FileRef } from '../workflows/contract.ts';
 import type { DataContext } from './context.ts';
 
 /** Lines of a JSONL object of the store, checked against its digest. */
-export async function readLines<T>({ store }: DataContext, ref: FileRef): Promise<T[]> {
+export async function readLines<T>({ store }: Pick<DataContext, 'store'>, ref: FileRef): Promise<T[]> {
   const text = Buffer.from(await getVerified(store, ref.key, ref)).toString();
   return text
     .split('\n')

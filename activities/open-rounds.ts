@@ -3,7 +3,7 @@ import { LiloraError } from '../core/errors.ts';
 import { digestOf, parseJson } from '../core/json.ts';
 import { roundPlan } from '../learning/training/rounds.ts';
 import { streamKeys } from '../store/generations.ts';
-import { roundsOf } from '../workflows/contract.ts';
+import { roundsOf } from '../workflows/definition-contract.ts';
 import type { AveragedRound } from './average-round.ts';
 import type { DataContext } from './context.ts';
 import { type TrainTaskInput, trainingIdentity } from './train-task.ts';

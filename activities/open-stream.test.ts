@@ -8,7 +8,8 @@ import { streamKeys } from '../store/generations.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { openStore } from '../store/open.ts';
 import { reference } from '../test/reference.ts';
-import { QUEUES, type ResolvedStream, roundsOf } from '../workflows/contract.ts';
+import { QUEUES, type ResolvedStream } from '../workflows/contract.ts';
+import { roundsOf } from '../workflows/definition-contract.ts';
 import type { DataContext } from './context.ts';
 import { openStream } from './open-stream.ts';
 

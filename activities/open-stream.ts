@@ -75,6 +75,7 @@ const Definition = z.strictObject({
       maxNewTokens: positive.int().default(value('evaluation.maxNewTokens')),
       batchSize: positive.int().default(value('evaluation.batchSize')),
       shardSamples: positive.int().default(value('evaluation.shardSamples')),
+      earlierSamples: positive.int().optional(),
     })
     .prefault({}),
   gate: z

@@ -58,7 +58,7 @@ export async function publishGeneration(context: DataContext, input: PublishInpu
       ...{ task, dataset, metric: input.metric, test: input.test, ...rehearsable(input.train), generation: number },
       ...(input.routing && { routing: input.routing.statistics }),
     },
-  ].map((each, j) => ({ ...each, samples: input.evaluations[j]!.count }));
+  ].map((each, j) => ({ ...each, samples: each.samples ?? input.evaluations[j]!.count }));
   const instructionFollowing = input.evaluations.map((evaluated) => evaluated.instructionFollowing);
   const earlier = parent && (await readEvaluation(store, parent)).cost;
   const cost = input.usage && costFile(task, input.usage, earlier ?? undefined, files, definition.prices);
@@ -69,6 +69,7 @@ export async function publishGeneration(context: DataContext, input: PublishInpu
     instructionFollowing,
     metrics: measured(learned, matrix, instructionFollowing),
     gate: input.gate,
+    ...sampledScores(input.gate.at(-1)),
     predictions: input.evaluations.map(({ task: name, predictions }) => ({ task: name, file: predictions })),
     ...(input.routing && { routing: routingFile(input.routing) }),
     ...(cost && { cost }),
@@ -90,6 +91,12 @@ function routingFile({ router, tasks }: NonNullable<PublishInput['routing']>): R
     averageScore: tasks.reduce((sum, each) => sum + each.score, 0) / tasks.length,
     tasks: tasks.map(({ task, accuracy, score, count, chosen }) => ({ task, accuracy, score, count, chosen })),
   };
+}
+
+/** Which scores of what is published some samples stand for. */
+function sampledScores(report: GateReport | undefined): Pick<EvaluationFile, 'sampled'> {
+  const sampled = (report?.scores ?? []).flatMap(({ task, sampled: how }) => (how ? [{ task, ...how }] : []));
+  return sampled.length > 0 ? { sampled } : {};
 }
 
 const rehearsable = (train: FileRef | undefined) => (train ? { train } : {});

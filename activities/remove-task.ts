@@ -33,9 +33,11 @@ export interface TaskRemoval {
 }
 
 /** What goes with a task: in the store before the first object goes, and afterwards the record that it went. */
-interface RemovalRecord {
+export interface RemovalRecord {
   readonly schema: 1;
   readonly removed: RemovedTask;
+  /** Version of the dataset that it learned: a sweep does not bring it back. Absent in records of older versions. */
+  readonly dataset?: string;
   readonly plan: RemovalPlan;
 }
 
@@ -49,7 +51,8 @@ export async function removeTask(
 ): Promise<{ state: StreamState; removal: TaskRemoval }> {
   const { store } = context;
   const { definition, abilities, head, learned, nextGeneration } = input.state;
-  if (!head || !learned.some(({ task }) => task === input.task))
+  const own = learned.find(({ task }) => task === input.task);
+  if (!head || !own)
     throw new LiloraError('NotFound', `Stream ${definition.name} has not learned a task "${input.task}".`);
   if (definition.start?.tasks.includes(input.task))
     throw new LiloraError(
@@ -67,7 +70,7 @@ export async function removeTask(
   if (!record) {
     const removed = await publishWithout(context, input);
     const plan = await beating(() => planTaskRemoval(store, definition.name, input.task));
-    record = { schema: 1, removed, plan };
+    record = { schema: 1, removed, dataset: own.dataset.digest, plan };
     await store.create(key, Buffer.from(canonicalJson(record)));
   }
   const { removed, plan } = record;
@@ -114,6 +117,7 @@ async function publishWithout(context: DataContext, input: RemoveTaskInput): Pro
       metrics: measured(others, matrix, instructionFollowing),
       gate: [],
       predictions: earlier.predictions.filter((each) => each.task !== task),
+      ...(earlier.sampled && { sampled: earlier.sampled.filter((each) => each.task !== task) }),
     },
     tasks: lineage.tasks.filter((each) => each.task !== task),
     removed: [...lineage.removed, removed],

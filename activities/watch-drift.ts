@@ -29,7 +29,7 @@ export async function findFreshTests(
   const head = await readHead(store, stream);
   if (!head) return null;
   const generation = await readGeneration(store, stream, head.generation, head.manifestDigest);
-  const { learned, matrix, predictions } = await readEvaluation(store, generation);
+  const { learned, matrix, predictions, sampled = [] } = await readEvaluation(store, generation);
   const digests = new Set(learned.map(({ dataset }) => dataset.digest));
   const candidates = (await datasetsUnder(context, prefix)).filter(({ digest }) => !digests.has(digest));
   const fresh: FreshTests['fresh'][number][] = [];
@@ -41,7 +41,8 @@ export async function findFreshTests(
       learned: task,
       dataset: { uri, digest, modified: modified.toISOString() },
       published: matrix.rows.at(-1)![j]!,
-      count: await countOf(context, task, predictions[j]!.file),
+      count:
+        sampled.find((each) => each.task === task.task)?.count ?? (await countOf(context, task, predictions[j]!.file)),
     });
   }
   return {

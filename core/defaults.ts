@@ -200,6 +200,12 @@ export const DEFAULTS = {
   'engine.quietMinutes': entry(60, 'minutes', 'loading and consolidating a 7B model say nothing for long'),
   'engine.stopSeconds': entry(20, 'seconds', 'time for a last checkpoint before the engine is killed'),
   'worker.shutdownGraceSeconds': entry(8, 'seconds', 'below the 10 s that Cloud Run gives a stopping instance'),
+  'fetch.soonFiles': entry(
+    3000,
+    'files',
+    'of a dataset that is fetched within seconds: a gpu worker starts meanwhile, and would not leave again before it is needed',
+  ),
+  'fetch.soonMebibytes': entry(256, 'MiB', 'likewise: a few seconds of one network connection'),
   'worker.featuresGib': entry(
     4,
     'GiB',

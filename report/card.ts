@@ -5,6 +5,7 @@ import {
   METRIC_NAMES,
   METRICS,
   removalText,
+  sampledText,
   signed,
   startText,
 } from './generation-view.ts';
@@ -88,6 +89,7 @@ function body(view: GenerationView): string {
     `| ${title} | ${matrix.tasks.map((_, j) => (scores[j] === undefined ? '' : fixed(scores[j]))).join(' | ')} |`;
   const newest = tasks.at(-1)?.task ?? 'TASK';
   const foldable = hasAdapters(view);
+  const sampled = sampledText(view.sampled);
   return [
     `# ${markdown(view.stream)}, generation ${view.generation}`,
     `Adapters of a model that learned ${tasks.length} task${tasks.length === 1 ? '' : 's'} one after another, ${earlierData(view.rehearsed)}. ` +
@@ -99,6 +101,7 @@ function body(view: GenerationView): string {
       row('_nothing (base model)_', matrix.zeroShot),
       ...matrix.rows.map((scores, i) => row(names[i]!, scores)),
     ].join('\n'),
+    ...(sampled === '' ? [] : [markdown(sampled)]),
     '## In numbers',
     METRIC_NAMES.map((name) => {
       const value = name === 'BWT' || name === 'FWT' ? signed(metrics[name]) : fixed(metrics[name]);

@@ -31,6 +31,14 @@ export interface GenerationView {
   readonly codeVersion: string;
   /** The workflow that published it. */
   readonly workflow: { readonly id: string; readonly runId: string } | null;
+  /** Scores of this generation that some samples of a test split stand for. */
+  readonly sampled?: ReadonlyArray<{
+    readonly task: string;
+    readonly count: number;
+    readonly of: number;
+    /** Points. */
+    readonly standardError: number;
+  }>;
   /** Absent where the stream has no router, or it was not measured on these tasks. */
   readonly routing?: RoutingView;
   /** Absent or null in generations of older versions. */
@@ -126,6 +134,16 @@ export function startText({ sha256, tasks }: NonNullable<GenerationView['start']
   const unseen = tasks.filter((task) => !known.has(task));
   const rest = unseen.length > 0 ? ` Never evaluated here, and not guarded by the gate: ${unseen.join(', ')}.` : '';
   return `The stream started from a bank, SHA-256 ${sha256}, that had learned ${tasks.join(', ')}.${rest}`;
+}
+
+/** What a generation says of scores that some samples stand for; empty where there are none. */
+export function sampledText(sampled: GenerationView['sampled'] = []): string {
+  if (sampled.length === 0) return '';
+  const list = sampled.map(
+    ({ task, count, of, standardError }) =>
+      `${task} on ${count} of ${of} (standard error ${fixed(standardError)} points)`,
+  );
+  return `Not all test samples of earlier tasks were evaluated, but always the same ones, chosen by the stream’s seed: ${list.join(', ')}.`;
 }
 
 /** What a generation says of a task that was removed. */

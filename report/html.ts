@@ -7,6 +7,7 @@ import {
   METRICS,
   type PredictionView,
   removalText,
+  sampledText,
   signed,
   startText,
 } from './generation-view.ts';
@@ -20,13 +21,14 @@ import { STYLE } from './style.ts';
 /** One self-contained page about a generation: no script, no external asset, readable without colour. */
 export function generationReport(view: GenerationView): string {
   const title = `${view.stream}, generation ${view.generation}`;
+  const sampled = sampledText(view.sampled);
   return html`<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
 <title>${title}</title><style>${new Html(STYLE)}</style></head>
 <body><main>${[
     header(view),
-    html`<section><h2>Accuracy of every task, after every step</h2>${matrixTable(view.matrix)}</section>`,
+    html`<section><h2>Accuracy of every task, after every step</h2>${matrixTable(view.matrix)}${sampled !== '' && html`<p class="soft">${sampled}</p>`}</section>`,
     numbers(view),
     routingSection(view.routing, view.matrix.rows.at(-1) ?? []),
     gateHistory(view),

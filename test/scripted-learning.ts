@@ -12,6 +12,8 @@ export interface Script {
   /** Score of a task on a bank; banks are named trained, regularized-<strength>, safe. */
   score: (bank: string | null, task: string) => number;
   bad?: string[];
+  /** Datasets are small enough that a gpu worker starts while they are fetched. */
+  soon?: boolean;
   /** Datasets that were written anew: part of their digest. */
   versions?: Readonly<Record<string, number>>;
   /** Evaluations that were computed before. */
@@ -106,6 +108,7 @@ export function scriptedActivities(definition: ResolvedStream, script: Script) {
         name: dataset.split('/').at(-1)!,
         digest: `digest-of-${dataset}${script.versions?.[dataset] ?? ''}`,
         uri: dataset,
+        ...(script.soon && { soon: true }),
       };
     },
     fetchDataset: async ({ task }) => {
@@ -166,6 +169,11 @@ export function scriptedActivities(definition: ResolvedStream, script: Script) {
     },
     findEvaluation: async (input) =>
       script.known?.(input.bank?.key ?? null, input.task) ? { ...evaluated(input), reused: true } : null,
+    findEvaluations: async ({ bank, tests }) => ({
+      found: tests.map(({ task }) =>
+        script.known?.(bank?.key ?? null, task) ? { ...evaluated({ bank, task }), reused: true } : null,
+      ),
+    }),
     mergeShards: async (input) => {
       calls.push(`merge ${input.answers.map(({ key }) => key).join(' ')}`);
       return evaluated(input);
@@ -195,6 +203,10 @@ export function scriptedActivities(definition: ResolvedStream, script: Script) {
     },
   };
   const gpu: GpuActivities = {
+    warmModel: async () => {
+      calls.push('warm');
+      return { digest: 'm' };
+    },
     trainTask: async ({ safe, task }) => {
       calls.push(`train ${task}${safe ? ' safe' : ''}`);
       await script.training?.(++trainings);

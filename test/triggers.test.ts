@@ -172,7 +172,7 @@ describe('a dataset that is written anew', () => {
     // Its files are read before the gpu worker comes: from here on the task has all it needs.
     await retry(async () => {
       const child = await servers.client.workflow.getHandle('lilora/over/ant').query<{ phase: string }>('describe');
-      expect(child.phase).toBe('score-base-model');
+      expect(child.phase).toBe('train');
     });
     const waiting = await dataset('over', 'bee', 2);
     await send(waiting.key, waiting.etag, 1);

@@ -75,6 +75,23 @@ describe('a stream', () => {
     });
   });
 
+  it('trains before the base model is scored, and has a worker load the model while a small dataset is fetched', async () => {
+    const script = { score: good, soon: true, samples: () => 1, bad: ['broken'] };
+    await withStream('soon', {}, script, async ({ submit, until, calls }) => {
+      await submit('s3://d/a');
+      await submit('s3://d/broken');
+      await until('a', 'published');
+      await until('broken', 'refused');
+      const { events } = await servers.client.workflow.getHandle(taskWorkflowId('soon', 'a')).fetchHistory();
+      const scheduled = events!.flatMap(({ activityTaskScheduledEventAttributes: at }) => at?.activityType?.name ?? []);
+      expect(scheduled).toEqual([
+        ...['warmModel', 'fetchDataset', 'trainTask'],
+        ...['findEvaluations', 'findEvaluations', 'evaluateTask', 'evaluateTask', 'publishGeneration'],
+      ]);
+      expect(calls.filter((call) => call === 'evaluate a')).toHaveLength(2);
+    });
+  });
+
   it('answers the same dataset with the first submission, and refuses another dataset under a taken name', async () => {
     await withStream('twice', {}, { score: good }, async ({ submit, until, calls }) => {
       await submit('s3://d/a');

@@ -4,7 +4,15 @@
  */
 
 import type { Budget, PriceTable, Usage } from '../core/cost.ts';
-import type { FairnessSettings, ResolvedStart, StreamStart } from './definition-contract.ts';
+import type {
+  EvaluationSettings,
+  FairnessSettings,
+  GateSettings,
+  LimitSettings,
+  ResolvedStart,
+  StreamStart,
+  TrainingSettings,
+} from './definition-contract.ts';
 import type { RouterName, RoutingScores } from './routing-contract.ts';
 
 /** Version of every payload here; another number is refused. */
@@ -118,70 +126,10 @@ export const DEFINITION_FIELDS: readonly string[] = Object.keys({
   start: true,
 } satisfies Record<Exclude<keyof StreamDefinition, 'name' | 'model'>, true>);
 
-export interface TrainingSettings {
-  readonly learningRate: number;
-  readonly batchSize: number;
-  /** Samples per forward pass; the rest of a batch is accumulated. */
-  readonly microBatchSize: number;
-  readonly epochs: number;
-  readonly warmupRatio: number;
-  readonly weightDecay: number;
-  /** Largest global gradient norm; 0 leaves gradients alone. */
-  readonly clipNorm: number;
-  /** Share of the inputs of every adapted layer that is dropped while training. */
-  readonly dropout: number;
-  /** Layers of the decoder are computed again on the way back: less memory, more time. Absent: no. */
-  readonly gradientCheckpointing?: boolean;
-  /** Samples of like length share a batch: less padding, an order that is less random. Absent: no. */
-  readonly groupByLength?: boolean;
-  /** Workers that train side by side in rounds (workflows/rounds.ts). Absent, with the next three: one, and no rounds. */
-  readonly workers?: number;
-  /** Optimizer steps of each worker between two averages. */
-  readonly roundSteps?: number;
-  /** Learning rate of the outer step, which moves the weights by the mean of the workers' differences. */
-  readonly outerLearningRate?: number;
-  /** Nesterov momentum of the outer step. */
-  readonly outerMomentum?: number;
-}
-
-/** How a stream trains in rounds; null when one worker trains straight through. */
-export function roundsOf(training: TrainingSettings) {
-  const { workers, roundSteps, outerLearningRate, outerMomentum } = training;
-  if (!workers || !roundSteps || outerLearningRate === undefined || outerMomentum === undefined) return null;
-  return { workers, roundSteps, outer: { learningRate: outerLearningRate, momentum: outerMomentum } };
-}
-
-export interface EvaluationSettings {
-  readonly maxNewTokens: number;
-  readonly batchSize: number;
-  /** A larger test split is evaluated in shards of about so many samples; absent in streams of older versions: in one. */
-  readonly shardSamples?: number;
-}
-
 /** A shard of an evaluation: batches `from` up to, without, `to`, in the order of evaluation. */
 export interface BatchRange {
   readonly from: number;
   readonly to: number;
-}
-
-export interface GateSettings {
-  /** Points that any earlier task may lose from its best published score. */
-  readonly forgettingBudget: number;
-  /** Points that the new task must gain over the base model. */
-  readonly minimumGain: number;
-  /** Strengths of the stronger regularize steps that are tried when the budget is exceeded, in order. */
-  readonly consolidations: readonly number[];
-  /** What follows when they do not help: train again with the shared part frozen, ask a person, or reject. */
-  readonly whenOver: 'safe' | 'ask' | 'reject';
-}
-
-export interface LimitSettings {
-  /** Longest training of one task, in hours. */
-  readonly trainHours: number;
-  /** Silence after which a GPU worker counts as dead, in seconds. */
-  readonly heartbeatSeconds: number;
-  /** Time between checkpoints, in seconds. */
-  readonly checkpointSeconds: number;
 }
 
 /** A definition with every default filled in and the model's digest: what stream.json holds. */
@@ -306,6 +254,7 @@ export interface LearnTaskResult {
 
 export type Phase =
   | 'fetch-dataset'
+  /** In tasks that older versions began. */
   | 'score-base-model'
   | 'train'
   | 'regularize-shared'
@@ -327,10 +276,25 @@ export interface Progress {
   readonly rounds?: number;
 }
 
+/** How a score was measured that stands for a whole test split, on some of its samples. */
+export interface Sampled {
+  readonly count: number;
+  /** Samples of the split. */
+  readonly of: number;
+  /** Points. */
+  readonly standardError: number;
+}
+
 /** What the gate saw. */
 export interface GateReport {
   readonly attempt: string;
-  readonly scores: ReadonlyArray<{ readonly task: string; readonly before: number | null; readonly now: number }>;
+  readonly scores: ReadonlyArray<{
+    readonly task: string;
+    readonly before: number | null;
+    readonly now: number;
+    /** Of `now`; absent where the whole split was evaluated. */
+    readonly sampled?: Sampled;
+  }>;
   readonly worstLoss: number;
   readonly gain: number;
   readonly verdict: 'pass' | 'over-budget' | 'no-gain';
@@ -353,6 +317,8 @@ export interface TaskLine {
   readonly task: string;
   readonly dataset: string;
   readonly datasetDigest: string;
+  /** The dataset is fetched within seconds. */
+  readonly soon?: boolean;
   readonly status: TaskStatus;
   readonly generation?: number;
   readonly message?: string;
@@ -390,6 +356,8 @@ export interface LearnTaskInput {
   readonly task: string;
   readonly dataset: { readonly uri: string; readonly digest: string };
   readonly state: StreamState;
+  /** The dataset is fetched within seconds. */
+  readonly soon?: boolean;
   /** What the stream used before this task. */
   readonly spent?: Usage;
   /** The limits now in force. */

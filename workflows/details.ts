@@ -1,3 +1,4 @@
+import type { SearchAttributes } from '@temporalio/common';
 import { costNumbers, type PriceTable, type Usage } from '../core/cost.ts';
 import type { GateReport, Matrix, Phase, Progress, StreamState, TaskLine } from './contract.ts';
 
@@ -48,6 +49,21 @@ export function costAttributes(usage: Usage, prices: PriceTable | undefined): Re
   return { LiloraGpuSeconds: [Math.round(billedSeconds)], ...(money === null ? {} : { LiloraCost: [money] }) };
 }
 
+/** Search attributes of a stream that waits for a dataset. */
+export function streamAttributes({ definition, matrix: { rows } }: StreamState, usage: Usage): SearchAttributes {
+  const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
+  const last = rows.at(-1);
+  const lost = last?.slice(0, -1).map((now, j) => Math.max(...rows.slice(j).map((row) => row[j]!)) - now);
+  return {
+    LiloraStream: [definition.name],
+    LiloraMethod: [definition.method.name],
+    LiloraPhase: ['idle'],
+    ...(last && { LiloraAverageAccuracy: [mean(last)] }),
+    ...costAttributes(usage, definition.prices),
+    ...(lost?.length && { LiloraForgetting: [mean(lost)] }),
+  };
+}
+
 /** Current details of a stream. */
 export function streamDetails(
   state: StreamState | null,
@@ -70,6 +86,9 @@ export function streamDetails(
     .join('\n\n');
 }
 
+const scoreText = ({ now, sampled }: GateReport['scores'][number]) =>
+  `${now.toFixed(1)}${sampled ? ` ± ${sampled.standardError.toFixed(1)}` : ''}`;
+
 const roundText = ({ round, rounds }: Progress) => (round === undefined ? '' : `round ${round} of ${rounds}, `);
 
 /** Current details of a learn-task workflow. */
@@ -87,7 +106,7 @@ export function taskDetails(
     : '';
   const gates = gate.map(
     (report) =>
-      `| ${report.attempt} | ${report.scores.map(({ now }) => now.toFixed(1)).join(' | ')} | ${report.worstLoss.toFixed(1)} | ${report.gain.toFixed(1)} | ${report.verdict} |`,
+      `| ${report.attempt} | ${report.scores.map(scoreText).join(' | ')} | ${report.worstLoss.toFixed(1)} | ${report.gain.toFixed(1)} | ${report.verdict} |`,
   );
   const names = gate[0]?.scores.map(({ task: name }) => name) ?? [];
   return [

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Random } from '../learning/training/random.ts';
-import { noiseOf } from './drift.ts';
+import { noiseOf, standardError } from './drift.ts';
 
 describe('the noise of a difference', () => {
   it('is the pooled two-proportion standard error, worked by hand', () => {
@@ -28,4 +28,19 @@ describe('the noise of a difference', () => {
     expect(over / times).toBeLessThan(2 / 700);
     expect(over).toBeGreaterThan(0);
   });
+});
+
+it('the standard error is that of the scores of all choices', () => {
+  // 12 samples, 9 of them right: every choice of 5, counted out.
+  const right = [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0];
+  const scores: number[] = [];
+  for (let mask = 0; mask < 2 ** 12; mask++) {
+    const chosen = right.filter((_, i) => mask & (1 << i));
+    if (chosen.length === 5) scores.push((100 * chosen.reduce((a, b) => a + b, 0)) / 5);
+  }
+  const mean = scores.reduce((a, b) => a + b, 0) / scores.length;
+  const spread = Math.sqrt(scores.reduce((sum, score) => sum + (score - mean) ** 2, 0) / scores.length);
+  expect(mean).toBeCloseTo(75, 10);
+  expect(standardError(75, 5, 12)).toBeCloseTo(spread, 10);
+  expect(standardError(75, 12, 12)).toBe(0);
 });

@@ -15,3 +15,15 @@ export function noiseOf(
   const p = Math.min(100, Math.max(0, pooled));
   return standardErrors * Math.sqrt(p * (100 - p) * (1 / count + 1 / b.count));
 }
+
+/**
+ * Standard error of a score that was measured on some samples of a split, as an estimate of the whole split's: the
+ * variance of scores between 0 and 100 is at most p(100 − p) (Bhatia and Davis, 2000), drawn without replacement. For
+ * metrics that exceed 100 (CIDEr) it is no more than a guide.
+ * @param score in percent
+ */
+export function standardError(score: number, count: number, of: number): number {
+  if (count >= of) return 0;
+  const p = Math.min(100, Math.max(0, score));
+  return Math.sqrt(((p * (100 - p)) / count) * ((of - count) / (of - 1)));
+}

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import type { GateSettings, LearnedTask, Matrix } from './contract.ts';
+import type { LearnedTask, Matrix } from './contract.ts';
+import type { GateSettings } from './definition-contract.ts';
 import { matrixTable, streamDetails, taskDetails } from './details.ts';
 import { explain, judge } from './gate.ts';
 
@@ -12,29 +13,42 @@ const learned = (...names: string[]): LearnedTask[] =>
     test: { key: task, size: 1, sha256: String(i) },
     generation: i + 1,
   }));
+/** Evaluations with these scores, of 200 samples each. */
+const scored = (...scores: number[]) => scores.map((score) => ({ score, count: 200 }));
 const matrix: Matrix = { tasks: ['a', 'b'], zeroShot: [10, 20], rows: [[80], [76, 90]] };
 
 describe('the gate', () => {
   it('measures loss from the best published score, not from the last', () => {
-    const report = judge('trained', gate, learned('a', 'b'), matrix, [74.9, 90, 70], 'c', 30);
+    const report = judge('trained', gate, learned('a', 'b'), matrix, scored(74.9, 90, 70), 'c', 30);
     expect(report.worstLoss).toBeCloseTo(5.1, 10); // 80 − 74.9, although the last row has 76
     expect(report.verdict).toBe('over-budget');
     expect(explain(report, gate)).toBe('Task a would fall from 80.0 to 74.9; the forgetting budget is 5 points.');
   });
 
   it('passes exactly at the budget and counts no gain of an earlier task as loss', () => {
-    const report = judge('trained', gate, learned('a', 'b'), matrix, [75, 95, 70], 'c', 30);
+    const report = judge('trained', gate, learned('a', 'b'), matrix, scored(75, 95, 70), 'c', 30);
     expect(report).toMatchObject({ worstLoss: 5, gain: 40, verdict: 'pass' });
   });
 
   it('holds back a task that gains too little, and says so', () => {
-    const report = judge('trained', gate, learned('a', 'b'), matrix, [80, 90, 30.5], 'c', 30);
+    const report = judge('trained', gate, learned('a', 'b'), matrix, scored(80, 90, 30.5), 'c', 30);
     expect(report.verdict).toBe('no-gain');
     expect(explain(report, gate)).toContain('gained 0.5 points');
   });
 
+  it('says which scores some samples stand for, and how sure they are', () => {
+    const known = learned('a', 'b').map((task) => ({ ...task, samples: task.task === 'a' ? 801 : 200 }));
+    const report = judge('trained', gate, known, matrix, scored(50, 90, 70), 'c', 30);
+    // 50 % of 200, of 801: sqrt(2500 / 200 · 601 / 800)
+    expect(report.scores[0]!.sampled).toEqual({ count: 200, of: 801, standardError: expect.closeTo(3.0644, 4) });
+    expect(report.scores.slice(1).map(({ sampled }) => sampled)).toEqual([undefined, undefined]);
+    expect(explain(report, gate)).toBe(
+      'Task a would fall from 80.0 to 50.0 (± 3.1, on 200 of 801 test samples); the forgetting budget is 5 points.',
+    );
+  });
+
   it('has nothing to lose on the first task', () => {
-    const report = judge('trained', gate, [], { tasks: [], zeroShot: [], rows: [] }, [50], 'a', 10);
+    const report = judge('trained', gate, [], { tasks: [], zeroShot: [], rows: [] }, scored(50), 'a', 10);
     expect(report).toMatchObject({ worstLoss: 0, gain: 40, verdict: 'pass' });
   });
 });

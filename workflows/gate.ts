@@ -1,8 +1,10 @@
-import type { GateReport, GateSettings, LearnedTask, Matrix } from './contract.ts';
+import type { GateReport, LearnedTask, Matrix, Sampled } from './contract.ts';
+import type { GateSettings } from './definition-contract.ts';
+import { standardError } from './drift.ts';
 
 /**
  * The gate's arithmetic: may these scores be published?
- * @param scores of every learned task and, last, of the new one, after training, in percent
+ * @param evaluated every learned task and, last, the new one, after training; scores in percent
  * @param matrix what was published before
  * @param zeroShot score of the base model on the new task
  */
@@ -11,16 +13,29 @@ export function judge(
   gate: GateSettings,
   learned: readonly LearnedTask[],
   matrix: Matrix,
-  scores: readonly number[],
+  evaluated: ReadonlyArray<{ readonly score: number; readonly count: number }>,
   task: string,
   zeroShot: number,
 ): GateReport {
-  const rows = learned.map(({ task: name }, j) => ({ task: name, before: bestPublished(matrix, j), now: scores[j]! }));
+  const rows = learned.map(({ task: name, samples }, j) => ({
+    ...{ task: name, before: bestPublished(matrix, j), now: evaluated[j]!.score },
+    ...sampledOf(evaluated[j]!, samples),
+  }));
   const worstLoss = Math.max(0, ...rows.map(({ before, now }) => (before === null ? 0 : before - now)));
-  const now = scores[learned.length]!;
+  const now = evaluated[learned.length]!.score;
   const gain = now - zeroShot;
   const verdict = worstLoss > gate.forgettingBudget ? 'over-budget' : gain < gate.minimumGain ? 'no-gain' : 'pass';
   return { attempt, scores: [...rows, { task, before: null, now }], worstLoss, gain, verdict };
+}
+
+/** How an earlier task was measured, where some samples stood for its test split. */
+function sampledOf(
+  { score, count }: { readonly score: number; readonly count: number },
+  of: number | undefined,
+): { sampled?: Sampled } {
+  return of !== undefined && count < of
+    ? { sampled: { count, of, standardError: standardError(score, count, of) } }
+    : {};
 }
 
 /** The best score that any published generation had on task `j`; null before it was learned. */
@@ -36,5 +51,9 @@ export function explain(report: GateReport, gate: GateSettings): string {
   const worst = report.scores
     .filter(({ before }) => before !== null)
     .reduce((a, b) => (b.before! - b.now > a.before! - a.now ? b : a));
-  return `Task ${worst.task} would fall from ${worst.before!.toFixed(1)} to ${worst.now.toFixed(1)}; the forgetting budget is ${gate.forgettingBudget} points.`;
+  const { sampled } = worst;
+  const error = sampled
+    ? ` (± ${sampled.standardError.toFixed(1)}, on ${sampled.count} of ${sampled.of} test samples)`
+    : '';
+  return `Task ${worst.task} would fall from ${worst.before!.toFixed(1)} to ${worst.now.toFixed(1)}${error}; the forgetting budget is ${gate.forgettingBudget} points.`;
 }

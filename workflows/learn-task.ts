@@ -5,6 +5,7 @@ import {
   defineQuery,
   defineSignal,
   isCancellation,
+  patched,
   setCurrentDetails,
   setHandler,
   upsertSearchAttributes,
@@ -22,12 +23,12 @@ import {
   type Phase,
   type Progress,
   QUERIES,
-  roundsOf,
   SIGNALS,
   type TaskDescription,
 } from './contract.ts';
+import { roundsOf } from './definition-contract.ts';
 import { costAttributes, costLine, taskDetails } from './details.ts';
-import { evaluateTasks } from './evaluation.ts';
+import { evaluateTasks, testOf } from './evaluation.ts';
 import { explain, judge } from './gate.ts';
 import { trainInRounds } from './rounds.ts';
 import { routeTasks } from './routing.ts';
@@ -50,7 +51,7 @@ interface Candidate {
 }
 
 /**
- * Learns one dataset: fetch, score the base model, train, regularize, evaluate every task, gate, publish. Child of
+ * Learns one dataset: fetch, train, regularize, evaluate every task (and the new one on the base model), gate, publish. Child of
  * `stream`; only decides, all work is in activities. Nothing is visible to readers until `publishGeneration` moves the head.
  */
 export function learnTask(input: LearnTaskInput): Promise<LearnTaskResult> {
@@ -150,24 +151,45 @@ async function learn(input: LearnTaskInput): Promise<LearnTaskResult> {
     }
   }
 
+  /** Has a gpu worker start and load the model while a dataset is fetched that takes no longer than that. */
+  function warm(): CancellationScope {
+    const scope = new CancellationScope();
+    // Nobody waits for it: what fails here fails once more in training.
+    if (input.soon && !paused && overBudget() === null)
+      scope.run(() => gpu.warmModel({ definition })).catch(() => undefined);
+    return scope;
+  }
+
   enter('fetch-dataset');
-  const prepared = await data.fetchDataset({ stream, definition, task, dataset });
+  const warming = warm();
+  const prepared = await data.fetchDataset({ stream, definition, task, dataset }).catch((error) => {
+    warming.cancel();
+    throw error;
+  });
 
   const { test, metric, counts } = prepared;
   const leftOut = counts['left out'] ?? 0;
   if (leftOut > 0)
     remark = `${leftOut} training sample(s) are left out: their answers carry no loss with this model. \`lilora validate --model\` names them.`;
   const own = { task, test, metric, samples: counts['test'] };
+  const tests = [...learned.map((earlier) => testOf(earlier, definition)), own];
 
-  enter('score-base-model');
-  const [zeroShot] = await pausable(() => evaluateTasks(definition, null, [own]));
+  const scoreBaseModel = async () => (await evaluateTasks(definition, null, [own]))[0]!;
+  let zeroShot: Evaluated | null = null;
+  // Nothing but the gate asks for it; older versions had it before training.
+  if (!patched('train-before-the-base-model-is-scored')) {
+    enter('score-base-model');
+    zeroShot = await pausable(scoreBaseModel);
+  }
 
-  /** Evaluates every task on a bank, side by side, and puts the scores before the gate. */
+  /** Evaluates every task on a bank, and once the new one on the base model, side by side, and puts the scores before the gate. */
   async function assess(attempt: string, bank: FileRef): Promise<Candidate> {
     enter('evaluate');
-    const evaluations = await pausable(() => evaluateTasks(definition, bank, [...learned, own]));
-    const scores = evaluations.map(({ score }) => score);
-    const report = judge(attempt, definition.gate, learned, matrix, scores, task, zeroShot!.score);
+    const [evaluations, base] = await pausable(() =>
+      Promise.all([evaluateTasks(definition, bank, tests), zeroShot ?? scoreBaseModel()]),
+    );
+    zeroShot = base;
+    const report = judge(attempt, definition.gate, learned, matrix, evaluations, task, base.score);
     gate.push(report);
     enter('gate');
     return { bank, evaluations, report };

@@ -2,7 +2,8 @@ import type { AveragedRound } from '../activities/average-round.ts';
 import type { OpenRoundsInput } from '../activities/open-rounds.ts';
 import type { Trained } from '../activities/train-task.ts';
 import { data, type gpuActivities } from './activities.ts';
-import { type Progress, roundsOf } from './contract.ts';
+import type { Progress } from './contract.ts';
+import { roundsOf } from './definition-contract.ts';
 
 /**
  * Trains a task over several workers: in every round each trains its shard from the same weights, side by side on as many

@@ -2,6 +2,7 @@ import type { Evaluated } from '../activities/evaluate-task.ts';
 import type { EvaluatedRouted } from '../activities/routing.ts';
 import { gpuActivities } from './activities.ts';
 import type { FileRef, LearnedTask, ResolvedStream } from './contract.ts';
+import { type Test, testOf } from './evaluation.ts';
 import type { RouterName } from './routing-contract.ts';
 
 /** What a generation gets of its stream's router. */
@@ -23,7 +24,7 @@ export async function routeTasks(
   router: RouterName,
   bank: FileRef,
   learned: readonly LearnedTask[],
-  own: Pick<LearnedTask, 'task' | 'test' | 'metric'> & { readonly train: FileRef },
+  own: Test & { readonly train: FileRef },
   evaluations: readonly Evaluated[],
 ): Promise<Routed> {
   const { task, train } = own;
@@ -34,12 +35,15 @@ export async function routeTasks(
   ];
   const gpu = gpuActivities(definition, definition.evaluationQueue);
   const evaluated = await Promise.all(
-    [...learned, own].map(({ task: name, test, metric }, j) =>
-      gpu.evaluateRouted({
-        ...{ definition, bank, task: name, test, metric, router, tasks },
-        predictions: evaluations[j]!.predictions,
-      }),
-    ),
+    [...learned.map((earlier) => testOf(earlier, definition)), own].map((tested, j) => {
+      const { task: name, test, metric, samples, sample } = tested;
+      const { count, predictions } = evaluations[j]!;
+      return gpu.evaluateRouted({
+        ...{ definition, bank, task: name, test, metric, router, tasks, predictions },
+        // The whole split may have been evaluated before: then there are answers to all of it.
+        ...(sample && count !== samples && { sample }),
+      });
+    }),
   );
   return { router, statistics, tasks: evaluated };
 }

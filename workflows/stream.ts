@@ -1,9 +1,7 @@
 import {
-  ActivityFailure,
   ApplicationFailure,
   allHandlersFinished,
   CancellationScope,
-  ChildWorkflowFailure,
   type ChildWorkflowHandle,
   condition,
   continueAsNew,
@@ -40,7 +38,8 @@ import {
   taskWorkflowId,
   UPDATES,
 } from './contract.ts';
-import { costAttributes, costLine, streamDetails } from './details.ts';
+import { costLine, streamAttributes, streamDetails } from './details.ts';
+import { causeOf } from './failures.ts';
 import { budgetSignal, gateDecisionSignal, learnTask, pauseSignal, resumeSignal } from './learn-task.ts';
 import type { Compacted, CompactRequest } from './schedule-contract.ts';
 import { mustKnow } from './schema.ts';
@@ -143,7 +142,7 @@ export async function stream(input: StreamInput): Promise<void> {
       // Written anew before its turn came: the task learns the newer version.
       const waiting = line(task)?.status === 'queued' && line(task)?.dataset === found.uri;
       if (waiting && patched('newer-version-of-a-queued-dataset')) {
-        set(task, { datasetDigest: found.digest });
+        set(task, { datasetDigest: found.digest, soon: found.soon });
         return { ...answer(line(task)!), duplicate: false };
       }
       const taken = [...tasks.filter(open), ...state!.learned].some((t) => t.task === task);
@@ -152,7 +151,8 @@ export async function stream(input: StreamInput): Promise<void> {
           `Stream ${name} already has a task "${task}", from another dataset. Give this one another name with --task.`,
           'Conflict',
         );
-      const added: TaskLine = { task, dataset: found.uri, datasetDigest: found.digest, status: 'queued' };
+      const { uri, digest, soon } = found;
+      const added: TaskLine = { task, dataset: uri, datasetDigest: digest, soon, status: 'queued' };
       tasks = [...tasks.filter((t) => t.task !== task), added];
       show();
       return { ...answer(added), duplicate: false };
@@ -289,22 +289,8 @@ export async function stream(input: StreamInput): Promise<void> {
     },
   );
 
-  function publishAttributes() {
-    const { rows } = state!.matrix;
-    const last = rows.at(-1);
-    const average = last && last.reduce((a, b) => a + b, 0) / last.length;
-    const lost = last?.slice(0, -1).map((now, j) => Math.max(...rows.slice(j).map((row) => row[j]!)) - now);
-    upsertSearchAttributes({
-      LiloraStream: [name],
-      LiloraMethod: [state!.definition.method.name],
-      LiloraPhase: ['idle'],
-      ...(average === undefined ? {} : { LiloraAverageAccuracy: [average] }),
-      ...costAttributes(ledger.usage(), state!.definition.prices),
-      ...(lost?.length ? { LiloraForgetting: [lost.reduce((a, b) => a + b, 0) / lost.length] } : {}),
-    });
-  }
+  const publishAttributes = () => upsertSearchAttributes(streamAttributes(state!, ledger.usage()));
 
-  /** Learns one queued task in a child workflow and files its outcome; a failure never stops the stream. */
   /** Reads the stream anew after a task failed: what it began to publish, or published without our hearing of it, is there. */
   async function reopen(task: string): Promise<void> {
     state = await data.openStream({ definition: input.definition });
@@ -312,6 +298,7 @@ export async function stream(input: StreamInput): Promise<void> {
     if (learned) set(task, { status: 'published', generation: learned.generation });
   }
 
+  /** Learns one queued task in a child workflow and files its outcome; a failure never stops the stream. */
   async function learn(next: TaskLine): Promise<void> {
     const { task } = next;
     set(task, { status: 'running' });
@@ -328,6 +315,7 @@ export async function stream(input: StreamInput): Promise<void> {
               task,
               dataset: { uri: next.dataset, digest: next.datasetDigest },
               state: state!,
+              soon: next.soon,
               spent: ledger.usage(),
               budget: given,
             },
@@ -387,13 +375,4 @@ export async function stream(input: StreamInput): Promise<void> {
     ...input,
     carried: { paused, tasks: [...done, ...open], usage: ledger.usage(), budget },
   });
-}
-
-/** The failure below Temporal's wrappers: its type in the closed set and its message. */
-function causeOf(error: unknown): { type: string; message: string } {
-  let cause = error;
-  while ((cause instanceof ChildWorkflowFailure || cause instanceof ActivityFailure) && cause.cause)
-    cause = cause.cause;
-  if (cause instanceof ApplicationFailure) return { type: cause.type ?? 'Error', message: cause.message };
-  return { type: 'Error', message: cause instanceof Error ? cause.message : String(cause) };
 }

@@ -72,6 +72,7 @@ export async function trainingLoop(loop: Loop): Promise<Trained> {
     const resumed = loop.resume?.(steps);
     if (resumed) optimizer.restore(resumed);
     const first = optimizer.step;
+    let savedSeconds = 0;
     while (optimizer.step < until) {
       const done = optimizer.step;
       if (signal.aborted) {
@@ -84,13 +85,17 @@ export async function trainingLoop(loop: Loop): Promise<Trained> {
       const began = performance.now();
       const { samples: batch, groups, rehearsed } = mixture.batch(done);
       await featuresReady(loop.features, groups.flat());
+      const waitedSeconds = secondsSince(began);
       const learningRate = training.learningRate * cosineWithWarmup(done, steps, training.warmupRatio);
       const numbers = step.take(groups, learningRate, random.split(String(done)), done / steps);
       if (optimizer.step === done) throw notFinite(trainable.task, done, numbers, batch);
-      const secondsPerStep = (performance.now() - began) / 1000;
+      const secondsPerStep = secondsSince(began);
       const mixed = rehearsed === undefined ? {} : { rehearsed };
-      loop.onProgress({ step: done + 1, steps, learningRate, ...numbers, secondsPerStep, ...mixed });
+      const seconds = { secondsPerStep, waitedSeconds, savedSeconds };
+      loop.onProgress({ step: done + 1, steps, learningRate, ...numbers, ...seconds, ...mixed });
+      const ended = performance.now();
       if (done + 1 < until) await loop.onStep?.(() => optimizer.state(), steps, false);
+      savedSeconds = secondsSince(ended);
       // Messages, timers and signals get their turn.
       await setImmediate();
     }
@@ -100,6 +105,8 @@ export async function trainingLoop(loop: Loop): Promise<Trained> {
     step.dispose();
   }
 }
+
+const secondsSince = (began: number) => (performance.now() - began) / 1000;
 
 /** Methods may let shared factors learn more slowly: option `sharedLearningRate`, a factor on the learning rate. */
 function sharedRate(options: Record<string, unknown>): number {

@@ -38,6 +38,10 @@ export interface StepProgress {
   /** Tokens of the batch, padding left out. */
   readonly tokens: number;
   readonly secondsPerStep: number;
+  /** Of these, until its input was there. */
+  readonly waitedSeconds: number;
+  /** Of the checkpoint before it, if there was one. */
+  readonly savedSeconds: number;
   /** Share of the batch that is of earlier tasks; only where the method rehearses. */
   readonly rehearsed?: number;
 }

@@ -55,7 +55,7 @@ import { OpenTest } from './open-test.ts';
 import { chosenPrompts, evaluateRouted, routePrompt, statisticsOfTask } from './routing.ts';
 import { featuresLimit, featuresMemory, threadsWanted, weightsWanted } from './settings.ts';
 import { tellEager, trainingOf, writeInto } from './training.ts';
-import type { Warm } from './warm.ts';
+import { openedTests, type Warm } from './warm.ts';
 
 /** A packed training split on this disk, and the samples to take of it as indices, from their number; absent: all. */
 interface SplitFile {
@@ -116,6 +116,7 @@ export class Jobs {
     hooks: EngineHooks,
   ): Promise<EngineJobs[Kind]['result']> {
     const table = {
+      warm: this.warmUp,
       train: this.train,
       trainRound: this.trainRound,
       consolidate: this.consolidate,
@@ -150,9 +151,15 @@ export class Jobs {
     this.weights = weights === 'stored' ? ', weights as stored' : '';
     const limit = featuresLimit();
     const files = features && limit > 0 ? new FeatureFiles(join(features, digestOf(this.engine)), limit) : null;
-    this.warm = { digest, model, processor, features: new Features(model, processor, files, featuresMemory()) };
+    const seen = new Features(model, processor, files, featuresMemory());
+    this.warm = { digest, model, processor, features: seen, tests: openedTests() };
     this.onWork(true);
     return this.warm;
+  }
+
+  private async warmUp(job: Pick<ModelJob, 'model'>): Promise<Record<string, never>> {
+    await this.model(job.model);
+    return {};
   }
 
   /** Reads packed training splits and sees to the vision features of their images; `features` knows those of all. */

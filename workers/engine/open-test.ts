@@ -5,10 +5,25 @@ import { imageSizes } from '../../datasets/image.ts';
 import type { Images } from '../../datasets/images.ts';
 import { PackedSplit } from '../../datasets/prepared.ts';
 import { type Answer, answerPrompts, type BatchRange } from '../../learning/evaluation/evaluate.ts';
+import { sampled } from '../../learning/evaluation/sample.ts';
 import { type BoundAdapter, bindAdapter } from '../../learning/methods/adapter.ts';
 import { readBank } from '../../learning/methods/bank.ts';
 import { promptFeatures } from '../../learning/routing/features.ts';
-import { generatorOf, type Warm } from './warm.ts';
+import { generatorOf, type TestPrompts, type Warm } from './warm.ts';
+
+/** The prompts of a test split as tokens, kept in `warm`: every generation of a stream is tested on the same splits again. */
+async function promptsOf(warm: Warm, { samples: path, sample }: TestJob): Promise<TestPrompts> {
+  const key = `${path}\n${JSON.stringify(sample)}`;
+  const known = warm.tests.get(key);
+  if (known) return known;
+  const split = await PackedSplit.open(path);
+  const samples = sampled(split.samples, sample);
+  const sizes = await imageSizes(split.imagesOf(samples));
+  const prompts = samples.map((each) => warm.processor.encodePrompt(each, sizes));
+  const test = { samples, images: split, prompts };
+  warm.tests.set(key, test);
+  return test;
+}
 
 /**
  * A test split and an adapter, ready to answer: its prompts, the adapter on the engine. Shards of one evaluation come one
@@ -23,30 +38,22 @@ export class OpenTest {
   private readonly prompts: readonly EncodedSample[];
   private readonly adapter: BoundAdapter | null;
 
-  static key({ model, samples, bank, task }: TestJob): string {
-    return [model.digest, samples, bank, task].join('\n');
+  static key({ model, samples, sample, bank, task }: TestJob): string {
+    return [model.digest, samples, JSON.stringify(sample), bank, task].join('\n');
   }
 
   static async open(warm: Warm, job: TestJob): Promise<OpenTest> {
-    const split = await PackedSplit.open(job.samples);
-    const sizes = await imageSizes(split);
-    const prompts = split.samples.map((sample) => warm.processor.encodePrompt(sample, sizes));
+    const test = await promptsOf(warm, job);
     const bank = job.bank ? readBank(await readWhole(job.bank), job.bank) : null;
-    return new OpenTest(warm, job, split, prompts, bank && bindAdapter(bank, job.task));
+    return new OpenTest(warm, job, test, bank && bindAdapter(bank, job.task));
   }
 
-  private constructor(
-    warm: Warm,
-    job: TestJob,
-    split: PackedSplit,
-    prompts: readonly EncodedSample[],
-    adapter: BoundAdapter | null,
-  ) {
+  private constructor(warm: Warm, job: TestJob, test: TestPrompts, adapter: BoundAdapter | null) {
     this.key = OpenTest.key(job);
     this.warm = warm;
-    this.samples = split.samples;
-    this.images = split;
-    this.prompts = prompts;
+    this.samples = test.samples;
+    this.images = test.images;
+    this.prompts = test.prompts;
     this.adapter = adapter;
   }
 
