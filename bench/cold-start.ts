@@ -4,24 +4,18 @@
  * machine hardly changes), until it polls and until its engine computes.
  */
 import { spawn } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import { table } from '../report/terminal.ts';
 import { TestServers } from '../test/servers.ts';
 import { ROOT } from '../workers/runtime.ts';
+import { processorSeconds } from './processor-seconds.ts';
 
 const { values } = parseArgs({
   options: { runs: { type: 'string', default: '7' }, json: { type: 'boolean', default: false } },
 });
-
-/** User and system seconds of a process so far; the kernel counts in hundredths. */
-function processorSeconds(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return (Number(fields[11]) + Number(fields[12])) / 100;
-}
 
 interface Start {
   readonly polls: number;

@@ -22,6 +22,8 @@ import { connectWorker, loadSettings } from '../workers/config.ts';
 import { ROOT } from '../workers/runtime.ts';
 import { type LearnTaskResult, taskWorkflowId } from '../workflows/contract.ts';
 import type { FanoutInput, fanout } from './fanout-workflow.ts';
+import { median } from './paired.ts';
+import { familySeconds, type ProcessKind } from './processor-seconds.ts';
 
 const { values } = parseArgs({
   options: {
@@ -80,19 +82,43 @@ const leave = (worker: ChildProcess) =>
     worker.kill('SIGTERM');
   });
 
-/** One evaluation from nothing but what the workers have in memory: its seconds and scores. */
-async function evaluate(input: FanoutInput): Promise<{ seconds: number; scores: number[] }> {
+interface Evaluation {
+  readonly seconds: number;
+  readonly scores: readonly number[];
+  /** Processor seconds by what spent them. */
+  readonly spent: Readonly<Record<ProcessKind, number>>;
+}
+
+/** One evaluation from nothing but what the workers have in memory. */
+async function evaluate(input: FanoutInput): Promise<Evaluation> {
   for await (const { key } of store.list('cache/')) await store.delete(key);
+  const before = familySeconds();
   const started = performance.now();
   const scores = await servers.client.workflow.execute<typeof fanout>('fanout', {
     workflowId: `fanout-${randomUUID()}`,
     taskQueue: QUEUE,
     args: [input],
   });
-  return { seconds: (performance.now() - started) / 1000, scores };
+  const seconds = (performance.now() - started) / 1000;
+  const after = Object.entries(familySeconds()) as Array<[ProcessKind, number]>;
+  const spent = Object.fromEntries(after.map(([kind, sum]) => [kind, sum - before[kind]])) as Evaluation['spent'];
+  return { seconds, scores, spent };
 }
 
-const median = (numbers: readonly number[]) => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)]!;
+function spentLines(processor: ReadonlyArray<Record<ProcessKind, number> & { state: string; workers: number }>) {
+  const line = ({ state, workers, ...spent }: (typeof processor)[number]) => [
+    `${workers} gpu worker${workers > 1 ? 's' : ''}, ${state}`,
+    ...KINDS.map((kind) => spent[kind].toFixed(2)),
+  ];
+  return [['', ...KINDS], ...processor.map(line)];
+}
+
+const KINDS = ['engines', 'gpu workers', 'orchestrator', 'Temporal', 'S3', 'this process'] as const;
+/** Medians of the processor seconds of runs: what two cores have to give, and who takes it. */
+function spending(runs: readonly Evaluation[]): Record<ProcessKind, number> {
+  const of = (kind: ProcessKind) => median(runs.map(({ spent }) => spent[kind]));
+  return Object.fromEntries(KINDS.map((kind) => [kind, of(kind)])) as Record<ProcessKind, number>;
+}
 
 try {
   await servers.worker('orchestrator');
@@ -103,7 +129,7 @@ try {
     workflowsPath: fileURLToPath(new URL('./fanout-workflow.ts', import.meta.url)),
   });
   const measured = await decider.runUntil(async () => {
-    const found: Array<{ state: string; count: number; seconds: number }> = [];
+    const found: Array<Evaluation & { state: string; count: number }> = [];
     const scores = new Set<string>();
     for (const count of [1, many]) {
       for (let run = 0; run < runs; run++) {
@@ -112,7 +138,7 @@ try {
         for (const state of ['cold', 'warming', 'warm'] as const) {
           const once = await evaluate(input);
           scores.add(once.scores.join());
-          found.push({ state, count, seconds: once.seconds });
+          found.push({ state, count, ...once });
           say(`${count} worker${count > 1 ? 's' : ''}, ${state}: ${once.seconds.toFixed(2)} s`);
         }
         await Promise.all(workers.map(leave));
@@ -134,7 +160,13 @@ try {
       runs,
     };
   });
-  writeFileSync(values.out, `${JSON.stringify(rows, null, 1)}\n`);
+  const processor = (['cold', 'warm'] as const).flatMap((state) =>
+    [1, many].map((count) => {
+      const runs = measured.filter((one) => one.state === state && one.count === count);
+      return { state, workers: count, seconds: median(runs.map(({ seconds }) => seconds)), ...spending(runs) };
+    }),
+  );
+  writeFileSync(values.out, `${JSON.stringify({ rows, processor }, null, 1)}\n`);
   const lines = rows.map(({ name, ours, peer, ratio }) => [
     name,
     ours.toFixed(2),
@@ -143,8 +175,8 @@ try {
   ]);
   process.stdout.write(
     values.json
-      ? `${JSON.stringify(rows)}\n`
-      : `${table([['', `${many} workers, s`, 'one worker, s', ''], ...lines])}\n`,
+      ? `${JSON.stringify({ rows, processor })}\n`
+      : `${table([['', `${many} workers, s`, 'one worker, s', ''], ...lines])}\n\nprocessor seconds\n${table(spentLines(processor))}\n`,
   );
 } finally {
   await connection.close();

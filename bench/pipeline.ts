@@ -1,17 +1,21 @@
 /**
  * What the pipeline costs beside the learning: `npm run bench:pipeline [-- --tasks option,digit --json]`. Runs a stream on
  * servers of its own (Temporal, S3, one worker of each kind) and reads the stored histories: seconds per activity, seconds
- * that no activity ran, events and largest payload per task.
+ * that no activity ran, events and largest payload per task. The training logs tell how long the engine waited for input,
+ * and those of one more training, which checkpoints all the time, what a checkpoint costs.
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { makeDatasets } from '../examples/make-datasets.ts';
+import type { StepProgress } from '../learning/training/options.ts';
 import { table } from '../report/terminal.ts';
+import { openStore } from '../store/open.ts';
 import { TestServers } from '../test/servers.ts';
-import { uploadFolder } from '../test/tiny-stream.ts';
+import { startStream, uploadFolder } from '../test/tiny-stream.ts';
 import { ROOT } from '../workers/runtime.ts';
-import { QUEUES, SCHEMA, type Submission, streamWorkflowId, taskWorkflowId } from '../workflows/contract.ts';
+import { type Row, row } from './paired.ts';
+import { learnedCosts, trainingSteps } from './task-costs.ts';
 
 const { values } = parseArgs({
   options: {
@@ -22,54 +26,10 @@ const { values } = parseArgs({
 });
 const tasks = values.tasks.split(',');
 const STREAM = 'bench';
+/** Looking whether a checkpoint is due takes less, writing one takes more seconds. */
+const SAVED = 0.001;
+const shareText = ({ name, ours, ratio }: Row) => `${name}: ${ours.toFixed(3)} s, ${(100 * ratio).toFixed(2)} %`;
 const servers = await TestServers.start();
-
-type History = Awaited<ReturnType<ReturnType<typeof servers.client.workflow.getHandle>['fetchHistory']>>;
-
-/** Milliseconds since the epoch of an event. */
-const at = (event: { eventTime?: { seconds?: unknown; nanos?: number | null } | null }) =>
-  Number(event.eventTime!.seconds) * 1000 + (event.eventTime!.nanos ?? 0) / 1e6;
-
-/** Sizes of all payloads in an event, wherever they stand. */
-function payloads(value: unknown): number[] {
-  if (value === null || typeof value !== 'object' || value instanceof Uint8Array) return [];
-  const { data, metadata } = value as { data?: unknown; metadata?: unknown };
-  if (data instanceof Uint8Array && metadata) return [data.length];
-  return Object.values(value).flatMap(payloads);
-}
-
-function costs(task: string, { events }: History) {
-  const seconds: Record<string, number> = {};
-  const spans: Array<[number, number]> = [];
-  const scheduled = new Map<string, string>();
-  const started = new Map<string, number>();
-  for (const event of events!) {
-    const closed = event.activityTaskCompletedEventAttributes ?? event.activityTaskFailedEventAttributes;
-    if (event.activityTaskScheduledEventAttributes)
-      scheduled.set(String(event.eventId), event.activityTaskScheduledEventAttributes.activityType!.name!);
-    if (event.activityTaskStartedEventAttributes)
-      started.set(String(event.activityTaskStartedEventAttributes.scheduledEventId), at(event));
-    if (!closed) continue;
-    const id = String(closed.scheduledEventId);
-    const name = scheduled.get(id)!;
-    seconds[name] = (seconds[name] ?? 0) + (at(event) - started.get(id)!) / 1000;
-    spans.push([started.get(id)!, at(event)]);
-  }
-  const total = (at(events!.at(-1)!) - at(events![0]!)) / 1000;
-  let [busy, end] = [0, 0];
-  for (const [from, to] of spans.sort((a, b) => a[0] - b[0])) {
-    busy += Math.max(0, to - Math.max(from, end));
-    end = Math.max(end, to);
-  }
-  return {
-    task,
-    total,
-    seconds,
-    outside: total - busy / 1000,
-    events: events!.length,
-    largestPayload: Math.max(...events!.flatMap(payloads)),
-  };
-}
 
 try {
   const made = await makeDatasets(join(servers.folder, 'datasets'), { names: tasks });
@@ -78,22 +38,35 @@ try {
   for (const [task, folder] of Object.entries(made)) await uploadFolder(folder, `s3://lilora-test/datasets/${task}`);
   const uploading = (Date.now() - started) / 1000;
   await Promise.all([servers.worker('orchestrator'), servers.worker('gpu')]);
-  const stream = await servers.client.workflow.start('stream', {
-    workflowId: streamWorkflowId(STREAM),
-    taskQueue: QUEUES.orchestrator,
-    args: [{ schema: SCHEMA, definition: { name: STREAM, model: 's3://lilora-test/model' } }],
-  });
+  const store = openStore('s3://lilora-test/product');
+  const model = 's3://lilora-test/model';
+  const stream = await startStream(servers, { name: STREAM, model });
   const rows = [];
-  for (const task of tasks) {
-    await stream.executeUpdate<Submission, [object]>('submitTask', {
-      args: [{ dataset: `s3://lilora-test/datasets/${task}` }],
-    });
-    const child = servers.client.workflow.getHandle(taskWorkflowId(STREAM, task));
-    await new Promise((resolve) => setTimeout(resolve, 500));
-    await child.result();
-    rows.push(costs(task, await child.fetchHistory()));
+  const steps: StepProgress[] = [];
+  for (const [i, task] of tasks.entries()) {
+    rows.push(await learnedCosts(servers.client, STREAM, `s3://lilora-test/datasets/${task}`, task));
+    steps.push(...(await trainingSteps(store, STREAM, i + 1)));
   }
-  const result = { uploading, tasks: rows, stream: { events: (await stream.fetchHistory()).events!.length } };
+  const often = 'checkpoints';
+  await startStream(servers, { name: often, model, limits: { checkpointSeconds: 0.5 } });
+  await learnedCosts(servers.client, often, `s3://lilora-test/datasets/${tasks[0]}`, tasks[0]!);
+  const saved = (await trainingSteps(store, often, 1)).map((step) => step.savedSeconds).filter((s) => s > SAVED);
+  const sum = (values: readonly number[]) => values.reduce((a, b) => a + b, 0);
+  const stepping = sum(steps.map(({ secondsPerStep }) => secondsPerStep));
+  const shares = [
+    row('the engine waits for input, of its steps', 's', [[sum(steps.map((s) => s.waitedSeconds)), stepping]]),
+    row(
+      'a checkpoint, of a minute',
+      's',
+      saved.map((seconds) => [seconds, 60] as const),
+    ),
+  ];
+  const result = {
+    uploading,
+    tasks: rows,
+    stream: { events: (await stream.fetchHistory()).events!.length },
+    rows: shares,
+  };
   writeFileSync(values.out, `${JSON.stringify(result, null, 1)}\n`);
   const names = [...new Set(rows.flatMap(({ seconds }) => Object.keys(seconds)))];
   const lines = rows.map((row) => [
@@ -106,7 +79,9 @@ try {
   ]);
   const head = ['task', 'seconds', ...names, 'outside activities', 'events', 'largest payload, bytes'];
   process.stdout.write(
-    values.json ? `${JSON.stringify(result)}\n` : `${table([head, ...lines])}\nuploading: ${uploading.toFixed(1)} s\n`,
+    values.json
+      ? `${JSON.stringify(result)}\n`
+      : `${table([head, ...lines])}\nuploading: ${uploading.toFixed(1)} s\n\n${shares.map(shareText).join('\n')}\n`,
   );
 } finally {
   await servers.stop();
