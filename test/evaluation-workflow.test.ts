@@ -20,30 +20,35 @@ describe('evaluation', () => {
 
   it('cuts large test splits into shards, the longest first, and takes small ones whole', async () => {
     const samples = (task: string) => ({ large: 60, larger: 75, small: 15 })[task]!;
-    await withStream('sharded', sharded, { score: good, samples }, async ({ submit, until, calls }) => {
-      for (const task of ['small', 'large', 'larger']) await submit(`s3://d/${task}`);
-      await until('larger', 'published');
-      const evaluated = calls.slice(calls.lastIndexOf('regularize 0') + 1, -1);
-      expect(evaluated.filter((call) => call.startsWith('evaluate'))).toEqual(['evaluate small']);
-      expect(evaluated.filter((call) => call.startsWith('answer')).toSorted()).toEqual([
-        'answer large 0-2',
-        'answer large 2-4',
-        'answer large 4-6',
-        'answer larger 0-2',
-        'answer larger 2-4',
-        'answer larger 4-6',
-        'answer larger 6-8',
-      ]);
-      expect(evaluated.filter((call) => call.startsWith('merge')).toSorted()).toEqual([
-        'merge large-0-2 large-2-4 large-4-6',
-        'merge larger-0-2 larger-2-4 larger-4-6 larger-6-8',
-      ]);
-      const { events } = await servers.client.workflow.getHandle(taskWorkflowId('sharded', 'larger')).fetchHistory();
-      const scheduled = events!.flatMap(({ activityTaskScheduledEventAttributes: at }) =>
-        /^(answer|evaluate)/.test(at?.activityType?.name ?? '') ? [at!.activityType!.name!] : [],
-      );
-      expect(scheduled.slice(-8)).toEqual([...Array<string>(4 + 3).fill('answerShard'), 'evaluateTask']);
-    });
+    await withStream(
+      'sharded',
+      sharded,
+      { score: good, samples, known: (bank) => bank === null },
+      async ({ submit, until, calls }) => {
+        for (const task of ['small', 'large', 'larger']) await submit(`s3://d/${task}`);
+        await until('larger', 'published');
+        const evaluated = calls.slice(calls.lastIndexOf('regularize 0') + 1, -1);
+        expect(evaluated.filter((call) => call.startsWith('evaluate'))).toEqual(['evaluate small']);
+        expect(evaluated.filter((call) => call.startsWith('answer')).toSorted()).toEqual([
+          'answer large 0-2',
+          'answer large 2-4',
+          'answer large 4-6',
+          'answer larger 0-2',
+          'answer larger 2-4',
+          'answer larger 4-6',
+          'answer larger 6-8',
+        ]);
+        expect(evaluated.filter((call) => call.startsWith('merge')).toSorted()).toEqual([
+          'merge large-0-2 large-2-4 large-4-6',
+          'merge larger-0-2 larger-2-4 larger-4-6 larger-6-8',
+        ]);
+        const { events } = await servers.client.workflow.getHandle(taskWorkflowId('sharded', 'larger')).fetchHistory();
+        const scheduled = events!.flatMap(({ activityTaskScheduledEventAttributes: at }) =>
+          /^(answer|evaluate)/.test(at?.activityType?.name ?? '') ? [at!.activityType!.name!] : [],
+        );
+        expect(scheduled.slice(-8)).toEqual([...Array<string>(4 + 3).fill('answerShard'), 'evaluateTask']);
+      },
+    );
   });
 
   it('asks no GPU for what is known', async () => {
@@ -68,6 +73,7 @@ describe('evaluation', () => {
       expect(new Set(where)).toEqual(
         new Set([
           `fetchDataset on ${QUEUES.data}`,
+          `findEvaluations on ${QUEUES.data}`,
           'evaluateTask on small-gpus',
           'evaluateRouted on small-gpus',
           'trainTask on large-gpus',
