@@ -1,5 +1,5 @@
 import { methodNames } from '../../learning/methods/registry.ts';
-import type { TrainingSettings } from '../../workflows/contract.ts';
+import type { TrainingSettings } from '../../workflows/definition-contract.ts';
 
 /** One line of the comparison: a method with its options, where they matter with settings of training. */
 export interface Compared {
