@@ -66,7 +66,7 @@ export function stillPending(
 }
 
 /** Asks Temporal: backlog and polls tell of idle workers, the workers' own heartbeats of busy ones. */
-async function lookAt(queue: string): Promise<QueueView> {
+export async function lookAt(queue: string): Promise<QueueView> {
   const { client, info } = Context.current();
   const { workflowService } = client.connection;
   const namespace = info.workflowNamespace ?? client.options.namespace;

@@ -203,7 +203,7 @@ export const DEFAULTS = {
   'fetch.soonFiles': entry(
     3000,
     'files',
-    'of a dataset that is fetched within seconds: a gpu worker starts meanwhile, and would not leave again before it is needed',
+    'of a dataset that is fetched within seconds: where no gpu worker lives, one starts meanwhile',
   ),
   'fetch.soonMebibytes': entry(256, 'MiB', 'likewise: a few seconds of one network connection'),
   'worker.featuresGib': entry(

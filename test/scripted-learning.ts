@@ -12,8 +12,8 @@ export interface Script {
   /** Score of a task on a bank; banks are named trained, regularized-<strength>, safe. */
   score: (bank: string | null, task: string) => number;
   bad?: string[];
-  /** Datasets are small enough that a gpu worker starts while they are fetched. */
-  soon?: boolean;
+  /** No gpu worker lives, and datasets are small: one starts while they are fetched. */
+  fromZero?: boolean;
   /** Datasets that were written anew: part of their digest. */
   versions?: Readonly<Record<string, number>>;
   /** Evaluations that were computed before. */
@@ -108,7 +108,7 @@ export function scriptedActivities(definition: ResolvedStream, script: Script) {
         name: dataset.split('/').at(-1)!,
         digest: `digest-of-${dataset}${script.versions?.[dataset] ?? ''}`,
         uri: dataset,
-        ...(script.soon && { soon: true }),
+        fromZero: script.fromZero ?? false,
       };
     },
     fetchDataset: async ({ task }) => {

@@ -75,17 +75,17 @@ describe('a stream', () => {
     });
   });
 
-  it('trains before the base model is scored, and has a worker load the model while a small dataset is fetched', async () => {
-    const script = { score: good, soon: true, samples: () => 1, bad: ['broken'] };
-    await withStream('soon', {}, script, async ({ submit, until, calls }) => {
+  it('trains before the base model is scored, and from zero has a worker load the model while a dataset is fetched', async () => {
+    const script = { score: good, fromZero: true, samples: () => 1, bad: ['broken'] };
+    await withStream('from-zero', {}, script, async ({ submit, until, calls }) => {
       await submit('s3://d/a');
       await submit('s3://d/broken');
       await until('a', 'published');
       await until('broken', 'refused');
-      const { events } = await servers.client.workflow.getHandle(taskWorkflowId('soon', 'a')).fetchHistory();
+      const { events } = await servers.client.workflow.getHandle(taskWorkflowId('from-zero', 'a')).fetchHistory();
       const scheduled = events!.flatMap(({ activityTaskScheduledEventAttributes: at }) => at?.activityType?.name ?? []);
       expect(scheduled).toEqual([
-        ...['warmModel', 'fetchDataset', 'trainTask'],
+        ...['fetchDataset', 'warmModel', 'trainTask'],
         ...['findEvaluations', 'findEvaluations', 'evaluateTask', 'evaluateTask', 'publishGeneration'],
       ]);
       expect(calls.filter((call) => call === 'evaluate a')).toHaveLength(2);

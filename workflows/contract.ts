@@ -317,8 +317,8 @@ export interface TaskLine {
   readonly task: string;
   readonly dataset: string;
   readonly datasetDigest: string;
-  /** The dataset is fetched within seconds. */
-  readonly soon?: boolean;
+  /** No gpu worker lived when it was submitted, and fetching it takes no longer than the start of one. */
+  readonly fromZero?: boolean;
   readonly status: TaskStatus;
   readonly generation?: number;
   readonly message?: string;
@@ -356,8 +356,8 @@ export interface LearnTaskInput {
   readonly task: string;
   readonly dataset: { readonly uri: string; readonly digest: string };
   readonly state: StreamState;
-  /** The dataset is fetched within seconds. */
-  readonly soon?: boolean;
+  /** No gpu worker lived when it was submitted, and fetching it takes no longer than the start of one. */
+  readonly fromZero?: boolean;
   /** What the stream used before this task. */
   readonly spent?: Usage;
   /** The limits now in force. */

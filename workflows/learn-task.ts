@@ -12,6 +12,7 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import type { Evaluated } from '../activities/evaluate-task.ts';
+import type { PreparedDataset } from '../activities/fetch-dataset.ts';
 import type { Trained } from '../activities/train-task.ts';
 import { type Budget, budgetReached } from '../core/cost.ts';
 import { data, gpuActivities } from './activities.ts';
@@ -151,21 +152,24 @@ async function learn(input: LearnTaskInput): Promise<LearnTaskResult> {
     }
   }
 
-  /** Has a gpu worker start and load the model while a dataset is fetched that takes no longer than that. */
-  function warm(): CancellationScope {
+  /** Fetches the dataset. From zero, a gpu worker starts and loads the model meanwhile. */
+  async function fetched(): Promise<PreparedDataset> {
+    const fetching = data.fetchDataset({ stream, definition, task, dataset });
+    if (!input.fromZero || paused || overBudget() !== null) return fetching;
     const scope = new CancellationScope();
-    // Nobody waits for it: what fails here fails once more in training.
-    if (input.soon && !paused && overBudget() === null)
-      scope.run(() => gpu.warmModel({ definition })).catch(() => undefined);
-    return scope;
+    // What fails here fails once more in training, which says so.
+    const warming = scope.run(() => gpu.warmModel({ definition })).catch(() => undefined);
+    const prepared = await fetching.catch((error) => {
+      scope.cancel();
+      throw error;
+    });
+    // Another task in the queue of a worker that is yet to come, or loads, would start a second one.
+    await warming;
+    return prepared;
   }
 
   enter('fetch-dataset');
-  const warming = warm();
-  const prepared = await data.fetchDataset({ stream, definition, task, dataset }).catch((error) => {
-    warming.cancel();
-    throw error;
-  });
+  const prepared = await fetched();
 
   const { test, metric, counts } = prepared;
   const leftOut = counts['left out'] ?? 0;

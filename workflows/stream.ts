@@ -122,7 +122,7 @@ export async function stream(input: StreamInput): Promise<void> {
     submitTaskUpdate,
     async ({ dataset, task: wanted }) => {
       await condition(() => state !== null);
-      const found = await data.inspectDataset({ stream: name, dataset });
+      const found = await data.inspectDataset({ stream: name, dataset, gpuQueue: state!.definition.gpuQueue });
       const task = wanted ?? found.name;
       const open = (t: TaskLine) => t.status === 'queued' || t.status === 'running' || t.status === 'published';
       const same = tasks.findLast((t) => t.datasetDigest === found.digest && open(t));
@@ -142,7 +142,7 @@ export async function stream(input: StreamInput): Promise<void> {
       // Written anew before its turn came: the task learns the newer version.
       const waiting = line(task)?.status === 'queued' && line(task)?.dataset === found.uri;
       if (waiting && patched('newer-version-of-a-queued-dataset')) {
-        set(task, { datasetDigest: found.digest, soon: found.soon });
+        set(task, { datasetDigest: found.digest, fromZero: found.fromZero });
         return { ...answer(line(task)!), duplicate: false };
       }
       const taken = [...tasks.filter(open), ...state!.learned].some((t) => t.task === task);
@@ -151,8 +151,8 @@ export async function stream(input: StreamInput): Promise<void> {
           `Stream ${name} already has a task "${task}", from another dataset. Give this one another name with --task.`,
           'Conflict',
         );
-      const { uri, digest, soon } = found;
-      const added: TaskLine = { task, dataset: uri, datasetDigest: digest, soon, status: 'queued' };
+      const { uri, digest, fromZero } = found;
+      const added: TaskLine = { task, dataset: uri, datasetDigest: digest, fromZero, status: 'queued' };
       tasks = [...tasks.filter((t) => t.task !== task), added];
       show();
       return { ...answer(added), duplicate: false };
@@ -315,7 +315,7 @@ export async function stream(input: StreamInput): Promise<void> {
               task,
               dataset: { uri: next.dataset, digest: next.datasetDigest },
               state: state!,
-              soon: next.soon,
+              fromZero: next.fromZero,
               spent: ledger.usage(),
               budget: given,
             },
