@@ -86,7 +86,7 @@ describe('a stream', () => {
       const scheduled = events!.flatMap(({ activityTaskScheduledEventAttributes: at }) => at?.activityType?.name ?? []);
       expect(scheduled).toEqual([
         ...['fetchDataset', 'warmModel', 'trainTask'],
-        ...['findEvaluations', 'findEvaluations', 'evaluateTask', 'evaluateTask', 'publishGeneration'],
+        ...['findEvaluations', 'evaluateTask', 'findEvaluations', 'evaluateTask', 'publishGeneration'],
       ]);
       expect(calls.filter((call) => call === 'evaluate a')).toHaveLength(2);
     });

@@ -186,14 +186,13 @@ async function learn(input: LearnTaskInput): Promise<LearnTaskResult> {
     zeroShot = await pausable(scoreBaseModel);
   }
 
-  /** Evaluates every task on a bank, and once the new one on the base model, side by side, and puts the scores before the gate. */
+  /** Evaluates every task on a bank, side by side, and once the new one on the base model, and puts the scores before the gate. */
   async function assess(attempt: string, bank: FileRef): Promise<Candidate> {
     enter('evaluate');
-    const [evaluations, base] = await pausable(() =>
-      Promise.all([evaluateTasks(definition, bank, tests), zeroShot ?? scoreBaseModel()]),
-    );
-    zeroShot = base;
-    const report = judge(attempt, definition.gate, learned, matrix, evaluations, task, base.score);
+    // By itself: a second task in the queue starts a second worker where workers start by themselves.
+    zeroShot ??= await pausable(scoreBaseModel);
+    const evaluations = await pausable(() => evaluateTasks(definition, bank, tests));
+    const report = judge(attempt, definition.gate, learned, matrix, evaluations, task, zeroShot.score);
     gate.push(report);
     enter('gate');
     return { bank, evaluations, report };
