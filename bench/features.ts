@@ -139,7 +139,7 @@ async function makeSplit(path: string, random: Random) {
     path,
     samples,
     pictures,
-    new Map([...pictures].map(([digest, b]) => [digest, { bytes: b.byteLength }])),
+    new Map([...pictures].map(([digest, b]) => [digest, { ...sizes.get(digest)!, bytes: b.byteLength }])),
   );
   return { path, samples, sizes };
 }
