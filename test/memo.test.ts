@@ -75,6 +75,7 @@ it('evaluates a task again only when what answers for it has moved, with the sam
 });
 
 it('evaluates earlier tasks on the same few samples, and says how sure their scores are', async () => {
+  await forgetEvaluations(); // what is known in full counts in full
   const evaluation = { maxNewTokens: 4, batchSize: 8, earlierSamples: 9 };
   await learn('sampled', { evaluation, options: { variant: 'paper', rank: 4, alpha: 8 }, router: 'lda' });
   const { matrix, sampled, learned, predictions, gate, routing } = await evaluationOf('sampled');
