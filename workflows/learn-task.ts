@@ -12,7 +12,6 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import type { Evaluated } from '../activities/evaluate-task.ts';
-import type { PreparedDataset } from '../activities/fetch-dataset.ts';
 import type { Trained } from '../activities/train-task.ts';
 import { type Budget, budgetReached } from '../core/cost.ts';
 import { data, gpuActivities } from './activities.ts';
@@ -152,24 +151,19 @@ async function learn(input: LearnTaskInput): Promise<LearnTaskResult> {
     }
   }
 
-  /** Fetches the dataset. From zero, a gpu worker starts and loads the model meanwhile. */
-  async function fetched(): Promise<PreparedDataset> {
-    const fetching = data.fetchDataset({ stream, definition, task, dataset });
-    if (!input.fromZero || paused || overBudget() !== null) return fetching;
-    const scope = new CancellationScope();
-    // What fails here fails once more in training, which says so.
-    const warming = scope.run(() => gpu.warmModel({ definition })).catch(() => undefined);
-    const prepared = await fetching.catch((error) => {
-      scope.cancel();
-      throw error;
-    });
-    // Another task in the queue of a worker that is yet to come, or loads, would start a second one.
-    await warming;
-    return prepared;
-  }
+  /** From zero, a gpu worker starts and loads the model while the dataset is fetched. */
+  const starting = new CancellationScope();
+  let started: Promise<unknown> = Promise.resolve();
 
   enter('fetch-dataset');
-  const prepared = await fetched();
+  const fetching = data.fetchDataset({ stream, definition, task, dataset });
+  // What fails here fails once more in training, which says so.
+  if (input.fromZero && !paused && overBudget() === null)
+    started = starting.run(() => gpu.warmModel({ definition })).catch(() => undefined);
+  const prepared = await fetching.catch((error) => {
+    starting.cancel();
+    throw error;
+  });
 
   const { test, metric, counts } = prepared;
   const leftOut = counts['left out'] ?? 0;
@@ -206,6 +200,8 @@ async function learn(input: LearnTaskInput): Promise<LearnTaskResult> {
 
   async function train(safe: boolean): Promise<Trained> {
     enter('train');
+    // Another task in the queue of a worker that is yet to come, or loads, would start a second one.
+    await started;
     const input = { definition, bank: state.bank, task, train: prepared.train, safe, ...rehearsed() };
     if (!roundsOf(definition.training)) return pausable(() => gpu.trainTask(input));
     return trainInRounds({ ...input, samples: prepared.counts['train']! }, gpu, pausable, (latest) => {
