@@ -38,7 +38,7 @@ beforeAll(async () => {
           name: 'frugal',
           model: 's3://lilora-test/models/tiny',
           options: { rank: 4, alpha: 8 },
-          training: { batchSize: 4, epochs: 100, learningRate: 1e-3 },
+          training: { batchSize: 4, epochs: 300, learningRate: 1e-3 },
           evaluation: { maxNewTokens: 4, batchSize: 8 },
           gate: { minimumGain: -100, forgettingBudget: 100 },
           limits: { heartbeatSeconds: 5, checkpointSeconds: 0.2 },

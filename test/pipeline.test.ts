@@ -78,7 +78,7 @@ describe('the whole path', () => {
 
   it('goes on from a last checkpoint when a worker is told to stop in the middle of training', async () => {
     const first = await servers.worker('gpu');
-    await start(define('stopped', { training: { batchSize: 4, epochs: 150 }, limits: { checkpointSeconds: 3600 } }));
+    await start(define('stopped', { training: { batchSize: 4, epochs: 400 }, limits: { checkpointSeconds: 3600 } }));
     const task = taskWorkflowId('stopped', 'stopping');
     await submit('stopped', await dataset('stopping', { seed: 6 }));
     await retry(async () => {
@@ -140,7 +140,7 @@ describe('the whole path', () => {
   });
 
   it('ends in the same bank when the gpu worker is killed in the middle of training', async () => {
-    const long = { training: { batchSize: 4, epochs: 60, learningRate: 1e-3 } };
+    const long = { training: { batchSize: 4, epochs: 240, learningRate: 1e-3 } };
     const uri = await dataset('killed', { seed: 4 });
     const calm = await servers.worker('gpu');
     await start(define('calm', long));

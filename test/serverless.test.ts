@@ -97,7 +97,7 @@ describe('lilora dev --serverless on what the demo left', () => {
   let dev: Running;
   let servers: { client: Client; folder: string };
   let store: ObjectStore;
-  const long = { training: { batchSize: 4, epochs: 16, learningRate: 1e-3 } };
+  const long = { training: { batchSize: 4, epochs: 60, learningRate: 1e-3 } };
   const bankDigest = async (stream: string) => {
     const head = (await readHead(store, stream))!;
     return (await readGeneration(store, stream, head.generation)).file('bank.safetensors').sha256;
