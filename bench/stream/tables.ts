@@ -17,6 +17,12 @@ export function spread(numbers: ReadonlyArray<number | null | undefined>, digits
   return `${mean.toFixed(digits)} ± ${deviation.toFixed(digits)}`;
 }
 
+/** Mean final score of all tasks but one. */
+function meanWithout({ matrix: { tasks, rows } }: Result, task: string): number {
+  const last = rows.at(-1)!.filter((_, i) => tasks[i] !== task);
+  return last.reduce((a, b) => a + b, 0) / last.length;
+}
+
 /** Numbers of parameters of a method on the example base model, as shares of one LoRA. */
 async function parametersOf(runs: Readonly<Record<string, Compared>>) {
   const { shapes } = await readDefinition(join(ROOT, 'examples/base-model'));
@@ -64,7 +70,8 @@ export async function linesOf(results: readonly Result[], runs: Readonly<Record<
     const { shared, perTask } = parameters(run);
     const cells = [
       ...[run, String(streams.length)],
-      ...['AP', 'APWithoutCaptions', 'MAP', 'BWT', 'forgetting', 'MFT', 'MIF'].map(over),
+      ...[over('AP'), spread(streams.map((stream) => meanWithout(stream, 'caption')))],
+      ...['MAP', 'BWT', 'forgetting', 'MFT', 'MIF'].map(over),
       ...[shared, perTask].map((share) => `${share.toFixed(0)} %`),
       ...[spread(seconds, 0), megabytes('bankBytes', 1), megabytes('storeBytes', 0)],
     ];
@@ -94,14 +101,10 @@ const UNSTEADY = 'relation';
 /** What changed, and what became of it: one row per run, in the order of the sweep. */
 export function sweepTable(results: readonly Result[]): string {
   const runs = [...new Set(results.map(({ run }) => run))];
-  const steady = ({ matrix: { tasks, rows } }: Result) => {
-    const last = rows.at(-1)!.filter((_, i) => tasks[i] !== UNSTEADY);
-    return last.reduce((a, b) => a + b, 0) / last.length;
-  };
   const rows = runs.map((run) => {
     const streams = results.filter((result) => result.run === run);
     const over = (key: string) => spread(streams.map(({ metrics }) => metrics[key]));
-    return `| ${[run, over('AP'), spread(streams.map(steady)), over('BWT'), over('MFT')].join(' | ')} |`;
+    return `| ${[run, over('AP'), spread(streams.map((stream) => meanWithout(stream, UNSTEADY))), over('BWT'), over('MFT')].join(' | ')} |`;
   });
   const head = `| run | AP | AP without \`${UNSTEADY}\` | BWT | learned |`;
   return [head, '| --- | ---: | ---: | ---: | ---: |', ...rows].join('\n');
