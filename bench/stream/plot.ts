@@ -20,20 +20,46 @@ export function plot(lines: readonly Line[]): string {
   const middle = (EDGE.left + WIDTH - EDGE.right) / 2;
   parts.push(
     `<text x="${middle}" y="${HEIGHT - 4}" text-anchor="middle">parameters per task, of a LoRA</text>`,
-    `<text x="14" y="${EDGE.top + 8}" >AP</text>`,
+    `<text x="14" y="${HEIGHT / 2}">AP</text>`,
   );
-  // Names of points at one place stand below each other.
-  const taken: Array<readonly [number, number]> = [];
-  for (const { run, perTask, AP } of [...lines].sort((a, b) => b.AP - a.AP)) {
-    const [at, height] = [x(perTask), y(AP)];
-    let label = height + 4;
-    while (taken.some(([other, line]) => Math.abs(other - at) < 90 && Math.abs(line - label) < 13)) label += 13;
-    taken.push([at, label]);
-    const colour = /^(anchored|safe|paper|released)/.test(run) ? '#b5431f' : '#2b5f8a';
+  const points = [...lines]
+    .sort((a, b) => b.AP - a.AP)
+    .map(({ run, perTask, AP }) => ({ run, x: x(perTask), y: y(AP) }));
+  const taken: Box[] = points.map((point) => ({ left: point.x - 5, right: point.x + 5, y: point.y }));
+  for (const point of points) {
+    const label = placeFor(point, taken);
+    taken.push(label);
+    const colour = /^(anchored|safe|paper|released)/.test(point.run) ? '#b5431f' : '#2b5f8a';
+    const from = `x1="${point.x.toFixed(1)}" y1="${point.y.toFixed(1)}"`;
+    if (label.left - point.x > 10 || Math.abs(label.y - point.y) > 8)
+      parts.push(`<line ${from} x2="${(label.left - 2).toFixed(1)}" y2="${label.y.toFixed(1)}" stroke="#bbb"/>`);
     parts.push(
-      `<circle cx="${at.toFixed(1)}" cy="${height.toFixed(1)}" r="4" fill="${colour}"/>`,
-      `<text x="${(at + 9).toFixed(1)}" y="${label.toFixed(1)}" fill="${colour}">${run}</text>`,
+      `<circle cx="${point.x.toFixed(1)}" cy="${point.y.toFixed(1)}" r="4" fill="${colour}"/>`,
+      `<text x="${label.left.toFixed(1)}" y="${(label.y + 4).toFixed(1)}" fill="${colour}">${point.run}</text>`,
     );
   }
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" font-family="sans-serif" font-size="12"><rect width="${WIDTH}" height="${HEIGHT}" fill="#fff"/>${parts.join('\n')}</svg>\n`;
+}
+
+/** Where a name, or a point, is: pixels; y of its middle. */
+interface Box {
+  readonly left: number;
+  readonly right: number;
+  readonly y: number;
+}
+
+/** The nearest free place for the name of a point, to its right. */
+function placeFor(point: { readonly run: string; readonly x: number; readonly y: number }, taken: readonly Box[]): Box {
+  const places = [9, 40, 110, 180].flatMap((shift) =>
+    Array.from({ length: 15 }, (_, i) => {
+      const left = point.x + shift;
+      return { left, right: left + 7 * point.run.length, y: point.y + 14 * (i % 2 ? (i + 1) / 2 : -i / 2) };
+    }),
+  );
+  const far = ({ left, y }: Box) => left - point.x + 2 * Math.abs(y - point.y);
+  const free = (box: Box) =>
+    box.y > EDGE.top &&
+    box.y <= HEIGHT - EDGE.bottom &&
+    taken.every((other) => other.right < box.left || other.left > box.right || Math.abs(other.y - box.y) >= 13);
+  return places.sort((a, b) => far(a) - far(b)).find(free) ?? places[0]!;
 }
