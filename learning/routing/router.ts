@@ -1,6 +1,6 @@
 import { DEFAULTS } from '../../core/defaults.ts';
 import { LiloraError } from '../../core/errors.ts';
-import { type Matrix, matrix, ridge, scale, solve } from '../tensors/linalg.ts';
+import { type Matrix, matrix, ridge, scale, solve, trace } from '../tensors/linalg.ts';
 import type { TaskStatistics } from './statistics.ts';
 
 /** How a task is chosen from the features of a prompt. */
@@ -74,11 +74,10 @@ function discriminants(tasks: readonly RoutedTask[], width: number): Linear {
     for (const [i, value] of statistics.scatter.data.entries()) pooled.data[i]! += value;
   }
   const covariance = scale(pooled, 1 / Math.max(1, freedom));
-  let trace = 0;
-  for (let i = 0; i < width; i++) trace += covariance.data[i * width + i]!;
+  const spread = trace(covariance);
   const shrinkage = DEFAULTS['router.shrinkage'].value;
   // Prompts that are all alike have no spread: then the nearest mean is chosen.
-  const floor = trace > 0 ? (shrinkage * trace) / width : 1;
+  const floor = spread > 0 ? (shrinkage * spread) / width : 1;
   const means = matrix(width, tasks.length);
   for (const [t, { statistics }] of tasks.entries())
     for (let i = 0; i < width; i++) means.data[i * tasks.length + t] = statistics.mean[i]!;

@@ -89,6 +89,14 @@ export function inner(a: Matrix, b: Matrix): number {
   return sum;
 }
 
+/** The sum of the diagonal of a square matrix. */
+export function trace(m: Matrix): number {
+  const n = square(m);
+  let sum = 0;
+  for (let i = 0; i < n; i++) sum += m.data[i * n + i]!;
+  return sum;
+}
+
 /** ‖m‖_F. */
 export function frobenius(m: Matrix): number {
   return Math.sqrt(inner(m, m));

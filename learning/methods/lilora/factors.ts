@@ -6,7 +6,6 @@ import {
   frobenius,
   fromHost,
   gram,
-  identity,
   inner,
   type Matrix,
   matrix,
@@ -14,6 +13,7 @@ import {
   ridge,
   scale,
   solve,
+  trace,
   transpose,
 } from '../../tensors/linalg.ts';
 import { ownKey, sharedKey, tensorOf } from '../bank.ts';
@@ -149,8 +149,6 @@ function chooseBlend(best: Matrix, basis: Matrix, kept: number, q: number): numb
   }
   return chosen.alpha;
 }
-
-const trace = (m: Matrix) => inner(m, identity(m.rows));
 
 function columnNorm(m: Matrix, column: number): number {
   return frobenius(

@@ -1,16 +1,17 @@
 import { DEFAULTS } from '../../../core/defaults.ts';
 import type { TensorMap } from '../../../core/host-tensor.ts';
-import { add, cholesky, fromHost, identity, inner, type Matrix, ridge, scale, toHost } from '../../tensors/linalg.ts';
+import { add, cholesky, fromHost, type Matrix, ridge, scale, toHost, trace } from '../../tensors/linalg.ts';
 import { sharedKey, tensorsOfTask } from '../bank.ts';
 import type { Bank, Probe } from '../method.ts';
 import type { LiloraOptions } from './options.ts';
 
 /** Σ x xᵀ of what went into a layer in the tasks so far, [in, in], each task's with a mean diagonal of 1. */
-export const MOMENTS = 'moments';
+const MOMENTS = 'moments';
 
 /** Share of the mean of the diagonal that is added to it: directions that no task used are held a little, too. */
 const RIDGE = 0.01;
 
+/** Whether a layer with so many inputs keeps them. */
 export const hasMoments = (inputs: number) => inputs <= DEFAULTS['lilora.maxInputs'].value;
 
 /** A bank that knows the inputs of `task`, too. Wider layers than `lilora.maxInputs` stay without. */
@@ -41,5 +42,3 @@ export function rootOfMoments(bank: Bank, layer: string): Matrix | null {
 export function activeTensors(bank: Bank, task: string): TensorMap {
   return new Map([...tensorsOfTask(bank, task)].filter(([key]) => !key.endsWith(`/${MOMENTS}`)));
 }
-
-const trace = (m: Matrix) => inner(m, identity(m.rows));

@@ -10,14 +10,9 @@ import {
   solve,
   solveLower,
   solveTransposed,
+  trace,
   transpose,
 } from '../../tensors/linalg.ts';
-
-const trace = ({ rows, data }: Matrix) => {
-  let sum = 0;
-  for (let i = 0; i < rows; i++) sum += data[i * rows + i]!;
-  return sum;
-};
 
 /** A_G: the directions of most energy in old and new inputs together, as rows [rank, in]. */
 export function generalDirections(old: Matrix | null, now: Matrix, rank: number): Matrix {
