@@ -80,6 +80,10 @@ export class ToyModel implements BaseModel {
     return { ids: tf.tensor1d(batch.inputIds, 'int32'), prompt, targets: batchTargets(batch) };
   }
 
+  lossLanes(batch: TokenBatch): Array<{ inputs: LossInputs; share: number }> {
+    return [{ inputs: this.lossInputs(batch), share: 1 }];
+  }
+
   lossOf(inputs: LossInputs, adapt: Adapt): tf.Scalar {
     return lossOfAnswers(this.answersOf(inputs, adapt));
   }

@@ -71,8 +71,8 @@ async function demo(options: Options): Promise<void> {
     import('../demo-run.ts'),
     import('../../workers/config.ts'),
   ]);
-  // Its model is so small that a second thread costs more than it brings.
-  process.env['LILORA_THREADS'] ??= '1';
+  // Two lanes: as many as the smallest machine has cores, and the same everywhere, so that every demo ends alike.
+  process.env['LILORA_THREADS'] ??= '2';
   const interrupted = untilInterrupted();
   const folder = join(homeFolder(), 'demo');
   const shared = process.env['TEMPORAL_ADDRESS'] || process.env['LILORA_STORE'];

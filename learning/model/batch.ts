@@ -117,21 +117,28 @@ export function promptMask({ rows, length, attentionMask, labels }: TokenBatch):
   return mask;
 }
 
+/** Flat positions of the states that predict a token with loss. */
+export function placesWithLoss({ length, labels = new Int32Array() }: TokenBatch): number[] {
+  const at: number[] = [];
+  for (let i = 0; i < labels.length - 1; i++) if ((i + 1) % length !== 0 && labels[i + 1] !== -100) at.push(i);
+  return at;
+}
+
 /**
  * The targets of a batch: position i of a row predicts token i + 1 unless its label is −100. Their number is rounded up,
  * so that batches share shapes and with them compiled steps.
+ * @param places at least so many
  */
-export function batchTargets(batch: TokenBatch): Targets {
+export function batchTargets(batch: TokenBatch, places = 0): Targets {
   const { rows, length, labels } = batch;
   if (labels?.length !== rows * length) {
     throw new LiloraError('BadConfig', `A loss over ${rows} × ${length} tokens needs as many labels. Add them.`);
   }
-  const at: number[] = [];
-  for (let i = 0; i < labels.length - 1; i++) if ((i + 1) % length !== 0 && labels[i + 1] !== -100) at.push(i);
+  const at = placesWithLoss(batch);
   if (at.length === 0) {
     throw new LiloraError('BadConfig', 'No token of this batch carries loss. Drop samples without an answer.');
   }
-  const size = roundUp(at.length, 2);
+  const size = roundUp(Math.max(at.length, places), 2);
   const filled = <T extends Int32Array | Float32Array>(values: T, value: (i: number) => number): T => {
     for (const [k, i] of at.entries()) values[k] = value(i);
     return values;
@@ -156,6 +163,34 @@ export function roundUp(size: number, steps: number): number {
 export function lossOfAnswers({ logits, labels, weights }: Answers): tf.Scalar {
   return tf.sum(tf.mul(crossEntropy(logits, labels), weights));
 }
+
+/** Some consecutive rows as a batch of their own. Its pictures are those of its image tokens, in order. */
+export function rowsOf(batch: TokenBatch, from: number, to: number, imageToken: number): TokenBatch {
+  const { length, inputIds, attentionMask, labels, grids } = batch;
+  const own = <T extends Int32Array>(values: T) => values.slice(from * length, to * length) as T;
+  const seen = imageTokensOf(inputIds.subarray(0, from * length), imageToken);
+  const ids = own(inputIds);
+  const end = seen + imageTokensOf(ids, imageToken);
+  let at = 0;
+  // A picture belongs to the rows in which its tokens lie.
+  const ownGrids = grids?.filter(([height, width]) => {
+    const begins = at;
+    at += height * width;
+    return begins >= seen && begins < end;
+  });
+  return {
+    rows: to - from,
+    length,
+    inputIds: ids,
+    attentionMask: own(attentionMask),
+    ...(labels && { labels: own(labels) }),
+    ...(ownGrids && { grids: ownGrids }),
+  };
+}
+
+/** How many of these tokens stand for an image feature. */
+export const imageTokensOf = (ids: Int32Array, imageToken: number): number =>
+  ids.reduce((count, id) => count + Number(id === imageToken), 0);
 
 /**
  * The same rows with all padding on the left, as wide as the longest row.

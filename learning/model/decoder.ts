@@ -1,6 +1,16 @@
 import * as tf from '@tensorflow/tfjs';
 import { gradientsWithin } from '../tensors/gradients.ts';
-import { attention, gatherRows, linear, putEntry, rmsNorm, rotary, swiglu, withGradient } from '../tensors/ops.ts';
+import {
+  attention,
+  attentionOver,
+  gatherRows,
+  linear,
+  putEntry,
+  rmsNorm,
+  rotary,
+  swiglu,
+  withGradient,
+} from '../tensors/ops.ts';
 import { waitingFor } from '../tensors/record.ts';
 import type { Adapt, AdaptedLayer, AdaptPart } from './model.ts';
 import type { Rope } from './rope.ts';
@@ -84,11 +94,19 @@ export function embedTokens(ids: tf.Tensor1D, c: DecoderConfig, weights: Weights
   return gatherRows(weights(`${c.path}.embed_tokens.weight`) as tf.Tensor2D, ids);
 }
 
-/** Keys and values of earlier tokens in one layer, each [rows, kvHeads, tokens, headSize]. */
+/** Keys and values of tokens in one layer, each [rows, kvHeads, tokens, headSize]. */
 export type LayerCache = {
   readonly k: tf.Tensor4D;
   readonly v: tf.Tensor4D;
 };
+
+/** Keys and values of earlier tokens, one entry per layer. Those of the prompt stay as they are: no later token copies them. */
+export interface EarlierTokens {
+  readonly prompt: readonly LayerCache[];
+  /** After the prompt, with room for later ones. The one token of this pass goes to the place `at`, scalar int32. */
+  readonly fresh: readonly LayerCache[];
+  readonly at: tf.Scalar;
+}
 
 /** What one pass through the decoder needs besides the hidden states. */
 export interface Pass {
@@ -102,9 +120,9 @@ export interface Pass {
   readonly bias: (window: number | null) => tf.Tensor4D;
   /** Flat positions whose final state is wanted, each once; all when absent. The last layer computes only these. */
   readonly wanted?: tf.Tensor1D;
-  /** Earlier tokens, one entry per layer, with room for later ones; the one token of this pass goes to the place `at`, scalar int32. */
-  readonly past?: { readonly cache: readonly LayerCache[]; readonly at: tf.Scalar };
-  /** Called with the keys and values of every layer, earlier tokens included. */
+  /** For a pass of one token a row. */
+  readonly past?: EarlierTokens;
+  /** Called with the keys and values of every layer: of this pass, or of all tokens after the prompt. */
   readonly onCache?: (layer: number, cache: LayerCache) => void;
   /** Called with every hidden state, for tests and diagnosis. */
   readonly onState?: (name: string, state: tf.Tensor2D) => void;
@@ -171,15 +189,13 @@ function decoderLayer(
 
   const h = rmsNorm(x, weights(`${path}.input_layernorm.weight`), c.eps);
   const q = rotary(split(dense('self_attn.q_proj', h, c.qkvBias), c.heads), pass.cos, pass.sin);
-  let k = rotary(split(dense('self_attn.k_proj', h, c.qkvBias), c.kvHeads), pass.cos, pass.sin);
-  let v = split(dense('self_attn.v_proj', h, c.qkvBias), c.kvHeads);
-  if (pass.past) {
-    const { at, cache } = pass.past;
-    k = putEntry(cache[index]!.k, k, at);
-    v = putEntry(cache[index]!.v, v, at);
-  }
-  pass.onCache?.(index, { k, v });
-  const mixed = tf.transpose(attention(q, k, v, pass.bias(c.windows?.[index] ?? null)), [0, 2, 1, 3]);
+  const k = rotary(split(dense('self_attn.k_proj', h, c.qkvBias), c.kvHeads), pass.cos, pass.sin);
+  const v = split(dense('self_attn.v_proj', h, c.qkvBias), c.kvHeads);
+  const bias = pass.bias(c.windows?.[index] ?? null);
+  const own = pass.past ? withToken(pass.past, index, { k, v }) : { k, v };
+  pass.onCache?.(index, own);
+  const values = pass.past ? attentionOver(q, [pass.past.prompt[index]!, own], bias) : attention(q, own.k, own.v, bias);
+  const mixed = tf.transpose(values, [0, 2, 1, 3]);
   let seen = tf.reshape(mixed, [pass.rows * pass.length, c.heads * c.headSize]) as tf.Tensor2D;
   let residual = x;
   if (pass.wanted && index === c.layers - 1) {
@@ -191,4 +207,9 @@ function decoderLayer(
   const h2 = rmsNorm(y, weights(`${path}.post_attention_layernorm.weight`), c.eps);
   const inner = swiglu(dense('mlp.gate_proj', h2, c.mlpBias), dense('mlp.up_proj', h2, c.mlpBias));
   return tf.add(y, dense('mlp.down_proj', inner, c.mlpBias)) as tf.Tensor2D;
+}
+
+/** The tokens after the prompt in one layer, with one more. */
+function withToken({ fresh, at }: EarlierTokens, layer: number, { k, v }: LayerCache): LayerCache {
+  return { k: putEntry(fresh[layer]!.k, k, at), v: putEntry(fresh[layer]!.v, v, at) };
 }

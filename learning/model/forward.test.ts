@@ -31,7 +31,7 @@ describe.each(SETTINGS)('$name on $engine', ({ name, engine }) => {
   const features = (at: string, from: BaseModel = model) => ref.features(at, from);
 
   beforeAll(async () => {
-    await startTensors(engine);
+    await startTensors(engine, { threads: 2 });
     model = (await loadModel(join(ref.folder, 'model'))) as VisionLanguageModel;
   });
 
@@ -131,6 +131,24 @@ describe.each(SETTINGS)('$name on $engine', ({ name, engine }) => {
         .arraySync() as number[][];
       const mean = places.reduce((sum, place, i) => sum - logP[i]![labels[place + 1]!]!, 0) / places.length;
       expect(Math.abs(model.loss({ ...batch, labels }, seen, noAdapter).dataSync()[0]! - mean)).toBeLessThan(NEAR.loss);
+    });
+  });
+
+  test('the losses of lanes, each times its share, are the loss of the batch', () => {
+    tf.tidy(() => {
+      const batch = ref.batch('mixed');
+      const seen = features('mixed')!;
+      const labels = batch.inputIds.map((id, i) => (batch.attentionMask[i] && id !== model.imageToken ? id : -100));
+      const lanes = model.lossLanes({ ...batch, labels }, seen);
+      expect(lanes.length).toBe(engine === 'cpu' ? 1 : 2);
+      const sum = lanes.reduce(
+        (sum, { inputs, share }) => sum + share * model.lossOf(inputs, noAdapter).dataSync()[0]!,
+        0,
+      );
+      expect(Math.abs(model.loss({ ...batch, labels }, seen, noAdapter).dataSync()[0]! - sum)).toBeLessThan(NEAR.loss);
+      // A row without an answer is no lane.
+      const first = labels.map((label, i) => (i < batch.length ? label : -100));
+      expect(model.lossLanes({ ...batch, labels: first }, seen).map(({ share }) => share)).toEqual([1]);
     });
   });
 

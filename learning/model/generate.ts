@@ -1,23 +1,26 @@
 import * as tf from '@tensorflow/tfjs';
 import { LiloraError } from '../../core/errors.ts';
+import { tensorsOf } from '../tensors/tree.ts';
 import type { LayerCache } from './decoder.ts';
 import type { Generated } from './model.ts';
 import type { Routes } from './rows.ts';
 
-/** What one pass gives: the most probable next token of every row (the first of equals), its log-probability, and the cache. */
-export type Step = {
+/** The most probable next token of every row (the first of equals), and its log-probability. */
+type Next = {
   /** [rows] int32. */
   readonly ids: tf.Tensor1D;
   /** [rows]. */
   readonly logProbabilities: tf.Tensor1D;
-  readonly cache: readonly LayerCache[];
 };
 
-/** What the prompt gives besides: what adapters chose for its rows, which holds for all of their tokens. */
-export type PromptStep = Step & { readonly routes: Routes };
+/** What the prompt's pass gives, and what holds for all later ones: its keys and values, and what adapters chose for its rows. */
+export type PromptStep = { readonly next: Next; readonly prompt: readonly LayerCache[]; readonly routes: Routes };
+
+/** What a later pass gives: `fresh` are keys and values of all tokens after the prompt. */
+export type Step = { readonly next: Next; readonly fresh: readonly LayerCache[] };
 
 /** What a later pass needs of the earlier ones. */
-type Past = { readonly cache: readonly LayerCache[]; readonly routes: Routes };
+export type Past = Omit<PromptStep, 'next'> & Omit<Step, 'next'>;
 
 export interface GreedyOptions {
   readonly rows: number;
@@ -28,14 +31,16 @@ export interface GreedyOptions {
   readonly contextLength: number;
   /** The prompt. */
   prefill(): PromptStep;
-  /** One more token for the rows of the cache: their last tokens, their numbers in the prompt; the first step is 1. */
+  /** Room for the tokens after it. */
+  room(prompt: readonly LayerCache[]): readonly LayerCache[];
+  /** One more token for some rows: their last tokens, their numbers in the prompt; the first step is 1. */
   next(ids: Int32Array, rows: readonly number[], past: Past, step: number): Step;
 }
 
-/** The state of a step from its logits [rows, vocabulary]. */
-export function stepOf(logits: tf.Tensor2D, cache: readonly LayerCache[]): Step {
+/** From logits [rows, vocabulary]. */
+export function mostProbable(logits: tf.Tensor2D): Next {
   const ids = tf.argMax(logits, 1) as tf.Tensor1D;
-  return { ids, logProbabilities: tf.max(tf.logSoftmax(logits), 1) as tf.Tensor1D, cache };
+  return { ids, logProbabilities: tf.max(tf.logSoftmax(logits), 1) as tf.Tensor1D };
 }
 
 /**
@@ -51,13 +56,12 @@ export function greedy(options: GreedyOptions): Generated[] {
   const open = new Set(results.keys());
   let rows = [...results.keys()];
   if (options.maxNewTokens <= 0) return results;
-  const prompt = options.prefill();
-  let step: Step = prompt;
-  let routes = prompt.routes;
+  let { next, ...known } = options.prefill();
+  let past: Past = { ...known, fresh: options.room(known.prompt) };
   try {
     for (let count = 1; ; count++) {
-      const ids = step.ids.dataSync() as Int32Array;
-      const logProbabilities = step.logProbabilities.dataSync();
+      const ids = next.ids.dataSync() as Int32Array;
+      const logProbabilities = next.logProbabilities.dataSync();
       for (const row of [...open]) {
         const at = rows.indexOf(row);
         const result = results[row]!;
@@ -73,18 +77,16 @@ export function greedy(options: GreedyOptions): Generated[] {
       }
       if (open.size === 0) return results;
       const kept = keptRows(rows, open);
-      const previous = step;
-      const cache = kept ? gatherCache(previous.cache, kept) : previous.cache;
-      if (kept) routes = gatherRoutes(routes, kept);
+      if (kept) past = gathered(past, kept);
       const last = kept ? Int32Array.from(kept, (i) => ids[i]!) : ids;
       if (kept) rows = kept.map((i) => rows[i]!);
-      step = options.next(last, rows, { cache, routes }, count);
-      disposeStep(previous);
-      if (kept) disposeCache(cache);
+      const step = options.next(last, rows, past, count);
+      tf.dispose(tensorsOf([next, past.fresh]));
+      next = step.next;
+      past = { ...past, fresh: step.fresh };
     }
   } finally {
-    disposeStep(step);
-    tf.dispose(Object.values(routes));
+    tf.dispose(tensorsOf([next, past]));
   }
 }
 
@@ -96,26 +98,12 @@ function keptRows(rows: readonly number[], open: ReadonlySet<number>): number[] 
   return Array.from({ length: size }, (_, i) => places[i] ?? places[0]!);
 }
 
-function gatherCache(cache: readonly LayerCache[], places: readonly number[]): LayerCache[] {
+/** What is known of the rows that stay; frees the others. */
+function gathered(past: Past, places: readonly number[]): Past {
   const at = tf.tensor1d([...places], 'int32');
-  const kept = cache.map(({ k, v }) => ({ k: tf.gather(k, at), v: tf.gather(v, at) }));
-  at.dispose();
+  const cache = ({ k, v }: LayerCache): LayerCache => ({ k: tf.gather(k, at), v: tf.gather(v, at) });
+  const routes = Object.entries(past.routes).map(([layer, route]) => [layer, tf.gather(route, at)] as const);
+  const kept = { prompt: past.prompt.map(cache), fresh: past.fresh.map(cache), routes: Object.fromEntries(routes) };
+  tf.dispose([at, ...tensorsOf(past)]);
   return kept;
-}
-
-/** Routes of the rows that stay; frees the others. */
-function gatherRoutes(routes: Routes, places: readonly number[]): Routes {
-  const at = tf.tensor1d([...places], 'int32');
-  const kept = Object.fromEntries(Object.entries(routes).map(([layer, route]) => [layer, tf.gather(route, at)]));
-  tf.dispose([at, ...Object.values(routes)]);
-  return kept;
-}
-
-function disposeCache(cache: readonly LayerCache[]): void {
-  tf.dispose(cache.flatMap(({ k, v }) => [k, v]));
-}
-
-function disposeStep({ ids, logProbabilities, cache }: Step): void {
-  tf.dispose([ids, logProbabilities]);
-  disposeCache(cache);
 }

@@ -141,6 +141,11 @@ export interface BaseModel {
   loss(batch: TokenBatch, features: tf.Tensor3D | null, adapt: Adapt): tf.Scalar;
   /** Checks a batch with labels and puts it into the engine: all that its loss reads. The caller disposes of the tensors. */
   lossInputs(batch: TokenBatch, features: tf.Tensor3D | null): Tree;
+  /**
+   * The same in parts that a graph computes side by side (`lanes`), all of one shape. The loss of the batch is the sum of their
+   * losses, each times its share of the tokens that carry loss.
+   */
+  lossLanes(batch: TokenBatch, features: tf.Tensor3D | null): ReadonlyArray<{ inputs: Tree; share: number }>;
   /** `loss` of such inputs: a pure function of tensors, fit for `Compiled`. */
   lossOf(inputs: Tree, adapt: Adapt): tf.Scalar;
   /** What `lossOf` compares: logits wherever a token carries loss, and what should be there. Also a pure function. */

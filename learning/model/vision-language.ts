@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { laneParts } from '../tensors/backend.ts';
 import { Compiled } from '../tensors/compile.ts';
 import { attentionBias, gatherRows, putRows } from '../tensors/ops.ts';
 import { type Tree, tensorsOf, tidied } from '../tensors/tree.ts';
@@ -6,13 +7,16 @@ import {
   type BatchTensors,
   batchTargets,
   batchTensors,
+  imageTokensOf,
   lossOfAnswers,
   padLeft,
+  placesWithLoss,
   roundUp,
+  rowsOf,
   type Targets,
 } from './batch.ts';
 import { type DecoderConfig, decode, decoderLayers, embedTokens, head, type LayerCache, type Pass } from './decoder.ts';
-import { greedy, type PromptStep, type Step, stepOf } from './generate.ts';
+import { greedy, mostProbable, type Past, type PromptStep, type Step } from './generate.ts';
 import type { Adapt, AdaptedLayer, Answers, BaseModel, Generated, Generator, TokenBatch } from './model.ts';
 import { type Positions, plainPositions, spatialPositions } from './positions.ts';
 import { type RopeTables, ropeTables, turnsAt } from './rope.ts';
@@ -42,18 +46,16 @@ export interface Eye {
 /** What the loss reads. A type, not an interface, so that it is a `Tree`. */
 type LossInputs = { batch: BatchTensors; targets: Targets; features: tf.Tensor3D | null };
 
-/** What the first pass of generation reads. */
-type PromptInputs = { inputs: BatchTensors; features: tf.Tensor3D | null; capacity: number };
+/** What the first pass of generation reads, in parts that are computed side by side. */
+type PromptInputs = ReadonlyArray<{ batch: BatchTensors; features: tf.Tensor3D | null }>;
 
 /** What every later pass reads: last tokens [rows], their positions [rows], the place of the new token among the keys. */
-type TokenInputs = {
+type TokenInputs = Past & {
   ids: tf.Tensor1D;
   positions: tf.Tensor1D;
   slot: tf.Scalar;
-  /** [rows, 1, 1, tokens of the cache]: 0 for padding of the prompt. */
+  /** [rows, 1, 1, tokens of the prompt and room after it]: 0 for padding of the prompt. */
   keys: tf.Tensor4D;
-  cache: readonly LayerCache[];
-  routes: Routes;
 };
 
 /** A decoder that reads text and pictures: a `BaseModel` of any family. It does not own its weights. */
@@ -146,10 +148,43 @@ export class VisionLanguageModel implements BaseModel {
     return { ...this.filled(batch, features), targets: batchTargets(batch) };
   }
 
-  /** A batch whose features are filled up, so that batches share shapes, and with them graphs, whatever their images' sizes. */
-  private filled(batch: TokenBatch, features: tf.Tensor3D | null) {
+  lossLanes(batch: TokenBatch, features: tf.Tensor3D | null): Array<{ inputs: LossInputs; share: number }> {
+    this.ropeOnce();
+    const lanes = this.lanesOf(batch, features).map((lane) => ({ ...lane, places: placesWithLoss(lane.batch).length }));
+    const carrying = lanes.filter(({ places }) => places > 0);
+    const most = Math.max(...carrying.map(({ places }) => places));
+    const all = carrying.reduce((sum, { places }) => sum + places, 0);
+    return carrying.map(({ batch, features, rows, places }) => ({
+      inputs: { ...this.filled(batch, features, rows), targets: batchTargets(batch, most) },
+      share: places / all,
+    }));
+  }
+
+  /** Parts of a batch for the lanes of a graph, and how many rows the features of the largest part have. */
+  private lanesOf(batch: TokenBatch, features: tf.Tensor3D | null) {
+    const parts = laneParts(Array.from({ length: batch.rows }, (_, row) => row));
+    const perRow = features ? this.eye.imageTokens([1, features.shape[1], features.shape[2]]) : 1;
+    let seen = 0;
+    const lanes = parts.map((rows) => {
+      const own = parts.length === 1 ? batch : rowsOf(batch, rows[0]!, rows.at(-1)! + 1, this.imageToken);
+      const count = parts.length === 1 ? features?.shape[0] : imageTokensOf(own.inputIds, this.imageToken) / perRow;
+      const from = seen;
+      seen += count ?? 0;
+      return { batch: own, features: features && count ? tf.slice(features, from, count) : null };
+    });
+    // Nobody's features are somebody's mistake: `inputs` tells.
+    if (features && seen !== features.shape[0]) return [{ batch, features, rows: features.shape[0] }];
+    const rows = Math.max(...lanes.map((lane) => lane.features?.shape[0] ?? 0));
+    return lanes.map((lane) => ({ ...lane, rows }));
+  }
+
+  /**
+   * A batch whose features are filled up, so that batches share shapes, and with them graphs, whatever their images' sizes.
+   * @param least rows to fill up to
+   */
+  private filled(batch: TokenBatch, features: tf.Tensor3D | null, least = 0) {
     if (!features) return { batch: this.inputs(batch, null), features };
-    const rows = roundUp(features.shape[0], 8);
+    const rows = roundUp(Math.max(features.shape[0], least), 8);
     const fill = tf.zeros<tf.Rank.R3>([rows - features.shape[0], features.shape[1], features.shape[2]]);
     return { batch: this.inputs(batch, features, rows), features: tf.concat([features, fill]) as tf.Tensor3D };
   }
@@ -236,10 +271,17 @@ export class VisionLanguageModel implements BaseModel {
       endTokens,
       contextLength,
       prefill: () => {
-        const { batch: inputs, features: seen } = tidied(() => this.filled(prompt, features));
-        const step = prefill({ inputs, features: seen, capacity });
-        tf.dispose(tensorsOf({ inputs, seen }));
+        const inputs = tidied(() =>
+          this.lanesOf(prompt, features).map((lane) => this.filled(lane.batch, lane.features, lane.rows)),
+        );
+        const step = prefill(inputs);
+        tf.dispose(tensorsOf(inputs));
         return step;
+      },
+      room: (prompt) => {
+        const empty = ({ shape: [rows, heads, , size] }: tf.Tensor4D) =>
+          tf.zeros([rows, heads, maxNewTokens, size]) as tf.Tensor4D;
+        return prompt.map(({ k, v }) => ({ k: empty(k), v: empty(v) }));
       },
       next: (ids, live, past, step) => {
         const padding = new Float32Array(live.length * capacity).fill(1);
@@ -259,42 +301,41 @@ export class VisionLanguageModel implements BaseModel {
     });
   }
 
-  /** The first new token of every row, and the cache of the prompt with room up to `capacity` tokens. */
-  private prefill({ inputs, features, capacity }: PromptInputs, adapt: Adapt): PromptStep {
+  /** The first new token of every row, and what later ones need of the prompt. */
+  private prefill(lanes: PromptInputs, adapt: Adapt): PromptStep {
+    return together(lanes.map(({ batch, features }) => this.prefillLane(batch, features, adapt)));
+  }
+
+  private prefillLane(inputs: BatchTensors, features: tf.Tensor3D | null, adapt: Adapt): PromptStep {
     const { rows, length } = inputs;
-    const cache: LayerCache[] = [];
-    const room = (t: tf.Tensor4D) =>
-      tf.pad(t, [
-        [0, 0],
-        [0, 0],
-        [0, capacity - length],
-        [0, 0],
-      ]) as tf.Tensor4D;
-    const onCache = (_: number, { k, v }: LayerCache) => void cache.push({ k: room(k), v: room(v) });
+    const prompt: LayerCache[] = [];
+    const onCache = (_: number, entry: LayerCache) => void prompt.push(entry);
     const wanted = tf.range(length - 1, rows * length, length, 'int32');
     let routes: Routes = {};
     const onRoutes = (made: Routes) => {
       routes = made;
     };
     const states = this.states(inputs, features, adapt, { wanted, onCache, onRoutes });
-    return { ...stepOf(head(states, this.config.decoder, this.weights), cache), routes };
+    return { next: mostProbable(head(states, this.config.decoder, this.weights)), prompt, routes };
   }
 
   /** One new token per row after what the cache holds. */
-  private oneToken({ ids, positions, slot, keys, cache: past, routes }: TokenInputs, adapt: Adapt): Step {
+  private oneToken({ ids, positions, slot, keys, routes, ...past }: TokenInputs, adapt: Adapt): Step {
     const { decoder } = this.config;
-    const cache: LayerCache[] = [];
+    const fresh: LayerCache[] = [];
+    const before = past.prompt[0]?.k.shape[2] ?? 0;
     const x = embedTokens(ids, decoder, this.weights);
     const pass: Pass = {
       rows: ids.shape[0],
       length: 1,
       ...this.turns([positions, positions, positions], ids.shape[0], 1),
       bias: biases(keys, slot),
-      past: { cache: past, at: slot },
-      onCache: (_, entry) => void cache.push(entry),
+      past: { ...past, at: tf.sub(slot, tf.scalar(before, 'int32')) },
+      onCache: (_, entry) => void fresh.push(entry),
     };
     const routed = onRows(adapt, () => nextRows(ids.shape[0], routes));
-    return stepOf(head(decode(x, decoder, this.weights, routed, pass), decoder, this.weights), cache);
+    const states = decode(x, decoder, this.weights, routed, pass);
+    return { next: mostProbable(head(states, decoder, this.weights)), fresh };
   }
 
   /** Cosines and sines for positions, each [rows, 1, length, headSize]. */
@@ -318,6 +359,21 @@ export class VisionLanguageModel implements BaseModel {
     if (this.rope) tf.dispose([...this.rope.cos, ...this.rope.sin]);
     this.rope = null;
   }
+}
+
+/** What the prompts of several lanes give, as that of one. */
+function together(steps: readonly PromptStep[]): PromptStep {
+  const [first, ...others] = steps;
+  if (others.length === 0) return first!;
+  const joined = <T extends tf.Tensor>(of: (step: PromptStep) => T) => tf.concat(steps.map(of)) as T;
+  return {
+    next: { ids: joined(({ next }) => next.ids), logProbabilities: joined(({ next }) => next.logProbabilities) },
+    prompt: first!.prompt.map((_, layer) => ({
+      k: joined(({ prompt }) => prompt[layer]!.k),
+      v: joined(({ prompt }) => prompt[layer]!.v),
+    })),
+    routes: Object.fromEntries(Object.keys(first!.routes).map((name) => [name, joined(({ routes }) => routes[name]!)])),
+  };
 }
 
 /** The bias of every layer of one pass, made once per width of window. */

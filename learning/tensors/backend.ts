@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import * as tf from '@tensorflow/tfjs';
 import { LiloraError } from '../../core/errors.ts';
@@ -18,13 +19,18 @@ export interface Engine {
 
 export interface EngineOptions {
   /**
-   * Threads of one operation, and operations side by side. Default: as many as there are cores. Another number sums in
-   * another order, so a run ends bit-equal only with the same number.
+   * Threads on the CPU, shared out among lanes (`lanes`). Default: as many as there are cores. Another number sums in another
+   * order, so a run ends bit-equal only with the same number.
    */
   readonly threads?: number;
 }
 
+/** More lanes than this make graphs large; further threads work within the operations of a lane. */
+const MOST_LANES = 4;
+
 const require = createRequire(import.meta.url);
+/** Lanes of the addon; it takes its settings once. */
+let cut = 1;
 let addon: { engine?: Engine; problem?: string } | undefined;
 
 /**
@@ -51,7 +57,24 @@ export async function startTensors(prefer?: EngineName, options: EngineOptions =
   return { name: 'cpu', device: 'cpu', version: `tfjs ${tf.version_core}`, why };
 }
 
-function loadAddon({ threads }: EngineOptions): { engine?: Engine; problem?: string } {
+/**
+ * Into how many parts a batch is cut that one graph computes side by side, each lane on threads of its own. An operation on
+ * several threads waits for the slowest of them every time, which small ones do not repay. 1 where graphs do not compute
+ * (other engines) or the device shares out the work itself (a GPU).
+ */
+export function lanes(): number {
+  return tf.getBackend() === 'tensorflow' && addon?.engine?.device === 'cpu' ? cut : 1;
+}
+
+/** Consecutive parts of like size, one for each lane: no more than there are items. */
+export function laneParts<T>(items: readonly T[]): T[][] {
+  const count = Math.min(lanes(), items.length);
+  const start = (part: number) => Math.ceil((part * items.length) / count);
+  return Array.from({ length: count }, (_, part) => items.slice(start(part), start(part + 1)));
+}
+
+function loadAddon({ threads = availableParallelism() }: EngineOptions): { engine?: Engine; problem?: string } {
+  cut = Math.min(threads, MOST_LANES);
   setEnvironment(threads);
   const compat = fileURLToPath(new URL('../../infra/setup/node-compat.cjs', import.meta.url));
   try {
@@ -84,8 +107,8 @@ interface NativeBackend {
 }
 
 /** Settings that TensorFlow reads when it is loaded; what the user has set stays. */
-function setEnvironment(threads: number | undefined): void {
-  const settings: Record<string, string | undefined> = {
+function setEnvironment(threads: number): void {
+  const settings: Record<string, string> = {
     // Errors only: the start-up notices say nothing that `device` does not say.
     TF_CPP_MIN_LOG_LEVEL: '2',
     // oneDNN, as TensorFlow has it by default on x64. Our graphs are faster with it: a training step by 8 to 28 % (widths
@@ -95,8 +118,9 @@ function setEnvironment(threads: number | undefined): void {
     TF_ENABLE_ONEDNN_OPTS: '1',
     // Otherwise the first process on a GPU takes all of its memory.
     TF_FORCE_GPU_ALLOW_GROWTH: 'true',
-    TF_NUM_INTRAOP_THREADS: threads?.toString(),
-    TF_NUM_INTEROP_THREADS: threads?.toString(),
+    // Operations side by side, and threads within one.
+    TF_NUM_INTEROP_THREADS: String(cut),
+    TF_NUM_INTRAOP_THREADS: String(Math.ceil(threads / cut)),
   };
-  for (const [name, value] of Object.entries(settings)) if (value !== undefined) process.env[name] ??= value;
+  for (const [name, value] of Object.entries(settings)) process.env[name] ??= value;
 }

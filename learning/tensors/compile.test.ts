@@ -28,6 +28,20 @@ function gradient(weight: tf.Tensor2D) {
   };
 }
 
+test('the same tensor given twice at first is two tensors later', () => {
+  before = tf.memory().numTensors;
+  const compiled = new Compiled(({ a, b }: { a: tf.Tensor; b: tf.Tensor }) => tf.sub(a, b));
+  const [a, b] = [tf.tensor1d([3, 5]), tf.tensor1d([1, 2])];
+  const results = [compiled.run({ a, b: a }), compiled.run({ a, b }), compiled.run({ a: b, b })];
+  expect(results.map(numbers)).toEqual([
+    [0, 0],
+    [2, 3],
+    [0, 0],
+  ]);
+  compiled.dispose();
+  dispose([a, b, ...results]);
+});
+
 test('gives what the function gives, in the same arrangement, for every shape', () => {
   before = tf.memory().numTensors;
   const weight = tf.randomNormal([6, 5], 0, 1, 'float32', 1) as tf.Tensor2D;

@@ -43,7 +43,7 @@ export class Compiled<Inputs extends Tree, Outputs extends Tree> {
   run(inputs: Inputs): Outputs {
     if (this.reason === null) this.reason = cannotCompile();
     if (this.reason !== null) return tidied(() => this.compute(inputs));
-    const key = signature(inputs);
+    const key = signature(inputs) + sharing(tensorsOf(inputs));
     let program = this.programs.get(key);
     if (!program) {
       const made = Program.make(this.compute, inputs);
@@ -67,6 +67,14 @@ export class Compiled<Inputs extends Tree, Outputs extends Tree> {
     this.programs.get(key)!.dispose();
     this.programs.delete(key);
   }
+}
+
+/** Which inputs are the same tensor: a graph made for these has one place for all of them. Empty where all differ. */
+function sharing(tensors: readonly tf.Tensor[]): string {
+  const first = new Map<object, number>();
+  for (const [i, { dataId }] of tensors.entries()) if (!first.has(dataId)) first.set(dataId, i);
+  if (first.size === tensors.length) return '';
+  return ` ${tensors.map(({ dataId }) => first.get(dataId))}`;
 }
 
 function cannotCompile(): string | null {

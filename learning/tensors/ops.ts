@@ -164,6 +164,35 @@ export function attention(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, bias: 
 }
 
 /**
+ * `attention` over keys and values that lie in several places, one after another, without putting them together. Without a
+ * gradient.
+ * @param parts k and v [rows, kvHeads, keys of the part, size]
+ * @param bias [rows or 1, 1, queries or 1, keys of all parts]
+ */
+export function attentionOver(
+  q: tf.Tensor4D,
+  parts: ReadonlyArray<{ readonly k: tf.Tensor4D; readonly v: tf.Tensor4D }>,
+  bias: tf.Tensor4D,
+): tf.Tensor4D {
+  const [rows, heads, queries, size] = q.shape;
+  const kvHeads = parts[0]!.k.shape[1];
+  const grouped: [number, number, number] = [rows, kvHeads, (heads / kvHeads) * queries];
+  const queriesOf = tf.reshape(tf.mul(q, 1 / Math.sqrt(size)), [...grouped, size]);
+  const keys = parts.map(({ k }) => k.shape[2]);
+  const all = keys.reduce((a, b) => a + b, 0);
+  const scores = tf.concat(
+    parts.map(({ k }) => tf.matMul(queriesOf, k, false, true)),
+    3,
+  );
+  const p = tf.reshape(tf.softmax(tf.add(tf.reshape(scores, [rows, heads, queries, all]), bias)), [...grouped, all]);
+  const shares = tf.split(p, keys, 3).map((share, i) => tf.matMul(share, parts[i]!.v));
+  return tf.reshape(
+    shares.reduce((a, b) => tf.add(a, b)),
+    [rows, heads, queries, size],
+  ) as tf.Tensor4D;
+}
+
+/**
  * Rows of a matrix by number: x [n, width], also in halves, at [m] → [m, width]. Numbers are not checked, which `tf.gather` does by
  * reading them: that stops a GPU, and a recording.
  */

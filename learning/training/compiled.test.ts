@@ -5,20 +5,20 @@ import { methodNamed } from '../methods/registry.ts';
 import { startTensors } from '../tensors/backend.ts';
 import { type TrainTask, trainTask } from './train.ts';
 
-/** Two tasks, so that every penalty is at work in the second; 20 steps of two micro-batches each. */
-const METHODS: ReadonlyArray<[name: string, options: Record<string, unknown>, dropout?: number]> = [
+/** Two tasks, so that every penalty is at work in the second; 20 steps of two micro-batches, or of one in two lanes. */
+const METHODS: ReadonlyArray<[name: string, options: Record<string, unknown>, dropout?: number, lanes?: number]> = [
   ['lilora', { variant: 'anchored' }],
   ['lilora', { variant: 'paper', similarityGradient: true }],
   ['lilora', { variant: 'safe' }],
-  ['sequential-lora', {}],
-  ['per-task-lora', {}, 0.1],
+  ['sequential-lora', {}, 0, 2],
+  ['per-task-lora', {}, 0.1, 2],
 ];
 
 describe.each(REFERENCE_MODELS)('%s', (name) => {
   let small: SmallLearning;
 
   beforeAll(async () => {
-    await startTensors('tensorflow');
+    await startTensors('tensorflow', { threads: 2 });
     small = await smallLearning(name);
   });
   afterAll(() => {
@@ -31,6 +31,7 @@ describe.each(REFERENCE_MODELS)('%s', (name) => {
     method: string,
     options: Record<string, unknown>,
     dropout: number,
+    microBatchSize: number,
     gradientCheckpointing = false,
   ) {
     process.env['LILORA_EAGER'] = eager ? '1' : '0';
@@ -52,7 +53,7 @@ describe.each(REFERENCE_MODELS)('%s', (name) => {
         training: {
           learningRate: 1e-3,
           batchSize: 2,
-          microBatchSize: 1,
+          microBatchSize,
           epochs: 40 / all.length,
           warmupRatio: 0.1,
           weightDecay: 0.01,
@@ -78,9 +79,9 @@ describe.each(REFERENCE_MODELS)('%s', (name) => {
   test.each(name === 'llava-mha' ? METHODS : METHODS.slice(0, 1))(
     '%s %o: compiled steps are the eager ones',
     { timeout: 120_000 },
-    async (method, options, dropout = 0) => {
-      const compiled = await learn(false, method, options, dropout);
-      const eager = await learn(true, method, options, dropout);
+    async (method, options, dropout = 0, micro = 1) => {
+      const compiled = await learn(false, method, options, dropout, micro);
+      const eager = await learn(true, method, options, dropout, micro);
       expect(compiled.reasons).toEqual([null, null]);
       expect(eager.reasons).toEqual(['LILORA_EAGER=1', 'LILORA_EAGER=1']);
       expectNear(compiled.losses, eager.losses, 1e-5, 'losses and penalties');
@@ -93,10 +94,10 @@ describe.each(REFERENCE_MODELS)('%s', (name) => {
   test.each(name === 'llava-mha' ? [METHODS[0]!, METHODS.at(-1)!] : METHODS.slice(0, 1))(
     '%s %o: layers that are computed again on the way back give the same gradients',
     { timeout: 120_000 },
-    async (method, options, dropout = 0) => {
-      const plain = await learn(false, method, options, dropout);
+    async (method, options, dropout = 0, micro = 1) => {
+      const plain = await learn(false, method, options, dropout, micro);
       for (const eager of name === 'llava-mha' ? [true, false] : [false]) {
-        const again = await learn(eager, method, options, dropout, true);
+        const again = await learn(eager, method, options, dropout, micro, true);
         expectNear(again.losses, plain.losses, 1e-5, 'losses and penalties');
         for (const [key, { data }] of again.bank.tensors)
           expectNear(data, plain.bank.tensors.get(key)!.data, 2e-5, key);

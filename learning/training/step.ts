@@ -44,13 +44,17 @@ export interface StepNumbers {
   readonly tokens: number;
 }
 
-type GradientInputs = {
+/** What is computed by itself of a micro-batch. */
+type Lane = {
   readonly batch: Tree;
-  readonly weights: tf.Tensor1D;
-  /** Share of this micro-batch in the tokens that carry loss. */
+  /** Its share in the tokens that carry loss. */
   readonly share: tf.Scalar;
   /** Of dropout, [2] int32; null without it. */
   readonly seed: tf.Tensor1D | null;
+};
+type GradientInputs = {
+  readonly lanes: readonly Lane[];
+  readonly weights: tf.Tensor1D;
   readonly penalized: boolean;
   /** Share of the training that is done. */
   readonly progress: tf.Scalar;
@@ -206,17 +210,14 @@ export class TrainingStep {
     weights: tf.Tensor1D,
   ): Gradient {
     const { microBatchSize } = this;
-    const { dropout: rate = 0 } = this.run.training;
     for (let start = 0; start < samples.length; start += microBatchSize) {
       const micro = samples.slice(start, start + microBatchSize);
       const tokens = tokensWithLoss(micro);
       if (tokens === 0) continue;
-      const draw = random.split(String(start / microBatchSize));
+      const lanes = this.lanesOf(micro, tokens / total, random.split(String(start / microBatchSize)));
       const inputs: GradientInputs = {
-        batch: this.inputs(micro),
+        lanes,
         weights,
-        share: tf.scalar(tokens / total),
-        seed: rate > 0 ? tf.tensor1d([draw.uint32() | 0, draw.uint32() | 0], 'int32') : null,
         penalized: penalized && parts.length === 0,
         progress: tf.scalar(this.progress),
       };
@@ -231,15 +232,31 @@ export class TrainingStep {
     return parts[0]!;
   }
 
-  private inputs(samples: readonly EncodedSample[]): Tree {
-    const { model, features } = this.run;
+  /** @param weight share of the micro-batch in the tokens that carry loss */
+  private lanesOf(micro: readonly EncodedSample[], weight: number, draw: Random): Lane[] {
+    const { model, features, training } = this.run;
+    const { dropout: rate = 0 } = training;
     const length = (longest: number) => Math.max(longest, Math.min(roundUp(longest, 8), model.contextLength));
-    const digests = samples.flatMap(({ images }) => images);
-    const batch = padBatch(samples, model.padToken, { length });
-    return tidied(() => model.lossInputs(batch, digests.length > 0 ? features(digests) : null));
+    const digests = micro.flatMap(({ images }) => images);
+    const batch = padBatch(micro, model.padToken, { length });
+    return tidied(() =>
+      model.lossLanes(batch, digests.length > 0 ? features(digests) : null).map(({ inputs, share }) => ({
+        batch: inputs,
+        share: tf.scalar(share * weight),
+        seed: rate > 0 ? tf.tensor1d([draw.uint32() | 0, draw.uint32() | 0], 'int32') : null,
+      })),
+    );
   }
 
-  private gradientOf({ batch, weights, share, seed, penalized, progress }: GradientInputs): Gradient {
+  private gradientOf({ lanes, ...common }: GradientInputs): Gradient {
+    const [first, ...others] = lanes.map((lane, i) =>
+      this.gradientOfLane(lane, { ...common, penalized: common.penalized && i === 0 }),
+    );
+    return others.reduce(sum, first!);
+  }
+
+  private gradientOfLane({ batch, share, seed }: Lane, common: Omit<GradientInputs, 'lanes'>): Gradient {
+    const { weights, penalized, progress } = common;
     const { model, method, options, trainable, penalty } = this.run;
     const { teacher } = this.bound;
     const taught = teacher ? model.answersOf(batch, teacher).logits : null;
@@ -311,14 +328,16 @@ export class TrainingStep {
 const tokensWithLoss = (samples: readonly EncodedSample[]) =>
   samples.reduce((sum, sample) => sum + lossTokens(sample), 0);
 
-/** Both sums; disposes of the parts. */
+const sum = (a: Gradient, b: Gradient): Gradient => ({
+  gradient: tf.add(a.gradient, b.gradient) as tf.Tensor1D,
+  losses: tf.add(a.losses, b.losses) as tf.Tensor1D,
+});
+
+/** The sum; disposes of the parts. */
 function added(a: Gradient, b: Gradient): Gradient {
-  const sum = {
-    gradient: tf.add(a.gradient, b.gradient) as tf.Tensor1D,
-    losses: tf.add(a.losses, b.losses) as tf.Tensor1D,
-  };
+  const both = sum(a, b);
   tf.dispose([...Object.values(a), ...Object.values(b)]);
-  return sum;
+  return both;
 }
 
 /** As `clip_grad_norm_` of PyTorch: the factor that brings a norm down to the limit, never above 1. */

@@ -20,7 +20,7 @@ const images = new Map<string, Uint8Array>();
 let names: string[];
 
 beforeAll(async () => {
-  await startTensors();
+  await startTensors('tensorflow', { threads: 2 });
   const folder = `${reference('llava-mha').folder}/model`;
   [model, processor] = await Promise.all([loadModel(folder), openProcessor(folder)]);
   const random = new Random(1);

@@ -5,6 +5,8 @@ import { type Images, imageOf } from '../../datasets/images.ts';
 import type { Picture } from '../../datasets/processor/picture.ts';
 import type { Processor } from '../../datasets/processor/processor.ts';
 import type { BaseModel } from '../../learning/model/model.ts';
+import { laneParts, lanes } from '../../learning/tensors/backend.ts';
+import { Compiled } from '../../learning/tensors/compile.ts';
 import type { FeatureSource } from '../../learning/training/features.ts';
 import type { FeatureFiles, Seen } from './feature-files.ts';
 
@@ -39,6 +41,8 @@ export class Features {
   private held = 0;
   /** Something had to leave memory. */
   private full = false;
+  /** The tower as a graph, over pictures in lanes: each part [n, 3, height, width]. */
+  private readonly tower: Compiled<readonly tf.Tensor4D[], tf.Tensor3D>;
   /** Groups that went through the tower. */
   private readonly computed = new Set<string>();
   private told = false;
@@ -52,6 +56,9 @@ export class Features {
     this.processor = processor;
     this.files = files;
     this.limit = limit;
+    this.tower = new Compiled(
+      (parts) => tf.concat(parts.map((pixels) => this.model.encodeImages(pixels))) as tf.Tensor3D,
+    );
   }
 
   /** Bytes in memory, without those that are in use. */
@@ -170,11 +177,9 @@ export class Features {
   private pass(images: readonly Picture[]): Seen[] {
     const { height, width } = images[0]!;
     const count = images.reduce((sum, image) => sum + image.count, 0);
-    const features = tf.tidy(() => {
-      const all = new Float32Array(count * 3 * height * width);
-      put(all, images);
-      return this.model.encodeImages(tf.tensor4d(all, [count, 3, height, width]));
-    });
+    const all = new Float32Array(count * 3 * height * width);
+    put(all, images);
+    const features = tf.tidy(() => this.encoded(tf.tensor4d(all, [count, 3, height, width])));
     const values = features.dataSync() as Float32Array;
     const [rows, tokens, size] = features.shape;
     features.dispose();
@@ -187,6 +192,19 @@ export class Features {
       at += own * tokens * size;
       return { shape: [own, tokens, size], values: values.slice(from, at) };
     });
+  }
+
+  /** Passes that are nearly full come again and again in one shape, so that a graph of it pays. */
+  private encoded(pixels: tf.Tensor4D): tf.Tensor3D {
+    const count = pixels.shape[0];
+    if (lanes() === 1 || count <= GROUP / 2) return this.model.encodeImages(pixels);
+    const parts = laneParts(Array.from({ length: count }, (_, i) => i));
+    return this.tower.run(parts.map((own) => tf.slice(pixels, own[0]!, own.length)));
+  }
+
+  /** Frees the graphs of the tower. */
+  dispose(): void {
+    this.tower.dispose();
   }
 }
 

@@ -143,6 +143,7 @@ export class Jobs {
     if (this.warm?.digest === digest) return this.warm;
     this.onWork(false);
     this.warm?.generator?.generator.dispose();
+    this.warm?.features.dispose();
     this.warm?.model.dispose();
     this.warm = null;
     const weights = weightsWanted(await readDefinition(folder));

@@ -6,7 +6,7 @@ import type { LoadOptions, ModelDefinition } from '../../learning/model/registry
 
 /* Settings of the engine process, from the environment of its worker. */
 
-/** `LILORA_THREADS`: threads of one operation on the CPU. Runs are bit-equal only with the same number. */
+/** `LILORA_THREADS`: threads on the CPU (`lanes`). Runs are bit-equal only with the same number. */
 export function threadsWanted(env: NodeJS.ProcessEnv = process.env): number | undefined {
   const text = env['LILORA_THREADS'];
   if (text === undefined || text === '') return undefined;
