@@ -126,19 +126,25 @@ async function train({ mode, rounds, steps }: Comparison, name: string, ours: Si
   ];
 }
 
-/** One token, which is the prompt's pass, and the time of each further one. */
+/** New tokens of a short answer with its end, as evaluations of the examples read. */
+const ANSWER = 4;
+
+/** One token, which is the prompt's pass, the time of each further one, and a batch of short answers, of which evaluation consists. */
 async function decode({ rounds, tokens }: Comparison, name: string, ours: Side, peer: Side): Promise<Row[]> {
   const both = async (tokens: number) =>
     [await ours.ask<Answers>(`generate ${tokens}`), await peer.ask<Answers>(`generate ${tokens}`)] as const;
   // Capacity of the cache is part of a shape, so both counts warm up.
   const warmUp = await both(1);
+  await both(ANSWER);
   const [a, b] = await both(tokens);
   const failed = warmUp[1].failed ?? b.failed;
   if (failed === undefined && JSON.stringify(a.tokens) !== JSON.stringify(b.tokens))
     throw new Error(`${name}: other tokens.`);
-  const [prefill, token]: [Array<[number, number]>, Array<[number, number]>] = [[], []];
+  type Pairs = Array<[number, number]>;
+  const [prefill, token, answers]: [Pairs, Pairs, Pairs] = [[], [], []];
   for (let round = 0; round < rounds; round++) {
-    const [one, many] = [await both(1), await both(tokens)];
+    const [one, short, many] = [await both(1), await both(ANSWER), await both(tokens)];
+    answers.push([1000 * short[0].seconds, 1000 * short[1].seconds]);
     prefill.push([1000 * one[0].seconds, 1000 * one[1].seconds]);
     const each = (i: 0 | 1) => (1000 * (many[i].seconds - one[i].seconds)) / (tokens - 1);
     token.push([each(0), each(1)]);
@@ -148,7 +154,12 @@ async function decode({ rounds, tokens }: Comparison, name: string, ours: Side, 
     return [
       without(`prompt: ${name}`, mean(prefill), 'ms', failed),
       without(`further token: ${name}`, mean(token), 'ms', failed),
+      without(`evaluation, a batch of answers of ${ANSWER} tokens: ${name}`, mean(answers), 'ms', failed),
     ];
   }
-  return [row(`prompt: ${name}`, 'ms', prefill), row(`further token: ${name}`, 'ms', token)];
+  return [
+    row(`prompt: ${name}`, 'ms', prefill),
+    row(`further token: ${name}`, 'ms', token),
+    row(`evaluation, a batch of answers of ${ANSWER} tokens: ${name}`, 'ms', answers),
+  ];
 }
