@@ -95,9 +95,9 @@ describe('methods', () => {
     });
     expect(lilora!.options).toContainEqual({
       name: 'stabilityWeight',
-      default: 0.1,
+      default: 1,
       why: DEFAULTS['lilora.stabilityWeight'].why,
-      schema: { type: 'number', minimum: 0, default: 0.1 },
+      schema: { type: 'number', minimum: 0, default: 1 },
     });
     expect(lilora!.options.find(({ name }) => name === 'innerRank')!.default, 'follows from the rank').toBe(8);
     stdout = '';

@@ -15,7 +15,11 @@ export const DEFAULTS = {
   'adapter.rank': entry(16, '', 'r, the same for all methods; LiLoRA’s paper uses 128 on a 7B model'),
   'adapter.alpha': entry(32, '', 'scale = alpha / rank = 2, as in LiLoRA’s paper'),
 
-  'lilora.stabilityWeight': entry(0.1, '', 'λ of the stability loss; the paper gives no number'),
+  'lilora.stabilityWeight': entry(
+    1,
+    '',
+    'λ of the stability loss; the paper gives no number, 1 kept more than 0.1 on a validation stream',
+  ),
   'lilora.anchorWeight': entry(1, '', 'μ of the anchor penalty; measured best of 0.3, 1 and 3'),
 
   'lilora.momentSamples': entry(200, 'samples', 'as LoDA; only where anchoring counts by inputs'),

@@ -8,12 +8,15 @@ export interface Compared {
   readonly training?: Partial<TrainingSettings>;
 }
 
-/** LiLoRA is compared in all its variants; `anchored` also with smaller factors of its own, and with larger shared ones beside them. */
+/** LiLoRA is compared in all its variants; `anchored` also with smaller factors of its own, and with larger shared ones beside them, where errors count by inputs. */
 const LILORA: Readonly<Record<string, Compared>> = {
   anchored: { method: 'lilora', options: { variant: 'anchored' } },
   'anchored-q4': { method: 'lilora', options: { variant: 'anchored', innerRank: 4 } },
   'anchored-q2': { method: 'lilora', options: { variant: 'anchored', innerRank: 2 } },
-  'anchored-r32-q2': { method: 'lilora', options: { variant: 'anchored', rank: 32, alpha: 64, innerRank: 2 } },
+  'anchored-r32-q2-inputs': {
+    method: 'lilora',
+    options: { variant: 'anchored', rank: 32, alpha: 64, innerRank: 2, anchorMetric: 'inputs', reanchorBlend: true },
+  },
   safe: { method: 'lilora', options: { variant: 'safe' } },
   released: { method: 'lilora', options: { variant: 'released' } },
   paper: { method: 'lilora', options: { variant: 'paper' } },

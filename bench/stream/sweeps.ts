@@ -5,7 +5,9 @@ const of = (method: string, options: Compared['options'], training: Compared['tr
   options,
   training,
 });
-const lilora = (options: Compared['options'], training?: Compared['training']) => of('lilora', options, training);
+/** At λ = 0.1, the default before these runs; those at λ = 1 made the new one. */
+const lilora = (options: Compared['options'], training?: Compared['training']) =>
+  of('lilora', { stabilityWeight: 0.1, ...options }, training);
 
 /** What was tried for the defaults of LiLoRA, each a change of one thing. */
 const LILORA: Readonly<Record<string, Compared>> = {
@@ -15,6 +17,13 @@ const LILORA: Readonly<Record<string, Compared>> = {
   'anchored-mu-10': lilora({ anchorWeight: 10 }),
   'anchored-lambda-0': lilora({ stabilityWeight: 0 }),
   'anchored-lambda-1': lilora({ stabilityWeight: 1 }),
+  'anchored-q-4-lambda-1': lilora({ innerRank: 4, stabilityWeight: 1 }),
+  'anchored-r-32-q-2-lambda-1': lilora({ rank: 32, alpha: 64, innerRank: 2, stabilityWeight: 1 }),
+  'anchored-inputs-blend-lambda-1': lilora({ anchorMetric: 'inputs', reanchorBlend: true, stabilityWeight: 1 }),
+  'anchored-r-32-q-2-inputs-blend-lambda-1': lilora({
+    ...{ rank: 32, alpha: 64, innerRank: 2, stabilityWeight: 1 },
+    ...{ anchorMetric: 'inputs', reanchorBlend: true },
+  }),
   'anchored-q-4': lilora({ innerRank: 4 }),
   'anchored-q-2': lilora({ innerRank: 2 }),
   'anchored-q-2-mu-3': lilora({ innerRank: 2, anchorWeight: 3 }),

@@ -104,10 +104,10 @@ export function sweepTable(results: readonly Result[]): string {
   const rows = runs.map((run) => {
     const streams = results.filter((result) => result.run === run);
     const over = (key: string) => spread(streams.map(({ metrics }) => metrics[key]));
-    return `| ${[run, over('AP'), spread(streams.map((stream) => meanWithout(stream, UNSTEADY))), over('BWT'), over('MFT')].join(' | ')} |`;
+    return `| ${[run, streams.length, over('AP'), spread(streams.map((stream) => meanWithout(stream, UNSTEADY))), over('BWT'), over('MFT')].join(' | ')} |`;
   });
-  const head = `| run | AP | AP without \`${UNSTEADY}\` | BWT | learned |`;
-  return [head, '| --- | ---: | ---: | ---: | ---: |', ...rows].join('\n');
+  const head = `| run | seeds | AP | AP without \`${UNSTEADY}\` | BWT | learned |`;
+  return [head, '| --- | ---: | ---: | ---: | ---: | ---: |', ...rows].join('\n');
 }
 
 /** How long streams grow: the mean score of all tasks so far after every tenth task, and what is kept at the end. */
