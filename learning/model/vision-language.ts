@@ -162,20 +162,21 @@ export class VisionLanguageModel implements BaseModel {
 
   /** Parts of a batch for the lanes of a graph, and how many rows the features of the largest part have. */
   private lanesOf(batch: TokenBatch, features: tf.Tensor3D | null) {
+    const whole = [{ batch, features, rows: features?.shape[0] ?? 0 }];
     const parts = laneParts(Array.from({ length: batch.rows }, (_, row) => row));
-    const perRow = features ? this.eye.imageTokens([1, features.shape[1], features.shape[2]]) : 1;
-    let seen = 0;
-    const lanes = parts.map((rows) => {
-      const own = parts.length === 1 ? batch : rowsOf(batch, rows[0]!, rows.at(-1)! + 1, this.imageToken);
-      const count = parts.length === 1 ? features?.shape[0] : imageTokensOf(own.inputIds, this.imageToken) / perRow;
-      const from = seen;
-      seen += count ?? 0;
-      return { batch: own, features: features && count ? tf.slice(features, from, count) : null };
-    });
-    // Nobody's features are somebody's mistake: `inputs` tells.
-    if (features && seen !== features.shape[0]) return [{ batch, features, rows: features.shape[0] }];
-    const rows = Math.max(...lanes.map((lane) => lane.features?.shape[0] ?? 0));
-    return lanes.map((lane) => ({ ...lane, rows }));
+    if (parts.length === 1) return whole;
+    const batches = parts.map((rows) => rowsOf(batch, rows[0]!, rows.at(-1)! + 1, this.imageToken));
+    if (!features) return batches.map((own) => ({ batch: own, features, rows: 0 }));
+    const tokens = this.eye.imageTokens([1, features.shape[1], features.shape[2]]);
+    const counts = batches.map(({ inputIds }) => imageTokensOf(inputIds, this.imageToken) / tokens);
+    // Pictures that do not fit the tokens: `inputs` of the whole says so.
+    if (!counts.every(Number.isInteger) || counts.reduce((a, b) => a + b) !== features.shape[0]) return whole;
+    const starts = counts.map((_, i) => counts.slice(0, i).reduce((a, b) => a + b, 0));
+    return batches.map((own, i) => ({
+      batch: own,
+      features: counts[i] ? tf.slice(features, starts[i]!, counts[i]) : null,
+      rows: Math.max(...counts),
+    }));
   }
 
   /**
