@@ -39,10 +39,10 @@ async function parametersOf(runs: Readonly<Record<string, Compared>>) {
   };
 }
 
-/** One method in one instruction setting. */
+/** One method with one setting of instructions, and one order of tasks. */
 export interface Line {
   readonly run: string;
-  readonly instructions: string;
+  readonly setting: string;
   /** Mean over its streams. */
   readonly AP: number;
   /** Percent of the parameters of one LoRA. */
@@ -50,16 +50,16 @@ export interface Line {
   readonly cells: readonly string[];
 }
 
-/** Every method in every instruction setting, the best AP first. */
+/** Every method in every setting, the best AP first. */
 export async function linesOf(results: readonly Result[], runs: Readonly<Record<string, Compared>>): Promise<Line[]> {
   const parameters = await parametersOf(runs);
   const groups = new Map<string, Result[]>();
   for (const result of results) {
-    const key = `${result.instructions} ${result.run}`;
+    const key = `${settingOf(result)} ${result.run}`;
     groups.set(key, [...(groups.get(key) ?? []), result]);
   }
   const lines = [...groups.values()].map((streams): Line => {
-    const { run, instructions } = streams[0]!;
+    const { run } = streams[0]!;
     const over = (key: string) => spread(streams.map(({ metrics }) => metrics[key]));
     const megabytes = (key: 'bankBytes' | 'storeBytes', digits: number) =>
       spread(
@@ -76,21 +76,24 @@ export async function linesOf(results: readonly Result[], runs: Readonly<Record<
       ...[spread(seconds, 0), megabytes('bankBytes', 1), megabytes('storeBytes', 0)],
     ];
     const AP = streams.reduce((sum, { metrics }) => sum + (metrics['AP'] ?? 0), 0) / streams.length;
-    return { run, instructions, AP, perTask, cells };
+    return { run, setting: settingOf(streams[0]!), AP, perTask, cells };
   });
   return lines.sort((a, b) => b.AP - a.AP);
 }
 
+const settingOf = ({ instructions, order }: Result) => `Instructions: ${instructions}; order: ${order}`;
+
 const HEAD =
   '| method | streams | AP | without captions | MAP | BWT | forgetting | learned | MIF | shared, of a LoRA | per task, of a LoRA | training, s | bank, MB | store, MB |';
 
-/** One Markdown table per instruction setting. */
+/** One Markdown table per setting. */
 export function tables(lines: readonly Line[]): string {
-  return [...new Set(lines.map(({ instructions }) => instructions))]
-    .map((instructions) => {
-      const rows = lines.filter((line) => line.instructions === instructions);
+  return [...new Set(lines.map(({ setting }) => setting))]
+    .sort()
+    .map((setting) => {
+      const rows = lines.filter((line) => line.setting === setting);
       const table = [HEAD, `| --- |${' ---: |'.repeat(13)}`, ...rows.map(({ cells }) => `| ${cells.join(' | ')} |`)];
-      return [`Instructions: ${instructions}`, '', ...table].join('\n');
+      return [setting, '', ...table].join('\n');
     })
     .join('\n\n');
 }
