@@ -133,7 +133,7 @@ const ANSWER = 4;
 async function decode({ rounds, tokens }: Comparison, name: string, ours: Side, peer: Side): Promise<Row[]> {
   const both = async (tokens: number) =>
     [await ours.ask<Answers>(`generate ${tokens}`), await peer.ask<Answers>(`generate ${tokens}`)] as const;
-  // Capacity of the cache is part of a shape, so both counts warm up.
+  // Capacity of the cache is part of a shape, so every count warms up.
   const warmUp = await both(1);
   await both(ANSWER);
   const [a, b] = await both(tokens);

@@ -9,7 +9,7 @@ import { ROOT } from '../../workers/runtime.ts';
 import { plot } from './plot.ts';
 import type { Result } from './results.ts';
 import { RUNS } from './runs.ts';
-import { growthTable, linesOf, sweepTable, tables } from './tables.ts';
+import { growthTable, linesOf, settingOf, sweepTable, tables } from './tables.ts';
 
 interface File {
   readonly tasks: readonly string[];
@@ -47,7 +47,7 @@ const compared = read('stream');
 if (compared) {
   const { results, train, test } = compared;
   const lines = await linesOf(results, RUNS);
-  const first = 'Instructions: single; order: given';
+  const first = settingOf({ instructions: 'single', order: 'given' });
   write(
     'measured',
     `    npm run bench:stream -- --methods all --seeds ${of(results, 'seed')} --orders ${of(results, 'order')} --instructions ${of(results, 'instructions')}

@@ -81,7 +81,9 @@ export async function linesOf(results: readonly Result[], runs: Readonly<Record<
   return lines.sort((a, b) => b.AP - a.AP);
 }
 
-const settingOf = ({ instructions, order }: Result) => `Instructions: ${instructions}; order: ${order}`;
+/** What a table is about. */
+export const settingOf = ({ instructions, order }: Pick<Result, 'instructions' | 'order'>) =>
+  `Instructions: ${instructions}; order: ${order}`;
 
 const HEAD =
   '| method | streams | AP | without captions | MAP | BWT | forgetting | learned | MIF | shared, of a LoRA | per task, of a LoRA | training, s | bank, MB | store, MB |';

@@ -167,7 +167,7 @@ export function lossOfAnswers({ logits, labels, weights }: Answers): tf.Scalar {
 /** Some consecutive rows as a batch of their own. Its pictures are those of its image tokens, in order. */
 export function rowsOf(batch: TokenBatch, from: number, to: number, imageToken: number): TokenBatch {
   const { length, inputIds, attentionMask, labels, grids } = batch;
-  const own = <T extends Int32Array>(values: T) => values.slice(from * length, to * length) as T;
+  const own = (values: Int32Array) => values.slice(from * length, to * length);
   const seen = imageTokensOf(inputIds.subarray(0, from * length), imageToken);
   const ids = own(inputIds);
   const end = seen + imageTokensOf(ids, imageToken);

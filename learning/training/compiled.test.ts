@@ -6,13 +6,14 @@ import { startTensors } from '../tensors/backend.ts';
 import { type TrainTask, trainTask } from './train.ts';
 
 /** Two tasks, so that every penalty is at work in the second; 20 steps of two micro-batches, or of one in two lanes. */
-const METHODS: ReadonlyArray<[name: string, options: Record<string, unknown>, dropout?: number, lanes?: number]> = [
-  ['lilora', { variant: 'anchored' }],
-  ['lilora', { variant: 'paper', similarityGradient: true }],
-  ['lilora', { variant: 'safe' }],
-  ['sequential-lora', {}, 0, 2],
-  ['per-task-lora', {}, 0.1, 2],
-];
+const METHODS: ReadonlyArray<[name: string, options: Record<string, unknown>, dropout?: number, microBatch?: number]> =
+  [
+    ['lilora', { variant: 'anchored' }],
+    ['lilora', { variant: 'paper', similarityGradient: true }],
+    ['lilora', { variant: 'safe' }],
+    ['sequential-lora', {}, 0, 2],
+    ['per-task-lora', {}, 0.1, 2],
+  ];
 
 describe.each(REFERENCE_MODELS)('%s', (name) => {
   let small: SmallLearning;
