@@ -141,8 +141,9 @@ const VARIED: Readonly<Record<string, Recipe>> = Object.fromEntries(
       return { pixels, questions: questions.map(of) };
     };
     const { licence, source } = RECIPES[kind] ?? {};
-    const facts = { title: `Variation: ${name}`, kind, metric: 'exact', instructions: [instruction], picture: varied };
-    return [name, { ...facts, ...(licence ? { licence } : {}), ...(source ? { source } : {}) }];
+    const facts = { title: `Variation: ${name}`, kind: 'short-answer', metric: 'exact' };
+    const asked = { instructions: [instruction], picture: varied };
+    return [name, { ...facts, ...asked, ...(licence ? { licence } : {}), ...(source ? { source } : {}) }];
   }),
 );
 

@@ -2,6 +2,8 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, it } from 'vitest';
+import { localFolder } from '../datasets/local-folder.ts';
+import { readManifest } from '../datasets/manifest.ts';
 import { makeDataset } from './make-datasets.ts';
 import { VARIATIONS } from './variations.ts';
 
@@ -35,6 +37,12 @@ it('ask for the same thing in another style', () => {
   });
   // The last one of a list is followed by the first.
   expect([answers('9')['next'], answers('left')['next'], answers('no')['second']]).toEqual(['0', 'above', 'no']);
+});
+
+it.each(VARIATIONS)('$name is a dataset that the product takes', async ({ name }) => {
+  const folder = join(root, name);
+  await makeDataset(name, { train: 4, test: 2, seed: 0, instructions: 'single' }, folder);
+  expect((await readManifest(localFolder(folder))).name).toBe(name);
 });
 
 it('become datasets as the example tasks do', async () => {
