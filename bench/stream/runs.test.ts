@@ -16,8 +16,8 @@ describe.each(Object.entries(sets))('%s', (_, runs) => {
   );
 
   it('has no run twice', () => {
-    const all = Object.values(runs).map(({ method, options, training = {} }) =>
-      JSON.stringify([method, methodNamed(method).options.parse(options), training]),
+    const all = Object.values(runs).map(({ method, options, training = {}, gated = false }) =>
+      JSON.stringify([method, methodNamed(method).options.parse(options), training, gated]),
     );
     expect(new Set(all).size).toBe(all.length);
   });
