@@ -50,7 +50,7 @@ export async function checkStart(
   if (stream.router) throw refuse('a router knows nothing of the tasks in it. Leave router out');
   const bank = await readStart(context, start.bank);
   if (bank.method !== name) throw refuse(`it is of method ${bank.method}, not ${name}`);
-  mustMatch(bank, options, [...SHAPING, 'innerRank']);
+  mustMatch(bank, options, [...SHAPING, 'innerRank', 'innerShare']);
   if (bank.tasks.length === 0) throw refuse('it holds no task');
   const strange = bank.tasks.find((task) => !NAME_PATTERN.test(task));
   if (strange !== undefined) throw refuse(`"${strange}" is no name of a task`);

@@ -10,12 +10,14 @@ export interface Compared {
   readonly gated?: boolean;
 }
 
-/** LiLoRA is compared in all its variants; `anchored` also with smaller factors of its own, those of q = 2 also behind the gate, and with larger shared ones beside them, where errors count by inputs. */
+/** LiLoRA is compared in all its variants; `anchored` also with smaller factors of its own, some also behind the gate, and with larger shared ones beside them, where errors count by inputs. */
 const LILORA: Readonly<Record<string, Compared>> = {
   anchored: { method: 'lilora', options: { variant: 'anchored' } },
   'anchored-q4': { method: 'lilora', options: { variant: 'anchored', innerRank: 4 } },
   'anchored-q2': { method: 'lilora', options: { variant: 'anchored', innerRank: 2 } },
   'anchored-q2-gated': { method: 'lilora', options: { variant: 'anchored', innerRank: 2 }, gated: true },
+  'anchored-tenth': { method: 'lilora', options: { variant: 'anchored', innerShare: 0.1 } },
+  'anchored-tenth-gated': { method: 'lilora', options: { variant: 'anchored', innerShare: 0.1 }, gated: true },
   'anchored-r32-q2-inputs': {
     method: 'lilora',
     options: { variant: 'anchored', rank: 32, alpha: 64, innerRank: 2, anchorMetric: 'inputs', reanchorBlend: true },

@@ -11,7 +11,7 @@ import { startLikeSimilar } from '../similar.ts';
 import { consolidate } from './consolidate.ts';
 import { blend, OWN, ownOf, SHARED, sharedOf } from './factors.ts';
 import { activeTensors, hasMoments, rootOfMoments, withMoments } from './moments.ts';
-import { type LiloraOptions, liloraOptions, safeOptions } from './options.ts';
+import { innerRankOf, type LiloraOptions, liloraOptions, safeOptions } from './options.ts';
 import { constantsOf, penalty } from './penalty.ts';
 
 /**
@@ -25,7 +25,8 @@ export const lilora: Method<LiloraOptions> = {
   options: liloraOptions,
   needsTask: true,
 
-  describe(layers, { rank, innerRank, sharedBasis, sharedA, anchorMetric }) {
+  describe(layers, options) {
+    const { rank, sharedBasis, sharedA, anchorMetric } = options;
     const sum = (each: (layer: AdaptedLayer) => number) => layers.reduce((total, layer) => total + each(layer), 0);
     const frozen = [
       ...(sharedA === 'frozen-after-first' ? ['A'] : []),
@@ -37,7 +38,7 @@ export const lilora: Method<LiloraOptions> = {
       frozenAfterTask: [...OWN, ...frozen],
       parameters: {
         shared: sum((layer) => rank * (layer.in + layer.out)),
-        perTask: sum((layer) => innerRank * (rank + layer.out) + 1),
+        perTask: sum((layer) => innerRankOf(layer, options) * (rank + layer.out) + 1),
         ...(anchorMetric === 'inputs'
           ? { training: { shared: sum((layer) => (hasMoments(layer.in) ? layer.in ** 2 : 0)), perTask: 0 } }
           : {}),
@@ -55,10 +56,12 @@ export const lilora: Method<LiloraOptions> = {
   },
 
   begin(bank, task, options, random): Trainable {
-    mustMatch(bank, options, ['rank', 'alpha', 'innerRank']);
+    mustMatch(bank, options, ['rank', 'alpha', 'innerRank', 'innerShare']);
     const first = bank.tasks.length === 0;
     const tensors = new Map<string, TrainableTensor>();
-    for (const { name, out } of bank.layers) {
+    for (const layer of bank.layers) {
+      const { name, out } = layer;
+      const inner = innerRankOf(layer, options);
       const shared = (tensor: string, frozen: boolean): TrainableTensor => ({
         start: tensorOf(bank, sharedKey(name, tensor)),
         place: 'shared',
@@ -69,8 +72,8 @@ export const lilora: Method<LiloraOptions> = {
       tensors.set(`${name}/B0`, shared('B0', options.sharedBasis === 'frozen-after-first'));
       const draw: Random = random.split(name);
       const fresh = {
-        A_tilde: kaiming([options.innerRank, options.rank], draw),
-        B_tilde: zeros([out, options.innerRank]),
+        A_tilde: kaiming([inner, options.rank], draw),
+        B_tilde: zeros([out, inner]),
         a: { shape: [1], data: Float32Array.of(draw.normal()) },
       };
       for (const [tensor, start] of Object.entries(fresh))

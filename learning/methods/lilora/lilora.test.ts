@@ -206,8 +206,19 @@ describe('sizes', () => {
     expect(mib(count(16).perTask)).toBeCloseTo(26.1, 1);
   });
 
-  it('are those of the tensors', () => {
-    const given = options();
+  it('stay below a share of a LoRA, in every layer', () => {
+    const given = options({ rank: 128, alpha: 256, innerShare: 0.1 });
+    for (const layer of LLAVA_LAYERS) {
+      const own = lilora.describe([layer], given).parameters.perTask - 1;
+      const lora = 128 * (layer.in + layer.out);
+      expect(own).toBeLessThanOrEqual(0.1 * lora);
+      expect(own, 'one rank more would be above').toBeGreaterThan(0.1 * lora - (128 + layer.out));
+    }
+    expect(() => options({ innerShare: 0.1, innerRank: 2 })).toThrow(/both say how large/);
+  });
+
+  it.each([{}, { innerShare: 0.6 }])('are those of the tensors, with %o', (more) => {
+    const given = options(more);
     const { second } = learnTwo(given);
     const size = (prefix: string) =>
       [...second.tensors].filter(([key]) => key.startsWith(prefix)).reduce((sum, [, x]) => sum + x.data.length, 0);

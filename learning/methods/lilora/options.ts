@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { DEFAULTS } from '../../../core/defaults.ts';
+import type { AdaptedLayer } from '../../model/model.ts';
 import { startOptions } from '../similar.ts';
 
 /** What each variant sets; any of it may be overridden by name. */
@@ -29,6 +30,11 @@ export const liloraOptions = z
     alpha: positive.default(DEFAULTS['adapter.alpha'].value),
     /** q, the rank of a task's own part; half the rank when absent. */
     innerRank: positive.int().optional(),
+    /**
+     * Instead of q: the share of an ordinary LoRA's numbers that a task's own part may have, in every layer. A rank costs
+     * less where a layer has few outputs, so such layers get a higher one.
+     */
+    innerShare: positive.max(1).optional(),
     /** λ, weight of the stability loss. */
     stabilityWeight: z.number().min(0).default(DEFAULTS['lilora.stabilityWeight'].value),
     sharedBasis: z.enum(['regularized', 'frozen-after-first']).optional(),
@@ -57,9 +63,13 @@ export const liloraOptions = z
     path: ['innerRank'],
     error: "is above the rank; a task's own part must be smaller than a LoRA. Lower it.",
   })
+  .refine(({ innerRank, innerShare }) => innerRank === undefined || innerShare === undefined, {
+    path: ['innerShare'],
+    error: 'and innerRank both say how large own parts are. Give one of them.',
+  })
   .transform((given) => ({
     ...given,
-    innerRank: given.innerRank ?? Math.max(1, Math.floor(given.rank / 2)),
+    innerRank: given.innerShare ? undefined : (given.innerRank ?? Math.max(1, Math.floor(given.rank / 2))),
     sharedBasis: given.sharedBasis ?? VARIANTS[given.variant].sharedBasis,
     sharedA: given.sharedA ?? VARIANTS[given.variant].sharedA,
     anchorWeight: given.anchorWeight ?? VARIANTS[given.variant].anchorWeight,
@@ -67,6 +77,13 @@ export const liloraOptions = z
   }));
 
 export type LiloraOptions = z.output<typeof liloraOptions>;
+
+/** q of one layer: as large as its share allows, at least 1. A rank more of B̃ [out, q] and Ã [q, r] is r + out numbers. */
+export function innerRankOf(layer: AdaptedLayer, { rank, innerRank, innerShare }: LiloraOptions): number {
+  if (innerShare === undefined) return innerRank!;
+  const most = Math.floor((innerShare * rank * (layer.in + layer.out)) / (rank + layer.out));
+  return Math.min(Math.max(most, 1), rank);
+}
 
 /** The same stream with everything shared frozen. */
 export function safeOptions(options: LiloraOptions): LiloraOptions {

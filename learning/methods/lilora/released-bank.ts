@@ -113,6 +113,11 @@ export function writeReleasedBank(bank: Bank): Uint8Array {
   if (bank.method !== 'lilora')
     throw new LiloraError('BadConfig', `The released code reads banks of lilora, not of ${bank.method}.`);
   const { rank: r, alpha: lora_alpha, innerRank: sub_rank } = bank.options as LiloraOptions;
+  if (sub_rank === undefined)
+    throw new LiloraError(
+      'BadConfig',
+      'The released code has one inner rank for all layers; innerShare gives each its own.',
+    );
   const tensors: TensorMap = new Map();
   for (const { name } of bank.layers) {
     const module = translate(name, 'theirs');
