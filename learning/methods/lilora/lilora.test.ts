@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { canonicalJson } from '../../../core/json.ts';
 import { layers, learnTwo, options } from '../../../test/lilora-banks.ts';
 import { LLAVA_LAYERS } from '../../../test/method-numbers.ts';
 
@@ -215,6 +216,8 @@ describe('sizes', () => {
       expect(own, 'one rank more would be above').toBeGreaterThan(0.1 * lora - (128 + layer.out));
     }
     expect(() => options({ innerShare: 0.1, innerRank: 2 })).toThrow(/both say how large/);
+    expect(options(given), 'complete options stay as they are').toEqual(given);
+    expect(() => canonicalJson(given)).not.toThrow();
   });
 
   it.each([{}, { innerShare: 0.6 }])('are those of the tensors, with %o', (more) => {

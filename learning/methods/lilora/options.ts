@@ -69,7 +69,9 @@ export const liloraOptions = z
   })
   .transform((given) => ({
     ...given,
-    innerRank: given.innerShare ? undefined : (given.innerRank ?? Math.max(1, Math.floor(given.rank / 2))),
+    ...(given.innerShare === undefined && {
+      innerRank: given.innerRank ?? Math.max(1, Math.floor(given.rank / 2)),
+    }),
     sharedBasis: given.sharedBasis ?? VARIANTS[given.variant].sharedBasis,
     sharedA: given.sharedA ?? VARIANTS[given.variant].sharedA,
     anchorWeight: given.anchorWeight ?? VARIANTS[given.variant].anchorWeight,

@@ -109,6 +109,7 @@ describe('is refused by name', () => {
     expect(() => readReleasedBank(theirs, 'bank', ['a', 'b', 'b'])).toThrow(/each once/);
     const { second } = learnTwo(options());
     expect(() => writeReleasedBank(second)).toThrow(/no module for one/);
+    expect(() => writeReleasedBank(learnTwo(options({ innerShare: 0.6 })).second)).toThrow(/one inner rank for all/);
     expect(() => writeReleasedBank({ ...second, method: 'sequential-lora' })).toThrow(/not of sequential-lora/);
   });
 });
