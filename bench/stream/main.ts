@@ -2,27 +2,33 @@
  * The example tasks, learned one after another by every method, through the product itself: Temporal, S3, workers.
  * `npm run bench:stream -- [--methods all|anchored,paper] [--seeds 0,1,2] [--orders given,reversed] [--instructions single,five]
  * [--tasks option,digit|variations:20] [--train 1200] [--data 0] [--sweep lilora] [--add '{"name": {"method": "lilora", "options": {…}}}'] [--out FILE] [--json]`.
- * Every combination is a stream of its own, some of them side by side. Interrupted, it goes on where it was: streams and
- * servers live in `--folder`. Results go to `--out` as they come; the tables are printed at the end. `--sweep` runs what
+ * Every combination is a stream of its own, some of them side by side; a workflow sees to all of them (workflow.ts).
+ * Interrupted, it goes on where it was: streams and servers live in `--folder`. Results go to `--out` as they come; the tables are printed at the end. `--sweep` runs what
  * defaults are chosen from (sweeps.ts); take other data for it (`--data 1`).
  */
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { Context } from '@temporalio/activity';
+import { ApplicationFailure } from '@temporalio/common';
+import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
 import { look, outcomeText, settled } from '../../cli/follow.ts';
 import { startDeployment } from '../../cli/local/deployment.ts';
 import { createStream, submitTask } from '../../cli/streams.ts';
 import { reachableDataset, reachableModel } from '../../cli/upload.ts';
-import { inLanes } from '../../core/lanes.ts';
+import { digestOf } from '../../core/json.ts';
 import { makeDatasets, TASKS } from '../../examples/make-datasets.ts';
 import { VARIATIONS } from '../../examples/variations.ts';
 import { openStore } from '../../store/open.ts';
-import { connectClient, temporalSettings } from '../../workers/config.ts';
+import { connectClient, connectWorker, loadSettings, temporalSettings } from '../../workers/config.ts';
 import { ROOT } from '../../workers/runtime.ts';
 import { type Result, resultOf } from './results.ts';
 import { type Compared, ORDERS, RUNS } from './runs.ts';
 import { SWEEPS } from './sweeps.ts';
 import { linesOf, tables } from './tables.ts';
+import { comparison, type Outcome, outcomeQuery, type PlannedStream } from './workflow.ts';
 
 const { values } = parseArgs({
   options: {
@@ -63,14 +69,9 @@ process.env['LILORA_THREADS'] ??= '1';
 const folder = resolve(values.folder);
 process.env['LILORA_HOME'] = folder;
 
-interface Planned {
-  readonly stream: string;
-  readonly about: Pick<Result, 'run' | 'seed' | 'order' | 'instructions'>;
-}
-
 /** Seeds outermost: every method has one result before any has two. */
-function plan(): Planned[] {
-  const planned: Planned[] = [];
+function plan(): PlannedStream[] {
+  const planned: PlannedStream[] = [];
   for (const seed of list(values.seeds).map(Number))
     for (const order of list(values.orders))
       for (const instructions of list(values.instructions))
@@ -80,12 +81,14 @@ function plan(): Planned[] {
             continue;
           planned.push({
             stream: `${run}-${seed}-${order}-${instructions}`.replaceAll('.', '-'),
-            about: { run, seed, order, instructions },
+            ...{ run, seed, order, instructions },
           });
         }
   return planned;
 }
 
+// A signal ends this process in our order: the workflow goes on when the same command is given again.
+Runtime.install({ logger: new DefaultLogger('WARN'), shutdownSignals: [] });
 mkdirSync(folder, { recursive: true });
 const deployment = await startDeployment({ folder, report: say, gpuWorkers: Number(values.workers) });
 Object.assign(process.env, deployment.env);
@@ -117,63 +120,89 @@ async function datasets(): Promise<Record<string, Record<string, string>>> {
   return places;
 }
 
+type Places = Record<string, Record<string, string>>;
+
 /** Defines a stream, submits its tasks, waits for the last; all of it may have happened before. */
-async function learn({ stream, about }: Planned, model: string, places: Record<string, Record<string, string>>) {
-  const { method, options, training = {}, gated = false } = runs[about.run]!;
+async function learnStream(planned: PlannedStream, model: string, places: Places): Promise<void> {
+  const { stream, run, seed, order, instructions } = planned;
+  const { method, options, training = {}, gated = false } = runs[run]!;
   await createStream(client, {
     name: stream,
     model,
     method,
     options,
     training,
-    seed: about.seed,
+    seed,
     ...(gated ? {} : { gate: { forgettingBudget: 1000, minimumGain: -1000 } }),
   });
-  const order = ORDERS[about.order]!(tasks);
-  for (const task of order)
-    await submitTask(client, async () => store, stream, { dataset: places[about.instructions]![task]! });
+  const ordered = ORDERS[order]!(tasks);
+  for (const task of ordered)
+    await submitTask(client, async () => store, stream, { dataset: places[instructions]![task]! });
   for (;;) {
     const { tasks: lines } = (await look(client, stream)).stream;
     const failed = lines.find((line) => settled(line) && line.status !== 'published');
-    if (failed) throw new Error(outcomeText(failed));
-    if (lines.filter(settled).length === order.length) return resultOf(store, stream, about);
-    if (interrupted) throw new Error('Interrupted. The same command goes on from here.');
-    await new Promise((wake) => setTimeout(wake, 1000));
+    if (failed) throw ApplicationFailure.nonRetryable(outcomeText(failed));
+    if (lines.filter(settled).length === ordered.length) return;
+    const { heartbeat, cancellationSignal } = Context.current();
+    heartbeat();
+    await setTimeout(1000, null, { signal: cancellationSignal });
   }
 }
 
 const results: Result[] = [];
-const failures: string[] = [];
-try {
-  const model = await reachableModel(join(ROOT, 'examples/base-model'), deployment.store);
-  const places = await datasets();
-  const planned = plan();
-  // One more than there are workers: while one waits for its data worker, no gpu worker is idle.
-  await inLanes(Number(values.workers) + 1, planned, async (each) => {
-    const result = await learn(each, model, places).catch((error: unknown) => {
-      if (interrupted) throw error;
-      // One method that fails is a gap in the table, not the end of it.
-      failures.push(`${each.stream}: ${error instanceof Error ? error.message : String(error)}`);
-      say(failures.at(-1)!);
-    });
-    if (!result) return;
+let outcome: Outcome = { learned: [], failed: [] };
+
+/** What is new in `now`: results of streams that are done go to the file, failures are told. */
+async function take(now: Outcome, planned: readonly PlannedStream[]): Promise<void> {
+  for (const { stream, why } of now.failed.slice(outcome.failed.length)) say(`${stream}: ${why}`);
+  for (const stream of now.learned.slice(outcome.learned.length)) {
+    const { stream: _, ...about } = planned.find((each) => each.stream === stream)!;
+    const result = await resultOf(store, stream, about);
     results.push(result);
     const { AP, BWT } = result.metrics;
-    say(`${results.length}/${planned.length}  ${each.stream}: AP ${AP?.toFixed(1)}, BWT ${BWT?.toFixed(1) ?? '–'}`);
-    const sorted = planned.flatMap(({ about }) =>
+    say(`${results.length}/${planned.length}  ${stream}: AP ${AP?.toFixed(1)}, BWT ${BWT?.toFixed(1) ?? '–'}`);
+    const sorted = planned.flatMap(({ stream: _, ...about }) =>
       results.filter((r) => Object.entries(about).every(([key, value]) => r[key as keyof Result] === value)),
     );
     writeFileSync(
       values.out,
       `${JSON.stringify({ tasks, train: Number(values.train), test: Number(values.test), results: sorted }, null, 1)}\n`,
     );
+  }
+  outcome = now;
+}
+
+try {
+  const model = await reachableModel(join(ROOT, 'examples/base-model'), deployment.store);
+  const places = await datasets();
+  const streams = plan();
+  const worker = await Worker.create({
+    connection: await connectWorker(loadSettings()),
+    taskQueue: 'bench-stream',
+    workflowsPath: fileURLToPath(new URL('./workflow.ts', import.meta.url)),
+    activities: { learnStream: (planned: PlannedStream) => learnStream(planned, model, places) },
+  });
+  await worker.runUntil(async () => {
+    const handle = await client.workflow.start(comparison, {
+      workflowId: `bench-stream/${digestOf({ streams, runs, model, places }).slice(0, 16)}`,
+      workflowIdConflictPolicy: 'USE_EXISTING',
+      taskQueue: 'bench-stream',
+      // One more than there are workers: while one waits for its data worker, no gpu worker is idle.
+      args: [{ streams, atOnce: Number(values.workers) + 1 }],
+    });
+    for (;;) {
+      await take(await handle.query(outcomeQuery), streams);
+      if (outcome.learned.length + outcome.failed.length === streams.length) return;
+      if (interrupted) throw new Error('Interrupted. The same command goes on from here.');
+      await setTimeout(1000);
+    }
   });
 } finally {
   await client.connection.close();
   await deployment.stop();
 }
 process.stdout.write(values.json ? readFileSync(values.out, 'utf8') : `${tables(await linesOf(results, runs))}\n`);
-if (failures.length > 0) {
-  say(`Not in the table:\n${failures.join('\n')}`);
+if (outcome.failed.length > 0) {
+  say(`Not in the table:\n${outcome.failed.map(({ stream, why }) => `${stream}: ${why}`).join('\n')}`);
   process.exitCode = 1;
 }
