@@ -26,7 +26,7 @@ export const RETRY = {
     maximumAttempts: 30,
     nonRetryableErrorTypes: NON_RETRYABLE,
   },
-  /** Looking at a task queue: as long as the launcher lives, so without an end of its own. */
+  /** Looking at what others do: as long as whoever looks lives, so without an end of its own. */
   watch: {
     initialInterval: '1s',
     backoffCoefficient: 2,

@@ -1,6 +1,7 @@
 /** The workflow of bench/stream: many streams to learn, some of them side by side, each once. */
 import { defineQuery, proxyActivities, rootCause, setHandler } from '@temporalio/workflow';
 import { inLanes } from '../../core/lanes.ts';
+import { RETRY } from '../../workflows/activities.ts';
 
 /** One stream of the comparison: all tasks, learned by one method. */
 export interface PlannedStream {
@@ -33,7 +34,7 @@ export const outcomeQuery = defineQuery<Outcome>('outcome');
 const { learnStream } = proxyActivities<ComparisonActivities>({
   startToCloseTimeout: '7 days',
   heartbeatTimeout: '30 seconds',
-  retry: { initialInterval: '1 second', maximumInterval: '10 seconds' },
+  retry: RETRY.watch,
 });
 
 export async function comparison({ streams, atOnce }: Comparison): Promise<Outcome> {
