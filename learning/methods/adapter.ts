@@ -181,12 +181,6 @@ export function bindLora(lora: PlainLora): { adapt: Adapt; dispose: () => void }
 /** Digest of all that one task's model depends on beside the base model: equal digests compute the same. */
 export function activeDigest(bank: Bank, task: string): string {
   const tensors = methodNamed(bank.method).activate(bank, task);
-  const { rank, alpha, alphaPattern, useRslora } = bank.options;
-  const scales = {
-    rank: rank ?? null,
-    alpha: alpha ?? null,
-    ...(alphaPattern ? { alphaPattern } : {}),
-    ...(useRslora ? { useRslora } : {}),
-  };
-  return sha256(writeSafetensors(tensors, { method: canonicalJson({ method: bank.method, ...scales }) }));
+  const { method, options } = bank;
+  return sha256(writeSafetensors(tensors, { method: canonicalJson({ method, options }) }));
 }
