@@ -23,6 +23,11 @@ export const DEFAULTS = {
   'lilora.anchorWeight': entry(1, '', 'μ of the anchor penalty; measured best of 0.3, 1 and 3'),
 
   'lilora.momentSamples': entry(200, 'samples', 'as LoDA; only where anchoring counts by inputs'),
+  'lilora.fisherSamples': entry(
+    100,
+    'samples',
+    'one backward pass each; only where anchoring counts by Fisher information',
+  ),
   'lilora.maxInputs': entry(2048, 'inputs', 'of a layer whose inputs count: their moments are inputs × inputs'),
 
   'start.similarSamples': entry(

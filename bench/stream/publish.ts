@@ -1,7 +1,7 @@
 /**
  * Puts results of bench:stream into docs/methods.md and docs/images/methods.svg: `npx tsx bench/stream/publish.ts`. It reads
- * `bench/results/stream.json` and, where they are there, `validation-lilora.json`, `validation-others.json`, `long-20.json`
- * and `long-50.json` beside it.
+ * `bench/results/stream.json` and, where they are there, `validation-lilora.json`, `validation-metrics.json`,
+ * `validation-others.json`, `long-20.json` and `long-50.json` beside it.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -61,10 +61,10 @@ ${tables(lines)}
   writeFileSync(join(ROOT, 'docs/images/methods.svg'), plot(lines.filter(({ setting }) => setting === first)));
 }
 
-const sweeps = ['lilora', 'others'].flatMap((name) => {
+const sweeps = ['lilora', 'metrics', 'others'].flatMap((name) => {
   const file = read(`validation-${name}`);
   if (!file) return [];
-  const command = `    npm run bench:stream -- --sweep ${name} --data 1 --seeds ${of(file.results, 'seed')}`;
+  const command = `    npm run bench:stream -- --sweep ${name} --data 1 --seeds ${of(file.results, 'seed')} --orders ${of(file.results, 'order')}`;
   return [`${command}\n\n${sweepTable(file.results)}`];
 });
 if (sweeps.length > 0) write('validation', sweeps.join('\n\n'));

@@ -46,6 +46,19 @@ const LILORA: Readonly<Record<string, Compared>> = {
   safe: lilora({ variant: 'safe' }),
 };
 
+const tenth = { innerShare: 0.1 };
+/** At the defaults as they are: in what anchoring counts errors, with own parts of half the rank and of a tenth of a LoRA. */
+const METRICS: Readonly<Record<string, Compared>> = {
+  anchored: of('lilora', {}),
+  'anchored-inputs': of('lilora', { anchorMetric: 'inputs' }),
+  'anchored-fisher': of('lilora', { anchorMetric: 'fisher' }),
+  'anchored-fisher-mu-3': of('lilora', { anchorMetric: 'fisher', anchorWeight: 3 }),
+  'anchored-tenth': of('lilora', tenth),
+  'anchored-tenth-inputs': of('lilora', { ...tenth, anchorMetric: 'inputs' }),
+  'anchored-tenth-fisher': of('lilora', { ...tenth, anchorMetric: 'fisher' }),
+  'anchored-tenth-fisher-mu-3': of('lilora', { ...tenth, anchorMetric: 'fisher', anchorWeight: 3 }),
+};
+
 /** What was tried for other methods: the strength with which each of them keeps what it knows. */
 const OTHERS: Readonly<Record<string, Compared>> = {
   'per-task-lora': of('per-task-lora', {}),
@@ -73,4 +86,8 @@ const OTHERS: Readonly<Record<string, Compared>> = {
 };
 
 /** Sets of runs by name, for the validation stream: defaults are chosen there, not on the tasks that rank the methods. */
-export const SWEEPS: Readonly<Record<string, Readonly<Record<string, Compared>>>> = { lilora: LILORA, others: OTHERS };
+export const SWEEPS: Readonly<Record<string, Readonly<Record<string, Compared>>>> = {
+  lilora: LILORA,
+  metrics: METRICS,
+  others: OTHERS,
+};

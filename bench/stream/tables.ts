@@ -50,14 +50,17 @@ export interface Line {
   readonly cells: readonly string[];
 }
 
+/** Streams of one line, in the order of the first of each. */
+function grouped(results: readonly Result[], lineOf: (result: Result) => string): Map<string, Result[]> {
+  const groups = new Map<string, Result[]>();
+  for (const result of results) groups.set(lineOf(result), [...(groups.get(lineOf(result)) ?? []), result]);
+  return groups;
+}
+
 /** Every method in every setting, the best AP first. */
 export async function linesOf(results: readonly Result[], runs: Readonly<Record<string, Compared>>): Promise<Line[]> {
   const parameters = await parametersOf(runs);
-  const groups = new Map<string, Result[]>();
-  for (const result of results) {
-    const key = `${settingOf(result)} ${result.run}`;
-    groups.set(key, [...(groups.get(key) ?? []), result]);
-  }
+  const groups = grouped(results, (result) => `${settingOf(result)} ${result.run}`);
   const lines = [...groups.values()].map((streams): Line => {
     const { run } = streams[0]!;
     const over = (key: string) => spread(streams.map(({ metrics }) => metrics[key]));
@@ -103,16 +106,15 @@ export function tables(lines: readonly Line[]): string {
 /** The task that is learned in some runs only, whatever the method: it hides smaller differences. */
 const UNSTEADY = 'relation';
 
-/** What changed, and what became of it: one row per run, in the order of the sweep. */
+/** What changed, and what became of it: one row per run and order of tasks, in the order of the sweep. */
 export function sweepTable(results: readonly Result[]): string {
-  const runs = [...new Set(results.map(({ run }) => run))];
-  const rows = runs.map((run) => {
-    const streams = results.filter((result) => result.run === run);
+  const groups = grouped(results, ({ run, order }) => `${run} | ${order}`);
+  const rows = [...groups].map(([name, streams]) => {
     const over = (key: string) => spread(streams.map(({ metrics }) => metrics[key]));
-    return `| ${[run, streams.length, over('AP'), spread(streams.map((stream) => meanWithout(stream, UNSTEADY))), over('BWT'), over('MFT')].join(' | ')} |`;
+    return `| ${[name, streams.length, over('AP'), spread(streams.map((stream) => meanWithout(stream, UNSTEADY))), over('BWT'), over('MFT')].join(' | ')} |`;
   });
-  const head = `| run | seeds | AP | AP without \`${UNSTEADY}\` | BWT | learned |`;
-  return [head, '| --- | ---: | ---: | ---: | ---: | ---: |', ...rows].join('\n');
+  const head = `| run | order | seeds | AP | AP without \`${UNSTEADY}\` | BWT | learned |`;
+  return [head, '| --- | --- | ---: | ---: | ---: | ---: | ---: |', ...rows].join('\n');
 }
 
 /** How long streams grow: the mean score of all tasks so far after every tenth task, and what is kept at the end. */

@@ -16,7 +16,7 @@ export function consolidate(before: Bank, after: Bank, task: string, strength: n
   const tensors: TensorMap = new Map(after.tensors);
   const how = (layer: string) => ({
     blend: options.reanchorBlend,
-    inputs: options.anchorMetric === 'inputs' ? rootOfMoments(before, layer) : null,
+    inputs: options.anchorMetric !== 'weights' ? rootOfMoments(before, layer) : null,
   });
   const changes = new Map<string, Array<{ layer: string; relative: number }>>(before.tasks.map((name) => [name, []]));
   const put = (name: string, layer: string, own: Own) => {

@@ -22,6 +22,8 @@ import type { Bank } from '../method.ts';
 /** Names of the tensors, in banks and in the engine. */
 export const SHARED = ['A', 'B0'] as const;
 export const OWN = ['B_tilde', 'A_tilde', 'a'] as const;
+/** Of a task, in banks alone: for training later ones. */
+export const SENSITIVITY = 'sensitivity';
 
 /** The shared factors of one layer: A [r, in], B0 [out, r]. */
 export interface Shared {
@@ -34,6 +36,8 @@ export interface Own {
   readonly B: Matrix;
   readonly A: Matrix;
   readonly a: number;
+  /** How much the task's loss feels each row of ΔW, [out, 1]; absent where all count alike (sensitivity.ts). */
+  readonly sensitivity?: Matrix;
 }
 
 /** The shared factors of a layer as they are in a bank. */
@@ -45,7 +49,11 @@ export function sharedOf(bank: Bank, layer: string): Shared {
 /** A task's own factors of a layer as they are in a bank. */
 export function ownOf(bank: Bank, task: string, layer: string): Own {
   const tensor = (name: string) => tensorOf(bank, ownKey(task, layer, name));
-  return { B: fromHost(tensor('B_tilde')), A: fromHost(tensor('A_tilde')), a: tensor('a').data[0]! };
+  const sensitivity = bank.tensors.get(ownKey(task, layer, SENSITIVITY));
+  return {
+    ...{ B: fromHost(tensor('B_tilde')), A: fromHost(tensor('A_tilde')), a: tensor('a').data[0]! },
+    ...(sensitivity && { sensitivity: fromHost(sensitivity) }),
+  };
 }
 
 /** 1 − sigmoid(a) is sigmoid(−a), without cancellation. */
@@ -63,6 +71,12 @@ export function relativeChange(B1: Matrix, A1: Matrix, B2: Matrix, A2: Matrix): 
   const size = product(B2, A2, B2, A2);
   const change = Math.max(0, product(B1, A1, B1, A1) - 2 * product(B1, A1, B2, A2) + size);
   return change === 0 ? 0 : Math.sqrt(change / Math.max(size, Number.MIN_VALUE));
+}
+
+/** Every row of m [rows, cols] times a function of its number in `by` [rows, 1]. */
+export function timesRows(m: Matrix, by: Matrix, of: (value: number) => number = (value) => value): Matrix {
+  const data = m.data.map((value, i) => value * of(by.data[Math.floor(i / m.cols)]!));
+  return matrix(m.rows, m.cols, data);
 }
 
 /** Share of the mean diagonal that keeps A Aᵀ invertible. */
@@ -88,7 +102,8 @@ const BLEND_TURNS = 6;
  *     D  = (B' − α·B0)/(1−α), G = L Lᵀ          what the own part must be
  *     U S Wᵀ = svd(D L);  B̃ = U_q S^½, Ã = S^½ W_qᵀ L⁻¹     the best rank-q part, error measured in ΔW
  *
- * With `inputs` M, A M stands for A and A° M for A°. What depends on the shared factors alone is computed once for all tasks.
+ * With `inputs` M, A M stands for A and A° M for A°. With a sensitivity S of its rows, W is of √S·D L: the best part of rank q
+ * where rows count so. What depends on the shared factors alone is computed once for all tasks.
  */
 export function reanchoring(old: Shared, next: Shared, { blend: chooses, inputs }: Reanchoring): (own: Own) => Own {
   const r = next.A.rows;
@@ -102,9 +117,10 @@ export function reanchoring(old: Shared, next: Shared, { blend: chooses, inputs 
   return (own) => {
     const q = own.A.rows;
     const best = multiply(multiply(blend(old.B0, own), turn), L);
-    const alpha = chooses ? chooseBlend(best, basis, sigmoid(own.a), q) : sigmoid(own.a);
+    const counted = (m: Matrix) => (own.sensitivity ? timesRows(m, own.sensitivity, Math.sqrt) : m);
+    const alpha = chooses ? chooseBlend(counted(best), counted(basis), sigmoid(own.a), q) : sigmoid(own.a);
     const DL = scale(add(best, basis, -alpha), 1 / (1 - alpha));
-    const W = strongest(DL, q);
+    const W = strongest(counted(DL), q);
     const left = multiply(DL, W);
     const right = multiply(L, W);
     const B = matrix(left.rows, q);

@@ -13,6 +13,7 @@ import { blend, OWN, ownOf, SHARED, sharedOf } from './factors.ts';
 import { activeTensors, hasMoments, rootOfMoments, withMoments } from './moments.ts';
 import { innerRankOf, type LiloraOptions, liloraOptions, safeOptions } from './options.ts';
 import { constantsOf, penalty } from './penalty.ts';
+import { withSensitivity } from './sensitivity.ts';
 
 /**
  * LiLoRA, LoRA in LoRA (arXiv 2508.06202), with our anchored variant (README.md beside this file):
@@ -39,9 +40,12 @@ export const lilora: Method<LiloraOptions> = {
       parameters: {
         shared: sum((layer) => rank * (layer.in + layer.out)),
         perTask: sum((layer) => innerRankOf(layer, options) * (rank + layer.out) + 1),
-        ...(anchorMetric === 'inputs'
-          ? { training: { shared: sum((layer) => (hasMoments(layer.in) ? layer.in ** 2 : 0)), perTask: 0 } }
-          : {}),
+        ...(anchorMetric !== 'weights' && {
+          training: {
+            shared: sum((layer) => (hasMoments(layer.in) ? layer.in ** 2 : 0)),
+            perTask: anchorMetric === 'fisher' ? sum((layer) => layer.out) : 0,
+          },
+        }),
       },
     };
   },
@@ -109,10 +113,13 @@ export const lilora: Method<LiloraOptions> = {
   consolidate,
   safe: safeOptions,
 
-  measures: ({ anchorMetric, startFrom }) => anchorMetric === 'inputs' || startFrom === 'similar',
+  measures: ({ anchorMetric, startFrom }) => anchorMetric !== 'weights' || startFrom === 'similar',
   before: (bank, task, options, probe) => startLikeSimilar(bank, task, options, probe, activeTensors),
-  after: async (bank, task, options, probe) =>
-    options.anchorMetric === 'inputs' ? withMoments(bank, task, options, probe) : bank,
+  async after(bank, task, options, probe) {
+    if (options.anchorMetric === 'weights') return bank;
+    const known = await withMoments(bank, task, options, probe);
+    return options.anchorMetric === 'fisher' ? withSensitivity(known, task, probe) : known;
+  },
 
   activate: activeTensors,
 
@@ -128,7 +135,7 @@ function penaltyConstants(bank: Bank, options: LiloraOptions): TensorMap {
   if (bank.tasks.length === 0) return constants;
   for (const { name } of bank.layers) {
     const earlier = bank.tasks.map((other) => ownOf(bank, other, name));
-    const inputs = options.anchorMetric === 'inputs' ? rootOfMoments(bank, name) : null;
+    const inputs = options.anchorMetric !== 'weights' ? rootOfMoments(bank, name) : null;
     for (const [key, tensor] of constantsOf(name, sharedOf(bank, name), earlier, options, inputs))
       constants.set(key, tensor);
   }

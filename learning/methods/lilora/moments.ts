@@ -3,6 +3,7 @@ import type { TensorMap } from '../../../core/host-tensor.ts';
 import { add, cholesky, fromHost, type Matrix, ridge, scale, toHost, trace } from '../../tensors/linalg.ts';
 import { sharedKey, tensorsOfTask } from '../bank.ts';
 import type { Bank, Probe } from '../method.ts';
+import { SENSITIVITY } from './factors.ts';
 import type { LiloraOptions } from './options.ts';
 
 /** Σ x xᵀ of what went into a layer in the tasks so far, [in, in], each task's with a mean diagonal of 1. */
@@ -38,7 +39,8 @@ export function rootOfMoments(bank: Bank, layer: string): Matrix | null {
   return cholesky(ridge(scale(moments, 1 / mean), RIDGE));
 }
 
-/** What computes a task: all but the moments. */
+/** What computes a task: all but what is measured for training later ones. */
 export function activeTensors(bank: Bank, task: string): TensorMap {
-  return new Map([...tensorsOfTask(bank, task)].filter(([key]) => !key.endsWith(`/${MOMENTS}`)));
+  const measured = [MOMENTS, SENSITIVITY].map((name) => `/${name}`);
+  return new Map([...tensorsOfTask(bank, task)].filter(([key]) => !measured.some((end) => key.endsWith(end))));
 }

@@ -45,8 +45,11 @@ export const liloraOptions = z
     reanchor: z.boolean().optional(),
     /** Re-anchoring chooses a task's α anew; otherwise it is kept. */
     reanchorBlend: z.boolean().default(false),
-    /** What anchoring measures errors in: ΔW, or what ΔW makes of the inputs that earlier tasks had. */
-    anchorMetric: z.enum(['weights', 'inputs']).default('weights'),
+    /**
+     * What anchoring measures errors in: ΔW; what ΔW makes of the inputs that earlier tasks had; or that as the losses of
+     * these tasks feel it.
+     */
+    anchorMetric: z.enum(['weights', 'inputs', 'fisher']).default('weights'),
     /** Samples of a task whose inputs are looked at, where they count. */
     momentSamples: positive.int().default(DEFAULTS['lilora.momentSamples'].value),
     ...startOptions,

@@ -3,7 +3,7 @@ import type { TensorMap } from '../../../core/host-tensor.ts';
 import { add, gram, type Matrix, matrix, multiply, scale, toHost } from '../../tensors/linalg.ts';
 import { withGradient } from '../../tensors/ops.ts';
 import type { Active } from '../method.ts';
-import { blend, type Own, type Shared, sigmoid } from './factors.ts';
+import { blend, type Own, type Shared, sigmoid, timesRows } from './factors.ts';
 import type { LiloraOptions } from './options.ts';
 
 /** Below this norm a product has no direction: similarity 0. */
@@ -63,19 +63,26 @@ function stability(active: Active, layer: string, options: LiloraOptions): tf.Te
   });
 }
 
-/** The three sums over earlier tasks that make the anchor penalty independent of their number. */
-export function anchorSums(old: Shared, earlier: readonly Own[]): { a2: number; V: Matrix; K: Matrix } {
-  const r = old.A.rows;
-  let [a2, V, K] = [0, matrix(old.B0.rows, r), matrix(r, r)];
-  for (const own of earlier) {
+/**
+ * The sums over earlier tasks that make the anchor penalty independent of their number. Where the rows of any task count
+ * by its sensitivity S_j: Σ α_j²·S_j = a2·rows, V = Σ α_j·S_j B_j° and K = Σ B_j°ᵀS_j B_j°.
+ */
+export function anchorSums(old: Shared, earlier: readonly Own[]) {
+  const [out, r] = [old.B0.rows, old.A.rows];
+  let [a2, V, K, rows] = [0, matrix(out, r), matrix(r, r), matrix(out, 1)];
+  for (const { sensitivity, ...own } of earlier) {
     const alpha = sigmoid(own.a);
     const B = blend(old.B0, own);
+    const counted = sensitivity ? timesRows(B, sensitivity) : B;
     a2 += alpha * alpha;
-    V = add(V, scale(B, alpha));
-    K = add(K, gram(B));
+    V = add(V, scale(counted, alpha));
+    K = add(K, sensitivity ? multiply(B, counted, true) : gram(B));
+    rows = add(rows, sensitivity ?? ones(out), alpha * alpha);
   }
-  return { a2, V, K };
+  return { a2, V, K, rows: earlier.some(({ sensitivity }) => sensitivity) ? scale(rows, 1 / a2) : null };
 }
+
+const ones = (rows: number) => matrix(rows, 1, new Float64Array(rows).fill(1));
 
 /**
  * R_anchor of one layer (ours): Σ_j ‖(α_j·B0 + (1−α_j)·B̃_jÃ_j)·A − B_j°·A°‖²_F over the earlier tasks j. With N = A − A°
@@ -83,25 +90,28 @@ export function anchorSums(old: Shared, earlier: readonly Own[]): { a2: number; 
  *
  *     R = ⟨N, H⟩ + ⟨A, J⟩     ∂R/∂A = 2(H + J)     ∂R/∂B0 = 2(V·N Aᵀ + a2·M·A Aᵀ)
  *
- * so nothing of size [out, in] is formed. Where inputs count (`anchorMetric`), A M and A° M stand for A and A°, with M Mᵀ their second moment. The gradient is written out because it takes a third of the operations.
+ * so nothing of size [out, in] is formed. Where inputs count (`anchorMetric`), A M and A° M stand for A and A°, with M Mᵀ their
+ * second moment; where rows do, a2·rows·M stands for a2·M. The gradient is written out because it takes a third of the operations.
  */
 function anchor(active: Active, layer: string): tf.Tensor | null {
   const constant = (name: string) => active.constant(layer, name) as tf.Tensor2D;
   const [A_old, B0_old, V, K, a2] = ['A_old', 'B0_old', 'anchor_V', 'anchor_K', 'anchor_a2'].map(constant);
   if (!A_old || !B0_old || !V || !K || !a2) return null;
   const inputs = active.constant(layer, 'anchor_inputs') as tf.Tensor2D | undefined;
+  const rows = active.constant(layer, 'anchor_rows') as tf.Tensor2D | undefined;
+  const counted = (M: tf.Tensor) => (rows ? tf.mul(M, rows) : M) as tf.Tensor2D;
   const A = active.get(layer, 'A') as tf.Tensor2D;
   return withGradient([inputs ? tf.matMul(A, inputs) : A, active.get(layer, 'B0')], (A, B0) => {
     const [N, M] = [tf.sub(A, A_old), tf.sub(B0, B0_old)];
     const P = tf.matMul(V, M, true, false);
     const H = tf.add(tf.matMul(K, N), tf.matMul(P, A));
-    const J = tf.add(tf.matMul(P, N, true, false), tf.mul(tf.matMul(tf.matMul(M, M, true, false), A), a2));
+    const J = tf.add(tf.matMul(P, N, true, false), tf.mul(tf.matMul(tf.matMul(M, counted(M), true, false), A), a2));
     return {
       value: tf.add(tf.sum(tf.mul(N, H)), tf.sum(tf.mul(A, J))),
       save: [A, N, M, tf.add(H, J)],
       gradient: (dy, [A, N, M, both]) => {
         const left = tf.matMul(V, tf.matMul(N!, A!, false, true));
-        const right = tf.mul(tf.matMul(M!, tf.matMul(A!, A!, false, true)), a2);
+        const right = tf.mul(tf.matMul(counted(M!), tf.matMul(A!, A!, false, true)), a2);
         const twice = tf.mul(dy, 2);
         return [tf.mul(both!, twice), tf.mul(tf.add(left, right), twice)];
       },
@@ -147,12 +157,13 @@ export function constantsOf(
     put('A_tilde_prev', previous.A);
   }
   if (anchored) {
-    const { a2, V, K } = anchorSums(old, earlier);
+    const { a2, V, K, rows } = anchorSums(old, earlier);
     put('A_old', inputs ? multiply(old.A, inputs) : old.A);
     if (inputs) put('anchor_inputs', inputs);
     put('anchor_V', V);
     put('anchor_K', K);
     put('anchor_a2', matrix(1, 1, [a2]));
+    if (rows) put('anchor_rows', rows);
   }
   return constants;
 }
