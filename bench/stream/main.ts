@@ -3,7 +3,7 @@
  * `npm run bench:stream -- [--methods all|anchored,paper] [--seeds 0,1,2] [--orders given,reversed] [--instructions single,five]
  * [--tasks option,digit|variations:20] [--train 1200] [--data 0] [--sweep lilora] [--add '{"name": {"method": "lilora", "options": {…}}}'] [--out FILE] [--json]`.
  * Every combination is a stream of its own, some of them side by side; a workflow sees to all of them (workflow.ts).
- * Interrupted, it goes on where it was: streams and servers live in `--folder`. Results go to `--out` as they come; the tables are printed at the end. `--sweep` runs what
+ * Interrupted, it goes on where it was: streams and servers live in `--folder`, by what is learned. Results go to `--out` as they come; the tables are printed at the end. `--sweep` runs what
  * defaults are chosen from (sweeps.ts); take other data for it (`--data 1`).
  */
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -66,7 +66,9 @@ if (unknown)
 
 // Small models are fastest with one thread; workers side by side use the other cores.
 process.env['LILORA_THREADS'] ??= '1';
-const folder = resolve(values.folder);
+const { train, test, data, sweep = null } = values;
+// What decides the data, and what a name of a run means: their streams and datasets lie apart.
+const folder = join(resolve(values.folder), digestOf({ tasks, train, test, data, sweep }).slice(0, 8));
 process.env['LILORA_HOME'] = folder;
 
 /** Seeds outermost: every method has one result before any has two. */
@@ -100,16 +102,18 @@ process.once('SIGINT', () => {
   interrupted = true;
 });
 
-/** Places of the datasets in the store, by instruction setting and task. */
-async function datasets(): Promise<Record<string, Record<string, string>>> {
+/** Places of datasets in the store, by instruction setting and task. */
+type Places = Record<string, Record<string, string>>;
+
+async function datasets(): Promise<Places> {
   const known = join(folder, 'datasets.json');
-  if (existsSync(known)) return JSON.parse(readFileSync(known, 'utf8')) as Record<string, Record<string, string>>;
-  const places: Record<string, Record<string, string>> = {};
+  const places: Places = existsSync(known) ? (JSON.parse(readFileSync(known, 'utf8')) as Places) : {};
   for (const instructions of list(values.instructions) as Array<'single' | 'five'>) {
+    if (places[instructions]) continue;
     const made = await makeDatasets(join(folder, 'datasets'), {
       names: tasks,
       instructions,
-      ...{ train: Number(values.train), test: Number(values.test), seed: Number(values.data) },
+      ...{ train: Number(train), test: Number(test), seed: Number(data) },
     });
     places[instructions] = {};
     for (const [task, path] of Object.entries(made))
@@ -119,8 +123,6 @@ async function datasets(): Promise<Record<string, Record<string, string>>> {
   writeFileSync(known, JSON.stringify(places));
   return places;
 }
-
-type Places = Record<string, Record<string, string>>;
 
 /** Defines a stream, submits its tasks, waits for the last; all of it may have happened before. */
 async function learnStream(planned: PlannedStream, model: string, places: Places): Promise<void> {
@@ -166,7 +168,7 @@ async function take(now: Outcome, planned: readonly PlannedStream[]): Promise<vo
     );
     writeFileSync(
       values.out,
-      `${JSON.stringify({ tasks, train: Number(values.train), test: Number(values.test), results: sorted }, null, 1)}\n`,
+      `${JSON.stringify({ tasks, train: Number(train), test: Number(test), results: sorted }, null, 1)}\n`,
     );
   }
   outcome = now;
