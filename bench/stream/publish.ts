@@ -58,7 +58,10 @@ ${tables(lines)}
 
 ![AP against the parameters that a method keeps per task](images/methods.svg)`,
   );
-  writeFileSync(join(ROOT, 'docs/images/methods.svg'), plot(lines.filter(({ setting }) => setting === first)));
+  writeFileSync(
+    join(ROOT, 'docs/images/methods.svg'),
+    plot(lines.filter(({ setting, run }) => setting === first && !RUNS[run]!.gated)),
+  );
 }
 
 const sweeps = ['lilora', 'metrics', 'others'].flatMap((name) => {
