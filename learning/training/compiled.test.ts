@@ -11,6 +11,7 @@ const METHODS: ReadonlyArray<[name: string, options: Record<string, unknown>, dr
     ['lilora', { variant: 'anchored' }],
     ['lilora', { variant: 'paper', similarityGradient: true }],
     ['lilora', { variant: 'safe' }],
+    ['lilora', { anchorMetric: 'fisher', innerRank: undefined, innerShare: 0.5 }],
     ['sequential-lora', {}, 0, 2],
     ['per-task-lora', {}, 0.1, 2],
   ];
