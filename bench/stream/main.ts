@@ -3,8 +3,9 @@
  * `npm run bench:stream -- [--methods all|anchored,paper] [--seeds 0,1,2] [--orders given,reversed] [--instructions single,five]
  * [--tasks option,digit|variations:20] [--train 1200] [--data 0] [--sweep lilora] [--add '{"name": {"method": "lilora", "options": {…}}}'] [--out FILE] [--json]`.
  * Every combination is a stream of its own, some of them side by side; a workflow sees to all of them (workflow.ts).
- * Interrupted, it goes on where it was: streams and servers live in `--folder`, by what is learned. Results go to `--out` as they come; the tables are printed at the end. `--sweep` runs what
- * defaults are chosen from (sweeps.ts); take other data for it (`--data 1`).
+ * Interrupted, it goes on where it was: streams and servers live in `--folder`, by what is learned. Results go to `--out` as
+ * they come; the tables are printed at the end. `--sweep` runs what defaults are chosen from (sweeps.ts); take other data
+ * for it (`--data 1`).
  */
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -12,8 +13,9 @@ import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { Context } from '@temporalio/activity';
-import { ApplicationFailure } from '@temporalio/common';
-import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
+import { WorkflowFailedError, WorkflowUpdateFailedError } from '@temporalio/client';
+import { ApplicationFailure, rootCause } from '@temporalio/common';
+import { DefaultLogger, type NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import { look, outcomeText, settled } from '../../cli/follow.ts';
 import { startDeployment } from '../../cli/local/deployment.ts';
 import { createStream, submitTask } from '../../cli/streams.ts';
@@ -124,6 +126,13 @@ async function datasets(): Promise<Places> {
   return places;
 }
 
+/** The activity: what a stream itself says about its end is final, all else is tried again. */
+const learnFinally: typeof learnStream = (...given) =>
+  learnStream(...given).catch((error: unknown) => {
+    const final = error instanceof WorkflowFailedError || error instanceof WorkflowUpdateFailedError;
+    throw final ? ApplicationFailure.nonRetryable(rootCause(error)) : error;
+  });
+
 /** Defines a stream, submits its tasks, waits for the last; all of it may have happened before. */
 async function learnStream(planned: PlannedStream, model: string, places: Places): Promise<void> {
   const { stream, run, seed, order, instructions } = planned;
@@ -174,15 +183,17 @@ async function take(now: Outcome, planned: readonly PlannedStream[]): Promise<vo
   outcome = now;
 }
 
+let connection: NativeConnection | null = null;
 try {
   const model = await reachableModel(join(ROOT, 'examples/base-model'), deployment.store);
   const places = await datasets();
   const streams = plan();
+  connection = await connectWorker(loadSettings());
   const worker = await Worker.create({
-    connection: await connectWorker(loadSettings()),
+    connection,
     taskQueue: 'bench-stream',
     workflowsPath: fileURLToPath(new URL('./workflow.ts', import.meta.url)),
-    activities: { learnStream: (planned: PlannedStream) => learnStream(planned, model, places) },
+    activities: { learnStream: (planned: PlannedStream) => learnFinally(planned, model, places) },
   });
   await worker.runUntil(async () => {
     const handle = await client.workflow.start(comparison, {
@@ -200,6 +211,7 @@ try {
     }
   });
 } finally {
+  await connection?.close();
   await client.connection.close();
   await deployment.stop();
 }
