@@ -84,6 +84,13 @@ export async function linesOf(results: readonly Result[], runs: Readonly<Record<
   return lines.sort((a, b) => b.AP - a.AP);
 }
 
+/** What one method reached, in a few words. */
+export function reached(streams: readonly Result[]): string {
+  const over = (key: string) => spread(streams.map(({ metrics }) => metrics[key])).replaceAll('-', '−');
+  const { length } = streams;
+  return `AP ${over('AP')}, BWT ${over('BWT')}, ${length} stream${length === 1 ? '' : 's'}`;
+}
+
 /** What a table is about. */
 export const settingOf = ({ instructions, order }: Pick<Result, 'instructions' | 'order'>) =>
   `Instructions: ${instructions}; order: ${order}`;
