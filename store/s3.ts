@@ -280,7 +280,9 @@ export class S3Store implements ObjectStore {
   private async uploadParts(key: string, path: string, size: number, condition: { IfNoneMatch?: '*' }) {
     const at = this.at(key);
     const partBytes = Math.max(this.partBytes, Math.ceil(size / MAX_PARTS));
-    const started = await this.send(key, () => this.client.send(new CreateMultipartUploadCommand(at)));
+    // The SDK sends a CRC-32 with every part; the store must be told so first, or it refuses to put them together.
+    const create = new CreateMultipartUploadCommand({ ...at, ChecksumAlgorithm: 'CRC32' });
+    const started = await this.send(key, () => this.client.send(create));
     const upload = { ...at, UploadId: started.UploadId };
     try {
       const parts: { PartNumber: number; ETag?: string; ChecksumCRC32?: string }[] = [];

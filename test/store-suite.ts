@@ -2,6 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { DEFAULTS } from '../core/defaults.ts';
 import { sha256 } from '../core/digest.ts';
 import {
   createOrSame,
@@ -97,6 +98,16 @@ export function storeSuite(
       await createOrSame(store, 'once', bytes('3'));
       await expect(createOrSame(store, 'once', bytes('5'))).rejects.toMatchObject({ name: 'Conflict' });
       await probe(store);
+    });
+
+    it('takes and gives files larger than a part, once', async () => {
+      const path = local('parts', Buffer.alloc(2.2 * DEFAULTS['store.partMebibytes'].value * 2 ** 20, 'abcdefg'));
+      expect(await store.createFrom('files/parts', path)).toBe('created');
+      expect(await store.createFrom('files/parts', path)).toBe('exists');
+      await store.upload('files/parts', path);
+      const sha = sha256(readFileSync(path));
+      await store.download('files/parts', join(folder, 'parts-back'), { sha256: sha });
+      expect(sha256(readFileSync(join(folder, 'parts-back')))).toBe(sha);
     });
 
     it('takes and gives files, whole and as expected only', async () => {
