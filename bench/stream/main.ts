@@ -188,18 +188,20 @@ try {
   const model = await reachableModel(join(ROOT, 'examples/base-model'), deployment.store);
   const places = await datasets();
   const streams = plan();
+  const workflowId = `bench-stream/${digestOf({ streams, runs, model, places }).slice(0, 16)}`;
   connection = await connectWorker(loadSettings());
   const worker = await Worker.create({
     connection,
-    taskQueue: 'bench-stream',
+    // Of its own: what another command left unfinished waits for that command.
+    taskQueue: workflowId,
     workflowsPath: fileURLToPath(new URL('./workflow.ts', import.meta.url)),
     activities: { learnStream: (planned: PlannedStream) => learnFinally(planned, model, places) },
   });
   await worker.runUntil(async () => {
     const handle = await client.workflow.start(comparison, {
-      workflowId: `bench-stream/${digestOf({ streams, runs, model, places }).slice(0, 16)}`,
+      workflowId,
       workflowIdConflictPolicy: 'USE_EXISTING',
-      taskQueue: 'bench-stream',
+      taskQueue: workflowId,
       // One more than there are workers: while one waits for its data worker, no gpu worker is idle.
       args: [{ streams, atOnce: Number(values.workers) + 1 }],
     });
