@@ -13,7 +13,7 @@ import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { Context } from '@temporalio/activity';
-import { WorkflowFailedError, WorkflowUpdateFailedError } from '@temporalio/client';
+import { isGrpcServiceError, WorkflowFailedError, WorkflowUpdateFailedError } from '@temporalio/client';
 import { ApplicationFailure, rootCause } from '@temporalio/common';
 import { DefaultLogger, type NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import { look, outcomeText, settled } from '../../cli/follow.ts';
@@ -160,6 +160,15 @@ async function learnStream(planned: PlannedStream, model: string, places: Places
   }
 }
 
+/** gRPC's status for it. */
+const FAILED_PRECONDITION = 9;
+
+/** A worker that has just come is not known to the server yet: nothing new. */
+function notYet(error: unknown): Outcome {
+  if (isGrpcServiceError(error) && error.code === FAILED_PRECONDITION) return outcome;
+  throw error;
+}
+
 const results: Result[] = [];
 let outcome: Outcome = { learned: [], failed: [] };
 
@@ -206,7 +215,7 @@ try {
       args: [{ streams, atOnce: Number(values.workers) + 1 }],
     });
     for (;;) {
-      await take(await handle.query(outcomeQuery), streams);
+      await take(await handle.query(outcomeQuery).catch(notYet), streams);
       if (outcome.learned.length + outcome.failed.length === streams.length) return;
       if (interrupted) throw new Error('Interrupted. The same command goes on from here.');
       await setTimeout(1000);
