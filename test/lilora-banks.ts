@@ -1,4 +1,6 @@
+import * as tf from '@tensorflow/tfjs';
 import type { TensorMap } from '../core/host-tensor.ts';
+import type { bindTrainable } from '../learning/methods/adapter.ts';
 import { blend, ownOf, sharedOf } from '../learning/methods/lilora/factors.ts';
 import { lilora } from '../learning/methods/lilora/index.ts';
 import { type LiloraOptions, liloraOptions } from '../learning/methods/lilora/options.ts';
@@ -35,3 +37,13 @@ export const delta = (bank: Bank, task: string, layer: string) => {
   const { A, B0 } = sharedOf(bank, layer);
   return multiply(blend(B0, ownOf(bank, task, layer)), A);
 };
+
+/** Moves A and B0 of all layers, as training a next task would. */
+export function moveShared(bound: ReturnType<typeof bindTrainable>): void {
+  const random = new Random(8);
+  for (const [key, variable] of bound.variables)
+    if (/\/(A|B0)$/.test(key)) {
+      const moved = variable.dataSync().map((x) => x + 0.1 * random.normal());
+      variable.assign(tf.tensor(moved, variable.shape));
+    }
+}

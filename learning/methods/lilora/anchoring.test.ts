@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { delta, layers, learn, learnTwo, options } from '../../../test/lilora-banks.ts';
+import { delta, layers, learn, learnTwo, moveShared, options } from '../../../test/lilora-banks.ts';
 import { expectNear } from '../../../test/reference.ts';
 import { startTensors } from '../../tensors/backend.ts';
 import { add, cholesky, frobenius, type Matrix, matrix, multiply, scale, toHost } from '../../tensors/linalg.ts';
@@ -106,15 +106,7 @@ describe('the anchor penalty', () => {
     const { second } = learnTwo(given);
     const trainable = lilora.begin(second, 'c', given, new Random(3));
     const bound = bindTrainable(lilora as never, given, layers, trainable);
-    const random = new Random(8);
-    for (const [key, variable] of bound.variables)
-      if (/\/(A|B0)$/.test(key))
-        variable.assign(
-          tf.tensor(
-            variable.dataSync().map((x) => x + 0.1 * random.normal()),
-            variable.shape,
-          ),
-        );
+    moveShared(bound);
     // Σ_j ‖(α_j·B0 + (1−α_j)·B̃_jÃ_j)·A − ΔW_j‖², written out.
     const naive = () =>
       tf.addN(

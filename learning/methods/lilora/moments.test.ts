@@ -1,6 +1,5 @@
-import * as tf from '@tensorflow/tfjs';
 import { beforeAll, expect, it } from 'vitest';
-import { layers, learnTwo, options } from '../../../test/lilora-banks.ts';
+import { layers, learnTwo, moveShared, options } from '../../../test/lilora-banks.ts';
 import { startTensors } from '../../tensors/backend.ts';
 import {
   add,
@@ -76,12 +75,7 @@ it('penalizes what the inputs of earlier tasks would see', async () => {
   const { bank, seen } = await learnedTwo();
   const trainable = lilora.begin(bank, 'c', given, new Random(3));
   const bound = bindTrainable(lilora as never, given, layers, trainable);
-  const random = new Random(8);
-  for (const [key, variable] of bound.variables)
-    if (/\/(A|B0)$/.test(key)) {
-      const moved = variable.dataSync().map((x) => x + 0.1 * random.normal());
-      variable.assign(tf.tensor(moved, variable.shape));
-    }
+  moveShared(bound);
   let sum = 0;
   for (const { name } of layers) {
     const now = Object.fromEntries(

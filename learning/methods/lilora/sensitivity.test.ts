@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { TensorMap } from '../../../core/host-tensor.ts';
-import { layers, learnTwo, options } from '../../../test/lilora-banks.ts';
+import { layers, learnTwo, moveShared, options } from '../../../test/lilora-banks.ts';
 import { startTensors } from '../../tensors/backend.ts';
 import { add, identity, inner, type Matrix, matrix, multiply, toHost } from '../../tensors/linalg.ts';
 import { Random } from '../../training/random.ts';
@@ -121,12 +121,7 @@ it('penalizes what the losses of earlier tasks would feel', async () => {
   const { bank } = await learnedTwo();
   const trainable = lilora.begin(bank, 'c', given, new Random(3));
   const bound = bindTrainable(lilora as never, given, layers, trainable);
-  const random = new Random(8);
-  for (const [key, variable] of bound.variables)
-    if (/\/(A|B0)$/.test(key)) {
-      const moved = variable.dataSync().map((x) => x + 0.1 * random.normal());
-      variable.assign(tf.tensor(moved, variable.shape));
-    }
+  moveShared(bound);
   // Σ_j ‖√S_j·((α_j·B0 + (1−α_j)·B̃_jÃ_j)·A − ΔW_j)‖², written out; the inputs are even, with 0.01 on the diagonal.
   const naive = () =>
     tf.addN(
