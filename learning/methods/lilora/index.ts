@@ -118,7 +118,7 @@ export const lilora: Method<LiloraOptions> = {
   async after(bank, task, options, probe) {
     if (options.anchorMetric === 'weights') return bank;
     const known = await withMoments(bank, task, options, probe);
-    return options.anchorMetric === 'fisher' ? withSensitivity(known, task, probe) : known;
+    return options.anchorMetric === 'fisher' ? withSensitivity(known, task, options.fisherSamples, probe) : known;
   },
 
   activate: activeTensors,

@@ -52,6 +52,8 @@ export const liloraOptions = z
     anchorMetric: z.enum(['weights', 'inputs', 'fisher']).default('weights'),
     /** Samples of a task whose inputs are looked at, where they count. */
     momentSamples: positive.int().default(DEFAULTS['lilora.momentSamples'].value),
+    /** Samples of a task whose gradients are looked at, where losses count. */
+    fisherSamples: positive.int().default(DEFAULTS['lilora.fisherSamples'].value),
     ...startOptions,
     /** How the penalties of the layers add up. */
     layerReduction: z.enum(['mean', 'sum']).default('mean'),

@@ -15,7 +15,7 @@ beforeAll(async () => {
   await startTensors('cpu');
 });
 
-const given = options({ anchorMetric: 'fisher', stabilityWeight: 0, layerReduction: 'sum' });
+const given = options({ anchorMetric: 'fisher', fisherSamples: 7, stabilityWeight: 0, layerReduction: 'sum' });
 const SAMPLES = 5;
 
 const normal = (random: Random, rows: number, cols: number, size = 1) =>
@@ -55,7 +55,11 @@ function losses(bank: Bank, task: string, seed: number) {
     }),
   );
   const moments: TensorMap = new Map(layers.map(({ name, in: size }) => [name, toHost(identity(size))]));
-  const probe = { inputMoments: async () => moments, gradients: async () => squares } as unknown as Probe;
+  const gradients: Probe['gradients'] = async (_adapter, request) => {
+    expect(request).toEqual({ squared: true, samples: 7 });
+    return squares;
+  };
+  const probe = { inputMoments: async () => moments, gradients } as unknown as Probe;
   return { byDelta, probe };
 }
 

@@ -1,4 +1,3 @@
-import { DEFAULTS } from '../../../core/defaults.ts';
 import type { HostTensor, TensorMap } from '../../../core/host-tensor.ts';
 import { inner } from '../../tensors/linalg.ts';
 import { ownKey } from '../bank.ts';
@@ -15,8 +14,7 @@ const FLOOR = 0.01;
  * α·s·g_o·(A x)ᵀ, so its mean square over samples, by α²‖A‖², is the square of g_o as the inputs come. With a mean of 1
  * over all rows of all layers: μ keeps its meaning. Tasks of an earlier start, that nobody measured, get 1 throughout.
  */
-export async function withSensitivity(bank: Bank, task: string, probe: Probe): Promise<Bank> {
-  const samples = DEFAULTS['lilora.fisherSamples'].value;
+export async function withSensitivity(bank: Bank, task: string, samples: number, probe: Probe): Promise<Bank> {
   const found = await probe.gradients(activeTensors(bank, task), { squared: true, samples });
   const rows = new Map(bank.layers.map(({ name }) => [name, squaresOf(bank, task, name, found.get(`${name}/B0`)!)]));
   const all = [...rows.values()].flatMap((values) => [...values]);
