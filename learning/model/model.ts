@@ -40,6 +40,8 @@ export interface Adapt {
   (layer: string, x: tf.Tensor2D, base: tf.Tensor2D, rows?: Rows): tf.Tensor2D;
   /** It wants `rows`, and with them all tokens in every layer. */
   readonly byRows?: boolean;
+  /** Learned states before those of every row, [n, width]: the decoder sees them, no loss is taken there (prefix.ts). */
+  readonly prefix?: tf.Tensor2D;
   /** What it is in the layers whose paths begin so. There: layers of the decoder are computed again on the way back. */
   readonly part?: (path: string) => AdaptPart;
 }
@@ -53,12 +55,13 @@ export interface AdaptPart {
 
 /** An adapter that calls another one, and asks for what that one asks for. */
 export function around(inner: Adapt, wrap: (inner: Adapt) => Adapt): Adapt {
-  const { byRows, part } = inner;
+  const { byRows, prefix, part } = inner;
   const wrapped = (path: string): AdaptPart => {
     const own = part!(path);
     return { tensors: own.tensors, with: (tensors) => around(own.with(tensors), wrap) };
   };
-  return Object.assign(wrap(inner), { ...(byRows && { byRows }), ...(part && { part: wrapped }) });
+  const asked = { ...(byRows && { byRows }), ...(prefix && { prefix }), ...(part && { part: wrapped }) };
+  return Object.assign(wrap(inner), asked);
 }
 
 /** The identity: the base model alone. */

@@ -19,6 +19,7 @@ import { type DecoderConfig, decode, decoderLayers, embedTokens, head, type Laye
 import { greedy, mostProbable, type Past, type PromptStep, type Step } from './generate.ts';
 import type { Adapt, AdaptedLayer, Answers, BaseModel, Generated, Generator, TokenBatch } from './model.ts';
 import { type Positions, plainPositions, spatialPositions } from './positions.ts';
+import { afterPrefix, checkPrefix, keysAfter, placesAfter, prefixed, withoutPrefix } from './prefix.ts';
 import { type RopeTables, ropeTables, turnsAt } from './rope.ts';
 import { imageRows, nextRows, onRows, promptRows, type Routes } from './rows.ts';
 import type { Weights } from './weights.ts';
@@ -124,7 +125,7 @@ export class VisionLanguageModel implements BaseModel {
   ): tf.Tensor2D {
     const { decoder } = this.config;
     let x = embedTokens(inputs.ids, decoder, this.weights);
-    const { rows, length, keys, images } = inputs;
+    const { rows, length, keys, prompt, images } = inputs;
     if (images && features) {
       const projected = this.project(
         features,
@@ -132,15 +133,25 @@ export class VisionLanguageModel implements BaseModel {
       );
       x = putRows(x, projected, images.at, images.text);
     }
-    options.onState?.('inputs_embeds', x);
-    const texts = adapt.byRows ? promptRows(inputs) : null;
-    // An adapter that chooses by the whole prompt sees it in the last layer too.
     const { onRoutes, wanted, ...more } = options;
-    const pass = { rows, length, ...this.turns(inputs.positions, rows, length), bias: biases(keys, null), ...more };
+    const { prefix } = adapt;
+    if (prefix) {
+      checkPrefix(prefix, decoder);
+      x = prefixed(x, prefix, rows);
+    }
+    const tokens = { length, keys, prompt, ...this.turns(inputs.positions, rows, length) };
+    const seen = prefix ? afterPrefix(tokens, prefix.shape[0], this.ropeOnce()) : tokens;
+    const at = prefix && wanted ? placesAfter(wanted, length, prefix.shape[0]) : wanted;
+    options.onState?.('inputs_embeds', x);
+    // An adapter that chooses by the whole prompt sees it in the last layer too.
+    const texts = adapt.byRows ? promptRows({ rows, ...seen }) : null;
+    const { cos, sin } = seen;
+    const pass = { rows, length: seen.length, cos, sin, bias: biases(seen.keys, null), ...more };
     const chosen = texts ? onRows(adapt, () => texts) : adapt;
-    const states = decode(x, decoder, this.weights, chosen, { ...pass, ...(wanted && !texts && { wanted }) });
+    const states = decode(x, decoder, this.weights, chosen, { ...pass, ...(at && !texts && { wanted: at }) });
     if (texts) onRoutes?.(texts.made);
-    return wanted && texts ? gatherRows(states, wanted) : states;
+    if (at) return texts ? gatherRows(states, at) : states;
+    return prefix ? withoutPrefix(states, prefix.shape[0], rows) : states;
   }
 
   lossInputs(batch: TokenBatch, features: tf.Tensor3D | null): LossInputs {
@@ -325,13 +336,15 @@ export class VisionLanguageModel implements BaseModel {
     const { decoder } = this.config;
     const fresh: LayerCache[] = [];
     const before = past.prompt[0]?.k.shape[2] ?? 0;
+    const count = adapt.prefix?.shape[0] ?? 0;
+    const own = count > 0 ? (tf.add(slot, tf.scalar(count, 'int32')) as tf.Scalar) : slot;
     const x = embedTokens(ids, decoder, this.weights);
     const pass: Pass = {
       rows: ids.shape[0],
       length: 1,
       ...this.turns([positions, positions, positions], ids.shape[0], 1),
-      bias: biases(keys, slot),
-      past: { ...past, at: tf.sub(slot, tf.scalar(before, 'int32')) },
+      bias: biases(count > 0 ? keysAfter(keys, count) : keys, own),
+      past: { ...past, at: tf.sub(own, tf.scalar(before, 'int32')) },
       onCache: (_, entry) => void fresh.push(entry),
     };
     const routed = onRows(adapt, () => nextRows(ids.shape[0], routes));
