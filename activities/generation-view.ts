@@ -6,7 +6,7 @@ import type { Images } from '../datasets/images.ts';
 import { PackedSplit } from '../datasets/prepared.ts';
 import type { Prediction } from '../learning/evaluation/evaluate.ts';
 import { pairParameters } from '../learning/methods/lora.ts';
-import type { Bank } from '../learning/methods/method.ts';
+import { type Bank, foldOf } from '../learning/methods/method.ts';
 import type { LoraOptions } from '../learning/methods/ranks.ts';
 import { methodNamed } from '../learning/methods/registry.ts';
 import type { FileView, GenerationView, PredictionView, TaskView } from '../report/generation-view.ts';
@@ -31,7 +31,7 @@ export async function viewOf(context: DataContext, made: NewGeneration): Promise
   for (const [j, learned] of evaluation.learned.entries())
     tasks.push({
       ...(await taskView(context, learned, evaluation, j)),
-      adapter: methodNamed(bank.method).fold ? `adapters/${learned.task}` : null,
+      adapter: foldOf(methodNamed(bank.method), bank.options) ? `adapters/${learned.task}` : null,
     });
   return {
     stream: definition.name,

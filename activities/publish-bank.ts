@@ -1,7 +1,7 @@
 import { sha256 } from '../core/digest.ts';
 import { metrics as metricsOf } from '../learning/evaluation/matrix.ts';
 import { scorerNamed } from '../learning/evaluation/scorers.ts';
-import type { Bank } from '../learning/methods/method.ts';
+import { type Bank, foldOf } from '../learning/methods/method.ts';
 import { methodNamed } from '../learning/methods/registry.ts';
 import { modelCard } from '../report/card.ts';
 import { generationReport } from '../report/html.ts';
@@ -91,11 +91,11 @@ export async function publishBank(context: DataContext, made: NewGeneration): Pr
 
 /** The bank and every task as a plain LoRA; what is byte for byte as in the parent is referred to there. */
 export function bankFiles(bank: Bank, file: NewFile, base: string, parent: Generation | null): NewFile[] {
-  const method = methodNamed(bank.method);
-  if (!method.fold) return [file];
+  const fold = foldOf(methodNamed(bank.method), bank.options);
+  if (!fold) return [file];
   const known = new Map<string, StoredFile>(Object.entries(parent?.manifest.files ?? {}));
   const adapters = bank.tasks.flatMap((task) =>
-    writePeft(method.fold!(bank, task), base).map(({ path: name, bytes }): NewFile => {
+    writePeft(fold(bank, task), base).map(({ path: name, bytes }): NewFile => {
       const path = `adapters/${task}/${name}`;
       const stored = known.get(path);
       return stored?.sha256 === sha256(bytes) ? { path, stored } : { path, bytes };
@@ -127,7 +127,7 @@ export function measured(
  */
 function capabilitiesOf({ layers, method, options }: Bank) {
   const outside = layers.filter(({ name }) => !/\.(language|text)_model\.layers\./.test(name)).map(({ name }) => name);
-  const peftAdapters = methodNamed(method).fold !== undefined;
+  const peftAdapters = foldOf(methodNamed(method), options) !== null;
   return {
     languageModelOnly: outside.length === 0,
     otherLayers: outside,

@@ -32,10 +32,16 @@ const ORTHO: Readonly<Record<string, Compared>> = {
   'ortho-replay': { method: 'ortho-lora', options: { mode: 'replay' } },
 };
 
+/** With the prompt that its paper has; without it is the default, since PEFT adapters cannot hold one. */
+const FM_LORA: Readonly<Record<string, Compared>> = {
+  'fm-lora-prompt': { method: 'fm-lora', options: { promptTokens: 8 } },
+};
+
 /** Everything that is compared, by the name in the table; every other method with its own defaults. */
 export const RUNS: Readonly<Record<string, Compared>> = {
   ...LILORA,
   ...ORTHO,
+  ...FM_LORA,
   ...Object.fromEntries(
     methodNames()
       .filter((name) => name !== 'lilora')

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { DEFAULTS, type Default } from '../../core/defaults.ts';
-import { looksAtData, type Method } from '../../learning/methods/method.ts';
+import { foldOf, looksAtData, type Method } from '../../learning/methods/method.ts';
 import { methodNamed, methodNames } from '../../learning/methods/registry.ts';
 import { table } from '../../report/terminal.ts';
 import { result, resultJson } from '../output.ts';
@@ -78,7 +78,7 @@ export function methodFacts(method: Method): MethodFacts {
     regularize: method.consolidate !== undefined,
     safe: method.safe !== undefined,
     rounds: !measures && !rehearses,
-    export: method.fold !== undefined,
+    export: foldOf(method, defaults) !== null,
   };
   const steps = Object.entries(takes).flatMap(([step, taken]) => (taken ? [step as keyof typeof STEPS] : []));
   const { properties = {} } = z.toJSONSchema(method.options, { io: 'input', unrepresentable: 'any' });

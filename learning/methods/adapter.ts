@@ -6,6 +6,7 @@ import { canonicalJson } from '../../core/json.ts';
 import { writeSafetensors } from '../../core/safetensors.ts';
 import type { Adapt, AdaptedLayer, AdaptPart } from '../model/model.ts';
 import type { Tree } from '../tensors/tree.ts';
+import { MODEL } from './bank.ts';
 import type { Active, Bank, Method, Trainable } from './method.ts';
 import { type PlainLora, pairScale } from './ranks.ts';
 import { methodNamed } from './registry.ts';
@@ -15,6 +16,7 @@ const toTensor = ({ data, shape }: HostTensor) => tf.tensor(data, [...shape]);
 /** Sends each adapted layer through the method; all others pass. */
 function adaptWith(method: Method, options: Record<string, unknown>, active: Active): Adapt {
   const layers = new Map(active.layers.map((layer) => [layer.name, layer]));
+  const prefix = method.prefix?.(active);
   const adapt: Adapt = (name, x, base, rows) => {
     const layer = layers.get(name);
     if (!layer) return base;
@@ -23,7 +25,7 @@ function adaptWith(method: Method, options: Record<string, unknown>, active: Act
     const route = rows.chosen(name, () => method.route!(layer, x, active, options, rows));
     return method.apply(layer, x, base, active, options, route ? { route, rows } : undefined);
   };
-  return method.route ? Object.assign(adapt, { byRows: true }) : adapt;
+  return Object.assign(adapt, { ...(method.route && { byRows: true }), ...(prefix && { prefix }) });
 }
 
 /** The adapter that a method makes of tensors by `<layer>/<tensor>`. */
@@ -121,6 +123,7 @@ export function bindTrainable(
 function mustCover(layers: readonly AdaptedLayer[], { tensors }: Trainable): void {
   if (tensors.size === 0) return;
   const begun = new Set([...tensors.keys()].map((key) => key.slice(0, key.lastIndexOf('/'))));
+  begun.delete(MODEL);
   const chosen = new Set(layers.map(({ name }) => name));
   const [more, less] = [[...chosen].filter((x) => !begun.has(x)), [...begun].filter((x) => !chosen.has(x))];
   if (more.length === 0 && less.length === 0) return;

@@ -13,8 +13,10 @@ export const ownKey = (task: string, layer: string, tensor: string) => `tasks/${
 
 /** Key of a tensor of one task that belongs to no single layer. */
 export const taskKey = (task: string, tensor: string) => `tasks/${task}/${tensor}`;
+/** In place of a layer's name: of the whole model. */
+export const MODEL = 'model';
 /** Key of a tensor of the whole model that all tasks share. */
-export const modelKey = (tensor: string) => `model/${tensor}`;
+export const modelKey = (tensor: string) => `${MODEL}/${tensor}`;
 
 /** A tensor that must be there. */
 export function tensorOf(bank: Bank, key: string): HostTensor {
@@ -45,8 +47,9 @@ export function mustMatch(bank: Bank, options: Readonly<Record<string, unknown>>
 /** What most methods do after a task: every tensor of `trainable` goes where it belongs, and the task is appended. */
 export function withTask(bank: Bank, { task, tensors: trainable }: Trainable, trained: TensorMap): Bank {
   const tensors: TensorMap = new Map(bank.tensors);
+  const sharedAt = (key: string) => (key.startsWith(`${MODEL}/`) ? key : `shared/${key}`);
   for (const [key, { start, place }] of trainable)
-    tensors.set(place === 'shared' ? `shared/${key}` : `tasks/${task}/${key}`, trained.get(key) ?? start);
+    tensors.set(place === 'shared' ? sharedAt(key) : `tasks/${task}/${key}`, trained.get(key) ?? start);
   return { ...bank, tasks: [...bank.tasks, task], tensors };
 }
 

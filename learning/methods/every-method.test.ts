@@ -11,14 +11,20 @@ import { Random } from '../training/random.ts';
 import { type TrainTask, trainTask } from '../training/train.ts';
 import { bindAdapter, bindLora } from './adapter.ts';
 import { readBank, writeBank } from './bank.ts';
-import type { Bank, Method } from './method.ts';
+import { type Bank, foldOf, type Method } from './method.ts';
 import { methodNamed, methodNames } from './registry.ts';
 
 /* What holds for every method of the registry: a new one is tested by its line there. */
 
 const layers = [
-  { name: 'one', in: 12, out: 10 },
-  { name: 'two', in: 10, out: 16 },
+  { name: 'm.layers.0.mlp.up_proj', in: 12, out: 10 },
+  { name: 'm.layers.0.mlp.down_proj', in: 10, out: 16 },
+];
+
+/** Every method, and those that compute something else with an option. */
+const CASES = [
+  ...methodNames().map((name) => ({ title: name, name, more: {} })),
+  { title: 'fm-lora with a prompt', name: 'fm-lora', more: { promptTokens: 3 } },
 ];
 
 /** A task as if it had been learned: every trained tensor moved by random numbers. */
@@ -35,9 +41,9 @@ const underTask = (bank: Bank, task: string) => [...bank.tensors].filter(([key])
 const count = (tensors: Iterable<[string, HostTensor]>) =>
   [...tensors].reduce((sum, [, { data }]) => sum + data.length, 0);
 
-describe.each(methodNames())('%s', (name) => {
+describe.each(CASES)('$title', ({ name, more }) => {
   const method = methodNamed(name);
-  const options = method.options.parse(smallOptions(name));
+  const options = method.options.parse({ ...smallOptions(name), ...more });
   const two = () =>
     pretend(method, pretend(method, method.start(layers, options, new Random(1)), 'a', options), 'b', options);
 
@@ -136,8 +142,9 @@ describe.each(methodNames())('%s', (name) => {
           ...{ maxNewTokens: 4, batchSize: 2, signal: new AbortController().signal, onProgress: () => {} },
         });
         expect(predictions.every(({ text }) => text.length > 0)).toBe(true);
-        if (method.fold) {
-          const folded = bindLora(method.fold(bank, task));
+        const fold = foldOf(method, options);
+        if (fold) {
+          const folded = bindLora(fold(bank, task));
           const batch = padBatch(asked.slice(0, 2), small.model.padToken);
           const features = small.features(['0', '1']);
           const [own, plain] = [adapter, folded].map(({ adapt }) => small.model.logits(batch, features, adapt));
@@ -164,16 +171,22 @@ describe.each(methodNames())('%s', (name) => {
         }
       });
 
-    it('starts the first task at the base model', () => {
-      const bank: Bank = method.start(small.layers, options, new Random(1));
-      const trainable = method.begin(bank, 'first', options, new Random(2));
-      const begun = method.finish(bank, trainable, new Map([...trainable.tensors].map(([k, { start }]) => [k, start])));
-      const adapter = bindAdapter(begun, 'first');
-      const batch = padBatch(prompts(small.samples(1)), small.model.padToken);
-      const features = small.features(['0', '1']);
-      const [own, base] = [adapter.adapt, noAdapter].map((adapt) => small.model.logits(batch, features, adapt));
-      expectNear(own!.dataSync(), base!.dataSync(), 1e-6, 'logits');
-      for (const one of [adapter, features, own!, base!]) one.dispose();
-    });
+    // A prompt is seen from the first step on.
+    if (!method.prefix || foldOf(method, options))
+      it('starts the first task at the base model', () => {
+        const bank: Bank = method.start(small.layers, options, new Random(1));
+        const trainable = method.begin(bank, 'first', options, new Random(2));
+        const begun = method.finish(
+          bank,
+          trainable,
+          new Map([...trainable.tensors].map(([k, { start }]) => [k, start])),
+        );
+        const adapter = bindAdapter(begun, 'first');
+        const batch = padBatch(prompts(small.samples(1)), small.model.padToken);
+        const features = small.features(['0', '1']);
+        const [own, base] = [adapter.adapt, noAdapter].map((adapt) => small.model.logits(batch, features, adapt));
+        expectNear(own!.dataSync(), base!.dataSync(), 1e-6, 'logits');
+        for (const one of [adapter, features, own!, base!]) one.dispose();
+      });
   });
 });

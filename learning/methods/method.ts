@@ -20,7 +20,7 @@ export interface Bank {
   readonly tensors: TensorMap;
 }
 
-/** One tensor that takes part in training a task. The key is `<module path>/<tensor>`. */
+/** One tensor that takes part in training a task. The key is `<module path>/<tensor>`; `model/<tensor>` for one of no layer. */
 export interface TrainableTensor {
   readonly start: HostTensor;
   /** Where it goes in the bank: shared by all tasks, or the task's own. */
@@ -216,6 +216,8 @@ export interface Method<Options extends Record<string, unknown> = Record<string,
    * are generated after it. Null where nothing is to be chosen. A pure function.
    */
   route?(layer: AdaptedLayer, x: tf.Tensor2D, active: Active, options: Options, rows: Rows): tf.Tensor | null;
+  /** Learned states before those of every row, [n, width of the model]; null for none. */
+  prefix?(active: Active): tf.Tensor2D | null;
   /** Regulariser, already weighted: a scalar added to the task loss. Only called while training. */
   penalty?(active: Active, options: Options, trainable: Trainable): tf.Scalar;
   /** Projection methods change gradients before the optimizer sees them, by `<module path>/<tensor>`. */
@@ -247,7 +249,13 @@ export interface Method<Options extends Record<string, unknown> = Record<string,
   activate(bank: Bank, task: string): TensorMap;
   /** The ordinary LoRA that equals this method for that task. Absent where none exists. */
   fold?(bank: Bank, task: string): PlainLora;
+  /** Whether there is one with these options. There is when absent. */
+  folds?(options: Options): boolean;
 }
+
+/** `Method.fold` with these options; null where no ordinary LoRA equals a task. */
+export const foldOf = (method: Method, options: Record<string, unknown>): NonNullable<Method['fold']> | null =>
+  method.fold && (method.folds?.(options) ?? true) ? method.fold : null;
 
 /** Whether a method with these options looks at all data of a task before or after training. */
 export function looksAtData(method: Method, options: Record<string, unknown>): boolean {

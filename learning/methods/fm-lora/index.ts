@@ -3,12 +3,13 @@ import { z } from 'zod';
 import { DEFAULTS } from '../../../core/defaults.ts';
 import type { HostTensor, TensorMap } from '../../../core/host-tensor.ts';
 import { fromHost, identity, multiply, toHost } from '../../tensors/linalg.ts';
-import { mustMatch, ownKey, sharedKey, tensorOf, tensorsOfTask, withTask } from '../bank.ts';
-import { zeros } from '../initial.ts';
+import { MODEL, modelKey, mustMatch, ownKey, sharedKey, tensorOf, tensorsOfTask, withTask } from '../bank.ts';
+import { normal, zeros } from '../initial.ts';
 import { foldLayers, freshPair, PAIR, pairParameters } from '../lora.ts';
-import type { Active, Method, TrainableTensor } from '../method.ts';
+import type { Active, Bank, Method, TrainableTensor } from '../method.ts';
 import { meanPenalty, moved, startsOf } from '../penalties.ts';
 import { loraOptions } from '../ranks.ts';
+import { widthOf } from './width.ts';
 
 const options = loraOptions
   .extend({
@@ -18,6 +19,8 @@ const options = loraOptions
     stabilityWeight: z.number().min(0).default(DEFAULTS['fm-lora.stabilityWeight'].value),
     /** Ranks among which every layer of a task chooses its own while it trains; none: the whole rank. */
     rankCandidates: z.array(z.number().int().positive()).default([]),
+    /** n, states of the shared prompt; 0 for none. */
+    promptTokens: z.number().int().min(0).default(DEFAULTS['fm-lora.promptTokens'].value),
     /** Weight of the expected share of the rank that is used: what makes a task choose a small one. */
     rankWeight: z.number().min(0).default(DEFAULTS['fm-lora.rankWeight'].value),
   })
@@ -28,8 +31,14 @@ const options = loraOptions
 type Options = z.output<typeof options>;
 
 const OWN = ['M', 'N'] as const;
+const PROMPT = 'prompt';
+/** Of its numbers at the start, as models of this kind start their embeddings. */
+const PROMPT_DEVIATION = 0.02;
 
-/** FM-LoRA (arXiv 2504.08823): ΔW_t = s · B M_t N_t A with A and B shared; a task adds two r × r matrices. */
+/**
+ * FM-LoRA (arXiv 2504.08823): ΔW_t = s · B M_t N_t A with A and B shared; a task adds two r × r matrices. With a prompt, n
+ * states before every input, that all tasks share as they share A and B.
+ */
 export const fmLora: Method<Options> = {
   name: 'fm-lora',
   title: 'FM-LoRA: one shared subspace, two small matrices for each task',
@@ -37,24 +46,32 @@ export const fmLora: Method<Options> = {
   options,
   needsTask: true,
 
-  describe: (layers, { rank, sharedFactors }) => ({
-    shared: PAIR,
-    perTask: OWN,
-    frozenAfterTask: [...OWN, ...(sharedFactors === 'frozen-after-first' ? PAIR : [])],
-    parameters: { shared: pairParameters(layers, { rank }), perTask: layers.length * 2 * rank ** 2 },
-  }),
+  describe(layers, { rank, sharedFactors, promptTokens }) {
+    const shared = [...PAIR, ...(promptTokens > 0 ? [PROMPT] : [])];
+    const prompt = promptTokens > 0 ? promptTokens * widthOf(layers) : 0;
+    return {
+      shared,
+      perTask: OWN,
+      frozenAfterTask: [...OWN, ...(sharedFactors === 'frozen-after-first' ? shared : [])],
+      parameters: { shared: pairParameters(layers, { rank }) + prompt, perTask: layers.length * 2 * rank ** 2 },
+    };
+  },
 
   start(layers, given, random) {
     const tensors: TensorMap = new Map();
     for (const layer of layers)
       for (const [name, tensor] of Object.entries(freshPair(layer, given.rank, random)))
         tensors.set(sharedKey(layer.name, name), tensor);
+    if (given.promptTokens > 0) {
+      const shape = [given.promptTokens, widthOf(layers)];
+      tensors.set(modelKey(PROMPT), normal(shape, PROMPT_DEVIATION, random.split(PROMPT)));
+    }
     return { method: 'fm-lora', options: given, layers, tasks: [], tensors };
   },
 
   /** ΔW starts at 0: in the first task because B is 0, later because N is. */
   begin(bank, task, given) {
-    mustMatch(bank, given, ['rank', 'alpha', 'rankCandidates']);
+    mustMatch(bank, given, ['rank', 'alpha', 'rankCandidates', 'promptTokens']);
     const first = bank.tasks.length === 0;
     const trained = first || given.sharedFactors === 'regularized';
     const tensors = new Map<string, TrainableTensor>();
@@ -68,6 +85,7 @@ export const fmLora: Method<Options> = {
       own('N', first ? unit : zeros([given.rank, given.rank]));
       if (given.rankCandidates.length > 0) own('rank_logits', zeros([given.rankCandidates.length]));
     }
+    for (const [key, start] of promptOf(bank)) tensors.set(key, { start, place: 'shared', trained });
     return { task, tensors, constants: first ? new Map() : startsOf(tensors), earlierTasks: bank.tasks };
   },
 
@@ -79,8 +97,12 @@ export const fmLora: Method<Options> = {
     return tf.add(base, tf.matMul(tf.matMul(used, get('M'), false, true), get('lora_B'), false, true)) as tf.Tensor2D;
   },
 
+  prefix: (active) => (active.has(MODEL, PROMPT) ? (active.get(MODEL, PROMPT) as tf.Tensor2D) : null),
+
   penalty(active, given) {
-    const drift = meanPenalty(active, given.stabilityWeight, (layer) => moved(active, layer, PAIR));
+    const factors = meanPenalty(active, given.stabilityWeight, (layer) => moved(active, layer, PAIR));
+    const prompt = moved(active, MODEL, [PROMPT]);
+    const drift = prompt ? tf.add(factors, tf.mul(prompt, given.stabilityWeight)) : factors;
     const ranks = meanPenalty(active, given.rankWeight, (layer) =>
       active.has(layer, 'rank_logits') ? tf.mean(openRanks(active, layer, given)) : null,
     );
@@ -103,8 +125,9 @@ export const fmLora: Method<Options> = {
   },
 
   safe: (given) => ({ ...given, sharedFactors: 'frozen-after-first' }),
-  activate: tensorsOfTask,
+  activate: (bank, task) => new Map([...tensorsOfTask(bank, task), ...promptOf(bank)]),
 
+  folds: ({ promptTokens }) => promptTokens === 0,
   fold: (bank, task) =>
     foldLayers(bank, task, (layer) => {
       const [A, B] = PAIR.map((tensor) => fromHost(tensorOf(bank, sharedKey(layer, tensor))));
@@ -112,6 +135,12 @@ export const fmLora: Method<Options> = {
       return { A: toHost(multiply(N!, A!)), B: toHost(multiply(B!, M!)) };
     }),
 };
+
+/** The prompt by its key, where there is one. */
+function promptOf(bank: Bank): TensorMap {
+  const prompt = bank.tensors.get(modelKey(PROMPT));
+  return new Map(prompt ? [[modelKey(PROMPT), prompt]] : []);
+}
 
 /** How far each of the r inner directions is open, [r]: the probability that the chosen rank reaches it. */
 function openRanks(active: Active, layer: string, { rank, rankCandidates }: Options): tf.Tensor {
