@@ -159,12 +159,18 @@ function computedAgain(
   layer: (x: tf.Tensor2D, adapt: Adapt, pass: Pass) => tf.Tensor2D,
 ): tf.Tensor2D {
   const bias = pass.bias(window);
+  const tables = [pass.cos, pass.sin, bias, ...(pass.wanted ? [pass.wanted] : [])];
   return withGradient([x, ...part.tensors], (...inputs) => ({
     value: tf.tidy(() => layer(inputs[0] as tf.Tensor2D, part.with(inputs.slice(1)), { ...pass, bias: () => bias })),
     // Tables of the pass are gone by then, but for these.
-    save: [pass.cos, pass.sin, bias, ...inputs],
-    gradient: (dy, [cos, sin, bias, ...inputs]) => {
-      const again = { ...pass, cos: cos!, sin: sin!, bias: () => bias as tf.Tensor4D };
+    save: [...tables, ...inputs],
+    gradient: (dy, saved) => {
+      const [cos, sin, bias, wanted] = saved.slice(0, tables.length);
+      const inputs = saved.slice(tables.length);
+      const again = {
+        ...{ ...pass, cos: cos!, sin: sin!, bias: () => bias as tf.Tensor4D },
+        ...(wanted && { wanted: wanted as tf.Tensor1D }),
+      };
       const compute = (x: tf.Tensor, ...own: tf.Tensor[]) => layer(x as tf.Tensor2D, part.with(own), again);
       return waitingFor(dy, () => gradientsWithin(compute, inputs, dy));
     },

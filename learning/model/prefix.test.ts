@@ -48,10 +48,14 @@ describe.each(REFERENCE_MODELS)('%s', (name) => {
     });
   });
 
-  test('loss, and its gradient by the prefix', () => {
+  const again: Pick<Adapt, 'part'> = { part: () => ({ tensors: [], with: () => noAdapter }) };
+  test.each([
+    ['loss, and its gradient by the prefix', {}],
+    ['the same where layers are computed again on the way back', again],
+  ])('%s', (_, more) => {
     tf.tidy(() => {
       const inputs = model.lossInputs(ref.batch('train'), ref.features('train', model));
-      const lossOf = (prefix: tf.Tensor) => model.lossOf(inputs, behind(prefix as tf.Tensor2D));
+      const lossOf = (prefix: tf.Tensor) => model.lossOf(inputs, Object.assign(behind(prefix as tf.Tensor2D), more));
       const { value, grad } = tf.valueAndGrad(lossOf)(prefix);
       expect(Math.abs(value.dataSync()[0]! - numbers('train/loss')[0]!)).toBeLessThan(NEAR.loss);
       expectNear(grad.dataSync(), numbers('train/prefix_gradient'), NEAR.loss, 'gradient');
