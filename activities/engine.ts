@@ -198,9 +198,11 @@ export interface AskJob {
   readonly raw: boolean;
 }
 
+/** What answers beside the base model: the PEFT adapter in a local folder, or a task of a local bank; null for nothing. */
+export type AdapterSource = { readonly folder: string } | { readonly bank: string; readonly task: string } | null;
+
 export interface PredictJob extends AskJob {
-  /** Local folder of a PEFT adapter; null for the base model. */
-  readonly adapter: string | null;
+  readonly adapter: AdapterSource;
   readonly maxNewTokens: number;
 }
 

@@ -46,18 +46,28 @@ export async function published(store: ObjectStore, stream: string, wanted?: num
 /** The files of a task's PEFT adapter. */
 export const ADAPTER_FILES = ['adapter_config.json', 'adapter_model.safetensors'] as const;
 
-/** Where a task's adapter is in a generation; `NotFound` when that generation does not know the task. */
-export function adapterFiles(
-  { generation, tasks, file }: Published,
-  task: string,
-): Array<{ name: string; ref: FileRef }> {
-  if (!tasks.includes(task))
-    throw new LiloraError('NotFound', `Generation ${generation} knows no task ${task}. It knows: ${tasks.join(', ')}.`);
+/** Whether a generation holds a PEFT adapter of a task: it does not where no ordinary LoRA computes what its method does. */
+export function holdsAdapter({ file }: Published, task: string): boolean {
   try {
-    return ADAPTER_FILES.map((name) => ({ name, ref: file(`adapters/${task}/${name}`) }));
+    file(`adapters/${task}/${ADAPTER_FILES[0]}`);
+    return true;
   } catch (error) {
-    if (!isLiloraError(error, 'NotFound')) throw error;
-    const problem = `Generation ${generation} holds no PEFT adapter of ${task}: no ordinary LoRA computes what its method does`;
-    throw new LiloraError('NotFound', `${problem}. What was learned is in its bank; see \`lilora methods\`.`);
+    if (isLiloraError(error, 'NotFound')) return false;
+    throw error;
   }
+}
+
+/** `NotFound` when a generation does not know the task. */
+export function mustKnowTask({ generation, tasks }: Published, task: string): void {
+  if (tasks.includes(task)) return;
+  throw new LiloraError('NotFound', `Generation ${generation} knows no task ${task}. It knows: ${tasks.join(', ')}.`);
+}
+
+/** Where a task's adapter is in a generation; `NotFound` when that generation does not know the task, or has none of it. */
+export function adapterFiles(published: Published, task: string): Array<{ name: string; ref: FileRef }> {
+  mustKnowTask(published, task);
+  if (holdsAdapter(published, task))
+    return ADAPTER_FILES.map((name) => ({ name, ref: published.file(`adapters/${task}/${name}`) }));
+  const problem = `Generation ${published.generation} holds no PEFT adapter of ${task}: no ordinary LoRA computes what its method does`;
+  throw new LiloraError('NotFound', `${problem}. What was learned is in its bank, and \`lilora predict\` runs it.`);
 }

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { localFile } from '../../activities/context.ts';
-import type { PredictResult, RouteResult, RouterFiles } from '../../activities/engine.ts';
+import type { AdapterSource, PredictResult, RouteResult, RouterFiles } from '../../activities/engine.ts';
 import { folderDigest, modelFolder } from '../../activities/model-folder.ts';
 import { DEFAULTS } from '../../core/defaults.ts';
 import { LiloraError } from '../../core/errors.ts';
@@ -13,7 +13,7 @@ import { openStore } from '../../store/open.ts';
 import type { ResolvedStream } from '../../workflows/contract.ts';
 import { localModel } from '../base-model.ts';
 import { verbSettings } from '../connect.ts';
-import { published } from '../generations.ts';
+import { holdsAdapter, mustKnowTask, published } from '../generations.ts';
 import { note, result, resultJson } from '../output.ts';
 import { wholeNumber } from './create.ts';
 import { pullAdapter } from './pull.ts';
@@ -32,9 +32,9 @@ interface Options {
 /** What a prediction runs on: local folders. */
 interface Parts {
   readonly model: { readonly folder: string; readonly digest: string };
-  readonly adapter: string | null;
+  readonly adapter: AdapterSource;
   /** Where a router chooses the task: what it needs, and how to get the adapter of its choice. */
-  readonly routed?: { readonly routing: RouterFiles; adapterOf(task: string): Promise<string> };
+  readonly routed?: { readonly routing: RouterFiles; adapterOf(task: string): Promise<AdapterSource> };
 }
 
 export function addPredict(program: Command): void {
@@ -102,7 +102,7 @@ async function fromFolder(model: string, { adapter }: Options): Promise<Parts> {
   const folder = await localModel(model, { weights: true });
   return {
     model: { folder, digest: await folderDigest(folder) },
-    adapter: adapter === undefined ? null : resolve(adapter),
+    adapter: adapter === undefined ? null : { folder: resolve(adapter) },
   };
 }
 
@@ -120,7 +120,12 @@ async function fromStream(stream: string, options: Options, temporary: string): 
     return { model, adapter: null };
   }
   const generation = await published(store, stream, options.generation);
-  const adapterOf = async (task: string) => (await pullAdapter(store, stream, generation, task, temporary)).folder;
+  const adapterOf = async (task: string): Promise<AdapterSource> => {
+    mustKnowTask(generation, task);
+    return holdsAdapter(generation, task)
+      ? { folder: (await pullAdapter(store, stream, generation, task, temporary)).folder }
+      : { bank: await localFile(context, generation.file('bank.safetensors')), task };
+  };
   if (options.task !== undefined) return { model, adapter: await adapterOf(options.task) };
   const tasks = await Promise.all(
     generation.tasks.map(async (task) => ({

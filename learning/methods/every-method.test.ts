@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { HostTensor } from '../../core/host-tensor.ts';
+import { pretend } from '../../test/pretend.ts';
 import { expectNear } from '../../test/reference.ts';
 import { prompts, type SmallLearning, smallLearning, smallOptions } from '../../test/small-learning.ts';
 import { evaluateTask } from '../evaluation/evaluate.ts';
@@ -11,7 +12,7 @@ import { Random } from '../training/random.ts';
 import { type TrainTask, trainTask } from '../training/train.ts';
 import { bindAdapter, bindLora } from './adapter.ts';
 import { readBank, writeBank } from './bank.ts';
-import { type Bank, foldOf, type Method } from './method.ts';
+import { type Bank, foldOf } from './method.ts';
 import { methodNamed, methodNames } from './registry.ts';
 
 /* What holds for every method of the registry: a new one is tested by its line there. */
@@ -26,15 +27,6 @@ const CASES = [
   ...methodNames().map((name) => ({ title: name, name, more: {} })),
   { title: 'fm-lora with a prompt', name: 'fm-lora', more: { promptTokens: 3 } },
 ];
-
-/** A task as if it had been learned: every trained tensor moved by random numbers. */
-function pretend(method: Method, bank: Bank, task: string, options: Record<string, unknown>): Bank {
-  const random = new Random(7).split(task);
-  const trainable = method.begin(bank, task, options, random.split('begin'));
-  const moved = ({ shape, data }: HostTensor) => ({ shape, data: data.map((x) => x + 0.1 * random.normal()) });
-  const learned = [...trainable.tensors].filter(([, { trained }]) => trained);
-  return method.finish(bank, trainable, new Map(learned.map(([key, { start }]) => [key, moved(start)])));
-}
 
 const numbersOf = (tensors: Iterable<[string, HostTensor]>) => [...tensors].map(([key, { data }]) => [key, [...data]]);
 const underTask = (bank: Bank, task: string) => [...bank.tensors].filter(([key]) => key.startsWith(`tasks/${task}/`));

@@ -1,6 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type {
+  AdapterSource,
   AnswerJob,
   AnswerResult,
   AskJob,
@@ -38,7 +39,7 @@ import { PackedSplit } from '../../datasets/prepared.ts';
 import { openProcessor } from '../../datasets/processor/processor.ts';
 import { jsonLines, scoreAnswers } from '../../learning/evaluation/evaluate.ts';
 import { scorerNamed } from '../../learning/evaluation/scorers.ts';
-import { bindLora } from '../../learning/methods/adapter.ts';
+import { type BoundAdapter, bindAdapter, bindLora } from '../../learning/methods/adapter.ts';
 import { readBank, writeBank } from '../../learning/methods/bank.ts';
 import { methodNamed } from '../../learning/methods/registry.ts';
 import { noAdapter } from '../../learning/model/model.ts';
@@ -344,7 +345,7 @@ export class Jobs {
     const { model, processor } = warm;
     const { asked, vision: look } = await this.ask(warm, job);
     const vision = asked.images.length > 0 ? await look() : null;
-    const adapter = job.adapter === null ? null : await openAdapter(job.adapter);
+    const adapter = job.adapter && (await openAdapter(job.adapter));
     try {
       const batch = padBatch([asked], model.padToken, { side: 'left' });
       const [generated] = model.generate(batch, vision, adapter?.adapt ?? noAdapter, job.maxNewTokens);
@@ -357,8 +358,10 @@ export class Jobs {
   }
 }
 
-/** A PEFT adapter folder on the engine. */
-async function openAdapter(folder: string) {
+/** A PEFT adapter or a task of a bank on the engine. */
+async function openAdapter(source: NonNullable<AdapterSource>): Promise<Pick<BoundAdapter, 'adapt' | 'dispose'>> {
+  if ('bank' in source) return bindAdapter(readBank(await readWhole(source.bank), source.bank), source.task);
+  const { folder } = source;
   const read = (name: string) =>
     readFile(join(folder, name)).catch(() => {
       throw new LiloraError('NotFound', `${join(folder, name)} does not exist. Name a PEFT adapter folder.`);
