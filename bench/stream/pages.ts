@@ -59,9 +59,11 @@ export async function pages(): Promise<Map<string, string>> {
     const shown = lines.filter(({ setting, run }) => setting === first && !RUNS[run]!.gated);
     files.set('docs/images/methods.svg', plot(shown));
     for (const run of new Set(results.map(({ run }) => run))) {
-      const card = `learning/methods/${run}/README.md`;
-      if (existsSync(join(ROOT, card)) && readFileSync(join(ROOT, card), 'utf8').includes('<!-- reached -->'))
-        put(card, 'reached', reached(results.filter((result) => result.run === run && settingOf(result) === first)));
+      const { method } = RUNS[run]!;
+      const card = `learning/methods/${method}/README.md`;
+      const name = run === method ? 'reached' : `reached ${run}`;
+      if (existsSync(join(ROOT, card)) && readFileSync(join(ROOT, card), 'utf8').includes(`<!-- ${name} -->`))
+        put(card, name, reached(results.filter((result) => result.run === run && settingOf(result) === first)));
     }
   }
 

@@ -88,7 +88,7 @@ export async function linesOf(results: readonly Result[], runs: Readonly<Record<
 export function reached(streams: readonly Result[]): string {
   const over = (key: string) => spread(streams.map(({ metrics }) => metrics[key])).replaceAll('-', '−');
   const { length } = streams;
-  return `AP ${over('AP')}, BWT ${over('BWT')}, ${length} stream${length === 1 ? '' : 's'}`;
+  return `AP ${over('AP')}, BWT ${over('BWT')}, learned ${over('MFT')}, ${length} stream${length === 1 ? '' : 's'}`;
 }
 
 /** What a table is about. */
