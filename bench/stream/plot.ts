@@ -1,10 +1,10 @@
 import type { Line } from './tables.ts';
 
 const WIDTH = 720;
-const HEIGHT = 440;
+const HEIGHT = 480;
 const EDGE = { left: 52, right: 150, top: 16, bottom: 44 };
-/** Up to here methods keep next to nothing per task, and are many. */
-const COLUMN = EDGE.left + 28;
+/** Share of a LoRA up to which methods are many: their names stand in one column, beside the points of all of them. */
+const CROWDED = 40;
 
 /** Mean AP of every method against the parameters that it keeps per task, of a LoRA: an SVG file. */
 export function plot(lines: readonly Line[]): string {
@@ -26,13 +26,13 @@ export function plot(lines: readonly Line[]): string {
   );
   const points = [...lines]
     .sort((a, b) => b.AP - a.AP)
-    .map(({ run, perTask, AP }) => ({ run, x: x(perTask), y: y(AP) }));
-  const taken: Box[] = points.map((point) => ({ left: point.x - 5, right: point.x + 5, y: point.y }));
-  const stacked = stack(points.filter(({ x }) => x < COLUMN));
-  taken.push(...stacked.values());
+    .map(({ run, perTask, AP }) => ({ run, perTask, x: x(perTask), y: y(AP) }));
+  const names = new Map([
+    ...stack(points.filter(({ perTask }) => perTask <= CROWDED).map((point) => ({ ...point, left: x(CROWDED) }))),
+    ...stack(points.filter(({ perTask }) => perTask > CROWDED).map((point) => ({ ...point, left: point.x + 9 }))),
+  ]);
   for (const point of points) {
-    const label = stacked.get(point.run) ?? placeFor(point, taken);
-    taken.push(label);
+    const label = names.get(point.run)!;
     const colour = /^(anchored|safe|paper|released)/.test(point.run) ? '#b5431f' : '#2b5f8a';
     const from = `x1="${point.x.toFixed(1)}" y1="${point.y.toFixed(1)}"`;
     if (label.left - point.x > 10 || Math.abs(label.y - point.y) > 8)
@@ -45,46 +45,21 @@ export function plot(lines: readonly Line[]): string {
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" font-family="sans-serif" font-size="12"><rect width="${WIDTH}" height="${HEIGHT}" fill="#fff"/>${parts.join('\n')}</svg>\n`;
 }
 
-/** Names of points at the left edge, under one another in their order, each as near to its point as the others leave room. */
-function stack(points: readonly Point[]): Map<string, Box> {
-  const ys = points.map(({ y }) => y);
-  for (let i = 1; i < ys.length; i++) ys[i] = Math.max(ys[i]!, ys[i - 1]! + LINE);
-  for (let i = ys.length - 1, most = HEIGHT - EDGE.bottom; i >= 0; i--, most -= LINE) ys[i] = Math.min(ys[i]!, most);
-  return new Map(points.map((point, i) => [point.run, boxOf(point, COLUMN + 16 - point.x, ys[i]!)]));
-}
-
-/** A method in the plot: pixels. */
-interface Point {
+/** Where the name of a method is: pixels. */
+interface Name {
   readonly run: string;
-  readonly x: number;
+  readonly left: number;
+  /** Of its middle. */
   readonly y: number;
 }
 
 /** Pixels from one name to the next below it. */
 const LINE = 14;
 
-const boxOf = ({ run, x }: Point, shift: number, y: number): Box => ({
-  left: x + shift,
-  right: x + shift + 7 * run.length,
-  y,
-});
-
-/** Where a name, or a point, is: pixels; y of its middle. */
-interface Box {
-  readonly left: number;
-  readonly right: number;
-  readonly y: number;
-}
-
-/** The nearest free place for the name of a point, to its right. */
-function placeFor(point: Point, taken: readonly Box[]): Box {
-  const places = [9, 40, 110, 180].flatMap((shift) =>
-    Array.from({ length: 15 }, (_, i) => boxOf(point, shift, point.y + LINE * (i % 2 ? (i + 1) / 2 : -i / 2))),
-  );
-  const far = ({ left, y }: Box) => left - point.x + 2 * Math.abs(y - point.y);
-  const free = (box: Box) =>
-    box.y > EDGE.top &&
-    box.y <= HEIGHT - EDGE.bottom &&
-    taken.every((other) => other.right < box.left || other.left > box.right || Math.abs(other.y - box.y) >= LINE - 1);
-  return places.sort((a, b) => far(a) - far(b)).find(free) ?? places[0]!;
+/** Names under one another in their order, each as near to the height of its point as the others leave room. */
+function stack(wanted: readonly Name[]): Map<string, Name> {
+  const ys = wanted.map(({ y }) => y);
+  for (let i = 1; i < ys.length; i++) ys[i] = Math.max(ys[i]!, ys[i - 1]! + LINE);
+  for (let i = ys.length - 1, most = HEIGHT - EDGE.bottom; i >= 0; i--, most -= LINE) ys[i] = Math.min(ys[i]!, most);
+  return new Map(wanted.map(({ run, left }, i) => [run, { run, left, y: ys[i]! }]));
 }
