@@ -44,11 +44,6 @@ export const DEFAULTS = {
   'replay.perTask': entry(20, 'samples', 'of every earlier task, as in the replay files of MR-LoRA (MCITlib)'),
   'c-lora.orthogonalityWeight': entry(0.1, '', 'λ of the overlap of old and new routes; no number is published'),
   'dac.orthogonalityWeight': entry(0.1, '', 'λ, as in the authors’ code'),
-  'fm-lora.promptTokens': entry(
-    0,
-    'states',
-    'of the shared prompt; the paper learns one, but with it no task is an ordinary LoRA that PEFT could load',
-  ),
   'fm-lora.stabilityWeight': entry(0.1, '', 'as λ of LiLoRA; only where the shared factors train on'),
   'fm-lora.rankWeight': entry(0.01, '', 'small beside the task loss; only where ranks are chosen'),
   'mixlora.experts': entry(16, 'factors', 'E: pools as large as a LoRA of the default rank'),

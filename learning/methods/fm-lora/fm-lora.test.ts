@@ -110,6 +110,12 @@ describe('a prompt', () => {
   });
 });
 
+it('goes on with a bank of before there were prompts', () => {
+  const bank = method.start(layers, optionsOf({}), new Random(1));
+  expect('promptTokens' in bank.options).toBe(false);
+  expect(() => method.begin(bank, 'a', optionsOf({ promptTokens: 2 }), new Random(1))).toThrow('started with prompt');
+});
+
 it('refuses a candidate above the rank', () => {
   expect(() => optionsOf({ rankCandidates: [4] })).toThrow('names a rank above the rank');
 });

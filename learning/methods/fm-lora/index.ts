@@ -19,8 +19,8 @@ const options = loraOptions
     stabilityWeight: z.number().min(0).default(DEFAULTS['fm-lora.stabilityWeight'].value),
     /** Ranks among which every layer of a task chooses its own while it trains; none: the whole rank. */
     rankCandidates: z.array(z.number().int().positive()).default([]),
-    /** n, states of the shared prompt; 0 for none. */
-    promptTokens: z.number().int().min(0).default(DEFAULTS['fm-lora.promptTokens'].value),
+    /** n, states of the shared prompt. Absent, there is none, and no trace of it. */
+    promptTokens: z.number().int().positive().optional(),
     /** Weight of the expected share of the rank that is used: what makes a task choose a small one. */
     rankWeight: z.number().min(0).default(DEFAULTS['fm-lora.rankWeight'].value),
   })
@@ -47,8 +47,8 @@ export const fmLora: Method<Options> = {
   needsTask: true,
 
   describe(layers, { rank, sharedFactors, promptTokens }) {
-    const shared = [...PAIR, ...(promptTokens > 0 ? [PROMPT] : [])];
-    const prompt = promptTokens > 0 ? promptTokens * widthOf(layers) : 0;
+    const shared = [...PAIR, ...(promptTokens ? [PROMPT] : [])];
+    const prompt = promptTokens ? promptTokens * widthOf(layers) : 0;
     return {
       shared,
       perTask: OWN,
@@ -62,7 +62,7 @@ export const fmLora: Method<Options> = {
     for (const layer of layers)
       for (const [name, tensor] of Object.entries(freshPair(layer, given.rank, random)))
         tensors.set(sharedKey(layer.name, name), tensor);
-    if (given.promptTokens > 0) {
+    if (given.promptTokens) {
       const shape = [given.promptTokens, widthOf(layers)];
       tensors.set(modelKey(PROMPT), normal(shape, PROMPT_DEVIATION, random.split(PROMPT)));
     }
@@ -127,7 +127,7 @@ export const fmLora: Method<Options> = {
   safe: (given) => ({ ...given, sharedFactors: 'frozen-after-first' }),
   activate: (bank, task) => new Map([...tensorsOfTask(bank, task), ...promptOf(bank)]),
 
-  folds: ({ promptTokens }) => promptTokens === 0,
+  folds: ({ promptTokens }) => promptTokens === undefined,
   fold: (bank, task) =>
     foldLayers(bank, task, (layer) => {
       const [A, B] = PAIR.map((tensor) => fromHost(tensorOf(bank, sharedKey(layer, tensor))));

@@ -11,5 +11,5 @@ export function widthOf(layers: readonly AdaptedLayer[]): number {
   const width = reading?.in ?? adding?.out;
   if (width !== undefined) return width;
   const problem = 'A prompt (promptTokens) has the width of the language model, and no layer of its blocks is adapted';
-  throw new LiloraError('BadConfig', `${problem}. Choose targets among them, or promptTokens 0.`);
+  throw new LiloraError('BadConfig', `${problem}. Choose targets among them, or leave the prompt out.`);
 }
