@@ -8,6 +8,7 @@ import { folderDigest, modelFolder } from '../../activities/model-folder.ts';
 import { DEFAULTS } from '../../core/defaults.ts';
 import { LiloraError } from '../../core/errors.ts';
 import { parseJson } from '../../core/json.ts';
+import { methodNamed } from '../../learning/methods/registry.ts';
 import { routingPath, streamKeys } from '../../store/generations.ts';
 import { openStore } from '../../store/open.ts';
 import type { ResolvedStream } from '../../workflows/contract.ts';
@@ -46,7 +47,7 @@ export function addPredict(program: Command): void {
     .argument('[prompt]', 'with one <image> marker per image, or they come first')
     .option(
       '--task <name>',
-      'the task whose adapter answers; without it the router of the stream chooses, or the base model answers',
+      'the task whose adapter answers; where a method needs it and it is not given, the router of the stream chooses, or the base model answers',
     )
     .option('--generation <n>', 'not the current generation but this one', wholeNumber)
     .option(
@@ -112,10 +113,11 @@ async function fromStream(stream: string, options: Options, temporary: string): 
   const key = streamKeys(stream).definition;
   if (!(await store.head(key)))
     throw new LiloraError('NotFound', `There is no stream ${stream}. See \`lilora status\`.`);
-  const { model: wanted, router } = parseJson((await store.get(key)).bytes, key) as ResolvedStream;
+  const { model: wanted, method, router } = parseJson((await store.get(key)).bytes, key) as ResolvedStream;
   const context = { store, openPlace: async (uri: string) => openStore(uri), cache: settings.cache, codeVersion: '' };
   const model = await modelFolder(context, wanted.uri, wanted.digest, { weights: true });
-  if (options.task === undefined && router === undefined) {
+  const { needsTask } = methodNamed(method.name);
+  if (options.task === undefined && router === undefined && needsTask) {
     note('No --task, and the stream has no router: the base model answers.');
     return { model, adapter: null };
   }
@@ -126,7 +128,9 @@ async function fromStream(stream: string, options: Options, temporary: string): 
       ? { folder: (await pullAdapter(store, stream, generation, task, temporary)).folder }
       : { bank: await localFile(context, generation.file('bank.safetensors')), task };
   };
-  if (options.task !== undefined) return { model, adapter: await adapterOf(options.task) };
+  // Where no task need be named, all are the same.
+  const task = options.task ?? (needsTask ? undefined : generation.tasks.at(-1));
+  if (task !== undefined) return { model, adapter: await adapterOf(task) };
   const tasks = await Promise.all(
     generation.tasks.map(async (task) => ({
       task,
