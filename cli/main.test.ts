@@ -5,26 +5,18 @@ import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { DEFAULTS } from '../core/defaults.ts';
 import { methodNames } from '../learning/methods/registry.ts';
+import { listen } from '../test/said.ts';
 import { writeSmallDataset } from '../test/small-dataset.ts';
 import { buildProgram, DONE, FAILED, MISUSE, main } from './main.ts';
 import type { MethodFacts } from './verbs/methods.ts';
 
 let folder: string;
-let stdout: string;
-let stderr: string;
+let said: ReturnType<typeof listen>;
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'lilora-cli-'));
-  [stdout, stderr] = ['', ''];
   vi.stubEnv('LILORA_HOME', join(folder, 'home'));
   for (const name of ['TEMPORAL_ADDRESS', 'LILORA_STORE', 'LILORA_DEBUG']) vi.stubEnv(name, undefined);
-  vi.spyOn(process.stdout, 'write').mockImplementation((text) => {
-    stdout += text;
-    return true;
-  });
-  vi.spyOn(process.stderr, 'write').mockImplementation((text) => {
-    stderr += text;
-    return true;
-  });
+  said = listen();
 });
 afterEach(() => {
   vi.restoreAllMocks();
@@ -46,8 +38,8 @@ describe('help', () => {
 
   it.each(verbs)('of %s has an example and goes to stdout', async (verb) => {
     expect(await main([verb, '--help'])).toBe(DONE);
-    expect(stdout).toMatch(new RegExp(`Usage: lilora ${verb}[\\s\\S]*Examples?:\\n {2}\\$ lilora ${verb}`));
-    expect(stderr).toBe('');
+    expect(said.stdout).toMatch(new RegExp(`Usage: lilora ${verb}[\\s\\S]*Examples?:\\n {2}\\$ lilora ${verb}`));
+    expect(said.stderr).toBe('');
   });
 });
 
@@ -76,15 +68,15 @@ describe('misuse has exit code 2 and says so on stderr', () => {
     [['predict', 'pets', 'x', '--adapter', 'a'], /--adapter goes with --model/],
   ])('%j', async (args, message) => {
     expect(await main(args)).toBe(MISUSE);
-    expect(stderr).toMatch(message);
-    expect(stdout).toBe('');
+    expect(said.stderr).toMatch(message);
+    expect(said.stdout).toBe('');
   });
 });
 
 describe('methods', () => {
   it('tells all of them as JSON, and one for people', async () => {
     expect(await main(['methods', '--json'])).toBe(DONE);
-    const facts = JSON.parse(stdout) as MethodFacts[];
+    const facts = JSON.parse(said.stdout) as MethodFacts[];
     expect(facts.map(({ name }) => name)).toEqual(methodNames());
     const [lilora] = facts;
     expect(lilora).toMatchObject({
@@ -100,34 +92,34 @@ describe('methods', () => {
       schema: { type: 'number', minimum: 0, default: 1 },
     });
     expect(lilora!.options.find(({ name }) => name === 'innerRank')!.default, 'follows from the rank').toBe(8);
-    stdout = '';
+    said.stdout = '';
     expect(await main(['methods', 'moelora'])).toBe(DONE);
-    expect(stdout).toMatch(/^moelora: .*\n.*arXiv:2403\.08350.*need not name its task[\s\S]*experts +8 +integer/);
+    expect(said.stdout).toMatch(/^moelora: .*\n.*arXiv:2403\.08350.*need not name its task[\s\S]*experts +8 +integer/);
   });
 });
 
 describe('failure has exit code 1 and is one block without a stack', () => {
   it('a store that is not named', async () => {
     expect(await main(['pull', 'pets', folder])).toBe(FAILED);
-    expect(stderr).toMatch(/^lilora: BadConfig: LILORA_STORE is not set\..*\n$/);
+    expect(said.stderr).toMatch(/^lilora: BadConfig: LILORA_STORE is not set\..*\n$/);
   });
 
   it('a server that does not answer', async () => {
     vi.stubEnv('TEMPORAL_ADDRESS', '127.0.0.1:1');
     expect(await main(['status'])).toBe(FAILED);
-    expect(stderr).toMatch(/^lilora: BadConfig: Temporal does not answer at 127\.0\.0\.1:1.*lilora dev/);
-    expect(stderr).not.toMatch(/\n\s+at /);
+    expect(said.stderr).toMatch(/^lilora: BadConfig: Temporal does not answer at 127\.0\.0\.1:1.*lilora dev/);
+    expect(said.stderr).not.toMatch(/\n\s+at /);
   });
 
   it('nothing published', async () => {
     vi.stubEnv('LILORA_STORE', join(folder, 'store'));
     expect(await main(['report', 'pets'])).toBe(FAILED);
-    expect(stderr).toMatch(/NotFound: Stream pets has published nothing yet/);
+    expect(said.stderr).toMatch(/NotFound: Stream pets has published nothing yet/);
   });
 
   it('an image that is not there', async () => {
     expect(await main(['predict', '--model', folder, '--image', join(folder, 'a.png'), 'what?'])).toBe(FAILED);
-    expect(stderr).toMatch(/NotFound: .*a\.png: no such file/);
+    expect(said.stderr).toMatch(/NotFound: .*a\.png: no such file/);
   });
 });
 
@@ -137,7 +129,7 @@ describe('bank', () => {
 
   it('comes in with an adapter for each task, and goes out', async () => {
     expect(await into('--tasks', 'sqa', 'gqa', 'vqav2')).toBe(DONE);
-    expect(stdout).toMatch(/bank\.safetensors: 5 layers, rank 4, alpha 8, inner rank 2; sqa, gqa, vqav2\n$/);
+    expect(said.stdout).toMatch(/bank\.safetensors: 5 layers, rank 4, alpha 8, inner rank 2; sqa, gqa, vqav2\n$/);
     expect(JSON.parse(readFileSync(join(folder, 'bank/gqa/adapter_config.json'), 'utf8'))).toMatchObject({
       r: 4,
       lora_alpha: 8,
@@ -145,18 +137,22 @@ describe('bank', () => {
     });
     const out = join(folder, 'out.safetensors');
     expect(await main(['bank', 'export', join(folder, 'bank/bank.safetensors'), out, '--json'])).toBe(DONE);
-    expect(JSON.parse(stdout.split('\n')[1]!)).toMatchObject({ file: out, layers: 5, tasks: ['sqa', 'gqa', 'vqav2'] });
+    expect(JSON.parse(said.stdout.split('\n')[1]!)).toMatchObject({
+      file: out,
+      layers: 5,
+      tasks: ['sqa', 'gqa', 'vqav2'],
+    });
     expect(await into()).toBe(FAILED);
-    expect(stderr).toMatch(/is there already/);
+    expect(said.stderr).toMatch(/is there already/);
   });
 
   it('is refused by name', async () => {
     expect(await into('--tasks', '../a', 'b', 'c')).toBe(FAILED);
-    expect(stderr).toMatch(/"\.\.\/a" is no name of a task/);
+    expect(said.stderr).toMatch(/"\.\.\/a" is no name of a task/);
     expect(await main(['bank', 'export', theirs, join(folder, 'out')])).toBe(FAILED);
-    expect(stderr).toMatch(/it is not a bank of this product/);
+    expect(said.stderr).toMatch(/it is not a bank of this product/);
     expect(await main(['bank', 'import', join(folder, 'none'), join(folder, 'bank')])).toBe(FAILED);
-    expect(stderr).toMatch(/NotFound: .*none cannot be read/);
+    expect(said.stderr).toMatch(/NotFound: .*none cannot be read/);
   });
 });
 
@@ -171,21 +167,24 @@ describe('manifest', () => {
     writeFileSync(join(data, 'data', 'validation.jsonl'), '{"image": null, "question": "Two?", "answer": "2"}\n');
     writeFileSync(join(data, 'README.md'), 'text');
     expect(await main(['manifest', data, ...about, '--question', 'Which animal?'])).toBe(DONE);
-    expect(stdout).toMatch(
+    expect(said.stdout).toMatch(
       /dataset\.json: my-dogs, 3 files\n {2}train: data\/train-00000-of-00001\.parquet\n {2}test:/,
     );
-    expect(stderr).toMatch(/the validation split is taken for it/);
-    stdout = '';
+    expect(said.stderr).toMatch(/the validation split is taken for it/);
+    said.stdout = '';
     expect(await main(['validate', data, '--json'])).toBe(DONE);
-    expect(JSON.parse(stdout)).toMatchObject({ name: 'my-dogs', splits: [{ samples: 4, images: 4 }, { samples: 1 }] });
+    expect(JSON.parse(said.stdout)).toMatchObject({
+      name: 'my-dogs',
+      splits: [{ samples: 4, images: 4 }, { samples: 1 }],
+    });
     expect(await main(['manifest', data, ...about])).toBe(FAILED);
-    expect(stderr).toMatch(/is there already/);
+    expect(said.stderr).toMatch(/is there already/);
   });
 
   it('asks for what it cannot tell', async () => {
     writeFileSync(join(folder, 'a.json'), '[]');
     expect(await main(['manifest', folder, ...about])).toBe(FAILED);
-    expect(stderr).toMatch(/Name them with --train and --test/);
+    expect(said.stderr).toMatch(/Name them with --train and --test/);
     expect(await main(['manifest', folder, '--metric', 'exact'])).toBe(MISUSE);
   });
 });
@@ -201,15 +200,15 @@ describe('import', () => {
     writeFileSync(join(folder, 'q/ScienceQA/train.json'), JSON.stringify([{ id: 1, conversations }]));
     writeFileSync(join(folder, 'q/ScienceQA/test.json'), JSON.stringify([question(1), question(2)]));
     expect(await main(['import', 'coin', join(folder, 'q'), join(folder, 'out')])).toBe(DONE);
-    expect(stdout).toMatch(/scienceqa +option-letter +1 +2 +0 +0 /);
-    expect(stderr).toMatch(/scienceqa: .*problems\.json is not there: the answers of the question file/);
-    stdout = '';
+    expect(said.stdout).toMatch(/scienceqa +option-letter +1 +2 +0 +0 /);
+    expect(said.stderr).toMatch(/scienceqa: .*problems\.json is not there: the answers of the question file/);
+    said.stdout = '';
     expect(await main(['validate', join(folder, 'out', 'scienceqa'), '--json'])).toBe(DONE);
-    expect(JSON.parse(stdout)).toMatchObject({ ok: true, name: 'scienceqa', kind: 'option' });
+    expect(JSON.parse(said.stdout)).toMatchObject({ ok: true, name: 'scienceqa', kind: 'option' });
     expect(await main(['import', 'ucit', join(folder, 'q'), join(folder, 'out')])).toBe(FAILED);
-    expect(stderr).toMatch(/NotFound: .*holds none of ImageNet-R, ArxivQA/);
+    expect(said.stderr).toMatch(/NotFound: .*holds none of ImageNet-R, ArxivQA/);
     expect(await main(['import', 'mtil', join(folder, 'q'), join(folder, 'out')])).toBe(FAILED);
-    expect(stderr).toMatch(/no benchmark "mtil"\. Choose from cvit, coin, ucit/);
+    expect(said.stderr).toMatch(/no benchmark "mtil"\. Choose from cvit, coin, ucit/);
   });
 });
 
@@ -220,10 +219,10 @@ describe('validate', () => {
   it('counts, for people and as JSON', async () => {
     await make();
     expect(await main(['validate', join(folder, 'data')])).toBe(DONE);
-    expect(stdout).toMatch(/colours: a good dataset\.[\s\S]*train +5 +10 +5\ntest +2 +4 +2\n$/);
-    stdout = '';
+    expect(said.stdout).toMatch(/colours: a good dataset\.[\s\S]*train +5 +10 +5\ntest +2 +4 +2\n$/);
+    said.stdout = '';
     expect(await main(['validate', join(folder, 'data', 'dataset.json'), '--json'])).toBe(DONE);
-    expect(JSON.parse(stdout)).toMatchObject({
+    expect(JSON.parse(said.stdout)).toMatchObject({
       ok: true,
       name: 'colours',
       splits: [{ split: 'train', samples: 5 }, { split: 'test' }],
@@ -235,9 +234,9 @@ describe('validate', () => {
       if (split === 'train') samples[3] = { ...samples[3]!, id: 'x', image: 'images/\u001b[31m.png' };
     });
     expect(await main(['validate', join(folder, 'data')])).toBe(FAILED);
-    expect(stderr).toMatch(/BadDataset: .*1 problem\(s\) found[\s\S]*train\.json\[3\]/);
-    expect(stderr).not.toContain('\u001b[31m');
-    expect(stdout).toBe('');
+    expect(said.stderr).toMatch(/BadDataset: .*1 problem\(s\) found[\s\S]*train\.json\[3\]/);
+    expect(said.stderr).not.toContain('\u001b[31m');
+    expect(said.stdout).toBe('');
   });
 
   it('names the metrics there are when a dataset asks for another', async () => {
@@ -245,7 +244,7 @@ describe('validate', () => {
     const manifest = join(folder, 'data', 'dataset.json');
     writeFileSync(manifest, readFileSync(manifest, 'utf8').replace('"exact"', '"bleu"'));
     expect(await main(['validate', join(folder, 'data')])).toBe(FAILED);
-    expect(stderr).toMatch(/BadDataset: There is no metric "bleu"\. Choose from option-letter, .*cider/);
-    expect(stdout).toBe('');
+    expect(said.stderr).toMatch(/BadDataset: There is no metric "bleu"\. Choose from option-letter, .*cider/);
+    expect(said.stdout).toBe('');
   });
 });

@@ -13,6 +13,7 @@ import { publish, streamKeys } from '../store/generations.ts';
 import { writePeft } from '../store/peft.ts';
 import { pretend } from '../test/pretend.ts';
 import { reference } from '../test/reference.ts';
+import { listen } from '../test/said.ts';
 import { DONE, main } from './main.ts';
 
 /* A published generation answers by whatever it holds: an adapter, or the bank alone. */
@@ -20,22 +21,14 @@ import { DONE, main } from './main.ts';
 const { folder: home } = reference('llava-mha');
 const model = join(home, 'model');
 let folder: string;
-let [stdout, stderr] = ['', ''];
+let said: ReturnType<typeof listen>;
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'lilora-predict-'));
   vi.stubEnv('LILORA_STORE', join(folder, 'store'));
   vi.stubEnv('LILORA_CACHE', join(folder, 'cache'));
   vi.stubEnv('TEMPORAL_ADDRESS', undefined);
-  [stdout, stderr] = ['', ''];
-  vi.spyOn(process.stdout, 'write').mockImplementation((text) => {
-    stdout += text;
-    return true;
-  });
-  vi.spyOn(process.stderr, 'write').mockImplementation((text) => {
-    stderr += text;
-    return true;
-  });
+  said = listen();
 });
 afterEach(() => {
   vi.restoreAllMocks();
@@ -81,7 +74,7 @@ async function release(name: string, more: object): Promise<void> {
 }
 
 async function predict(...more: string[]): Promise<number[]> {
-  stdout = '';
+  said.stdout = '';
   const image = join(home, '../images/wide.png');
   const code = await main([
     'predict',
@@ -95,15 +88,15 @@ async function predict(...more: string[]): Promise<number[]> {
     image,
     ...more,
   ]);
-  expect(code, stderr).toBe(DONE);
-  return (JSON.parse(stdout) as { logProbabilities: number[] }).logProbabilities;
+  expect(code, said.stderr).toBe(DONE);
+  return (JSON.parse(said.stdout) as { logProbabilities: number[] }).logProbabilities;
 }
 
 it('where a task must be named, its adapter answers, and without one the base model', async () => {
   await release('per-task-lora', {});
   const [dogs, cats] = [await predict('--task', 'dogs'), await predict('--task', 'cats')];
   const base = await predict();
-  expect(stderr).toMatch(/the base model answers/);
+  expect(said.stderr).toMatch(/the base model answers/);
   expect([dogs, cats]).not.toContainEqual(base);
   expect(dogs).not.toEqual(cats);
 });
@@ -112,7 +105,7 @@ it('where no task need be named, the one adapter answers', async () => {
   await release('sequential-lora', {});
   const named = await predict('--task', 'dogs');
   expect(await predict()).toEqual(named);
-  expect(stderr).toBe('');
+  expect(said.stderr).toBe('');
 });
 
 it('where no PEFT adapter can be, the bank answers', async () => {
