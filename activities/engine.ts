@@ -30,6 +30,8 @@ export interface EngineProgress {
   readonly step: number;
   readonly steps: number;
   readonly loss: number | null;
+  /** The method looks at data before or after the steps; absent while there are steps. */
+  readonly measuring?: true;
 }
 
 /** What every job needs to run a model with a method. */

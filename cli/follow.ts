@@ -64,9 +64,15 @@ function progressOf(payload: Parameters<typeof defaultPayloadConverter.fromPaylo
   if (!payload) return null;
   const beat = defaultPayloadConverter.fromPayload<Partial<Progress>>(payload);
   if (typeof beat?.step !== 'number' || typeof beat.steps !== 'number' || beat.steps === 0) return null;
-  const { step, steps, round, rounds } = beat;
+  const { step, steps, round, rounds, measuring } = beat;
   const loss = typeof beat.loss === 'number' ? beat.loss : null;
-  return { step, steps, loss, ...(round !== undefined && rounds !== undefined && { round, rounds }) };
+  return {
+    step,
+    steps,
+    loss,
+    ...(measuring && { measuring }),
+    ...(round !== undefined && rounds !== undefined && { round, rounds }),
+  };
 }
 
 /** Looks again and again until `enough`; gives every moment. */
@@ -93,7 +99,8 @@ export function progressText({
   if (!progress) return [PHASE_TEXT[phase], ''];
   const loss = progress.loss === null ? '' : `, loss ${progress.loss.toFixed(4)}`;
   const round = progress.round === undefined ? '' : `round ${progress.round} of ${progress.rounds}, step `;
-  return [PHASE_TEXT[phase], `${round}${progress.step} of ${progress.steps}${loss}`];
+  const measuring = progress.measuring ? ', measuring' : '';
+  return [PHASE_TEXT[phase], `${round}${progress.step} of ${progress.steps}${loss}${measuring}`];
 }
 
 /** How a task ended, in one line. */

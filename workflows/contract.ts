@@ -269,6 +269,8 @@ export interface Progress {
   readonly step: number;
   readonly steps: number;
   readonly loss: number | null;
+  /** The method looks at data, before or after the steps. */
+  readonly measuring?: true;
   /** What the running step spent so far: its activity, its task queue, seconds of all its attempts. */
   readonly spent?: { readonly activity: string; readonly queue: string; readonly seconds: number };
   /** Counted from 1; absent where training goes straight through. */

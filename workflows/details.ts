@@ -101,9 +101,9 @@ export function taskDetails(
   note: string | null,
   cost = '',
 ): string {
-  const steps = progress
-    ? `${roundText(progress)}step ${progress.step} of ${progress.steps}${progress.loss === null ? '' : `, loss ${progress.loss.toFixed(4)}`}`
-    : '';
+  const loss = progress?.loss == null ? '' : `, loss ${progress.loss.toFixed(4)}`;
+  const measuring = progress?.measuring ? ', measuring' : '';
+  const steps = progress ? `${roundText(progress)}step ${progress.step} of ${progress.steps}${loss}${measuring}` : '';
   const gates = gate.map(
     (report) =>
       `| ${report.attempt} | ${report.scores.map(scoreText).join(' | ')} | ${report.worstLoss.toFixed(1)} | ${report.gain.toFixed(1)} | ${report.verdict} |`,

@@ -39,7 +39,8 @@ export async function trainingOf(
       lines.push(JSON.stringify(progress));
       tell({ step: progress.step, steps: progress.steps, loss: progress.loss });
     },
-    onAlive: () => tell(told),
+    // Only told while the method looks at data.
+    onAlive: () => tell({ ...told, measuring: true }),
     onCheckpoint: async (bytes, step) => {
       await hooks.onCheckpoint?.(await writeInto(out, 'checkpoint.safetensors', bytes), step);
     },
