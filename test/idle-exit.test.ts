@@ -45,9 +45,9 @@ it('never loses a task that was dispatched while a worker left', async () => {
     }
   })();
   const dispatched: string[] = [];
-  for (let i = 0; i < 39; i++) {
-    // From 12 ms before the idle exit to 24 ms after it, in steps that repeat.
-    await sleep(IDLE * 1000 - 12 + (i % 13) * 3);
+  for (let i = 0; i < 50; i++) {
+    // From 48 ms before the idle exit to 24 ms after it, in steps that repeat.
+    await sleep(IDLE * 1000 - 48 + (i % 25) * 3);
     const id = `task-${i}`;
     dispatched.push(id);
     // One attempt only: a task that is given to a worker that has gone would time out and fail.

@@ -23,9 +23,9 @@ const layers = [
 ];
 
 /** Every method, and those that compute something else with an option. */
-const CASES = [
-  ...methodNames().map((name) => ({ title: name, name, more: {} })),
-  { title: 'fm-lora with a prompt', name: 'fm-lora', more: { promptTokens: 3 } },
+const CASES: Array<[title: string, name: string, more: object]> = [
+  ...methodNames().map((name): [string, string, object] => [name, name, {}]),
+  ['fm-lora with a prompt', 'fm-lora', { promptTokens: 3 }],
 ];
 
 const numbersOf = (tensors: Iterable<[string, HostTensor]>) => [...tensors].map(([key, { data }]) => [key, [...data]]);
@@ -33,7 +33,7 @@ const underTask = (bank: Bank, task: string) => [...bank.tensors].filter(([key])
 const count = (tensors: Iterable<[string, HostTensor]>) =>
   [...tensors].reduce((sum, [, { data }]) => sum + data.length, 0);
 
-describe.each(CASES)('$title', ({ name, more }) => {
+describe.each(CASES)('%s', (_, name, more) => {
   const method = methodNamed(name);
   const options = method.options.parse({ ...smallOptions(name), ...more });
   const two = () =>
