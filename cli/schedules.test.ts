@@ -1,6 +1,7 @@
+import { type Client, ScheduleNotFoundError } from '@temporalio/client';
 import { describe, expect, it } from 'vitest';
 import { duration, durationText } from './durations.ts';
-import { type ScheduleRequest, scheduleOptions } from './schedules.ts';
+import { describeSchedule, listSchedules, type ScheduleRequest, scheduleOptions } from './schedules.ts';
 
 const HOUR = 3_600_000;
 const sweep = (more: Partial<ScheduleRequest> = {}) =>
@@ -74,5 +75,39 @@ describe('a schedule', () => {
   it('refuses names that would not be safe in an id', () => {
     expect(() => sweep({ name: 'a/b' })).toThrow(/"a\/b" is no name/);
     expect(() => sweep({ stream: 'Pets' })).toThrow(/"Pets" is no name/);
+  });
+});
+
+describe('a list of schedules that is late', () => {
+  const description = {
+    action: { workflowType: 'sweep', args: [] },
+    info: { recentActions: [], nextActionTimes: [] },
+    policies: { catchupWindow: 60_000, pauseOnFailure: true },
+    spec: { intervals: [{ every: HOUR }] },
+    state: { paused: false },
+  };
+  /** Of a server that lists `listed` while it has `known`. */
+  const clientOf = (listed: readonly string[], known: readonly string[]) =>
+    ({
+      schedule: {
+        list: () => listed.map((name) => ({ scheduleId: `lilora/${name}` })),
+        getHandle: (id: string) => ({
+          describe: async () => {
+            if (!known.includes(id.replace('lilora/', ''))) throw new ScheduleNotFoundError('not found', id);
+            return description;
+          },
+        }),
+      },
+    }) as unknown as Client;
+
+  it('shows no schedule that is deleted', async () => {
+    const lines = await listSchedules(clientOf(['pets/sweep', 'pets/deleted'], ['pets/sweep']));
+    expect(lines.map(({ schedule }) => schedule)).toEqual(['pets/sweep']);
+  });
+
+  it('hides nothing of one that was made a moment ago', async () => {
+    const made = { schedule: 'pets/sweep', kind: 'sweep', stream: 'pets', cadence: 'every 1h' };
+    expect(await describeSchedule(clientOf([], ['pets/sweep']), 'pets/sweep')).toMatchObject(made);
+    await expect(describeSchedule(clientOf([], []), 'pets/sweep')).rejects.toThrow(/There is no schedule pets\/sweep/);
   });
 });

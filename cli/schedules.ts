@@ -9,7 +9,7 @@ import {
 } from '@temporalio/client';
 import { defineSearchAttributeKey } from '@temporalio/common';
 import { DEFAULTS } from '../core/defaults.ts';
-import { LiloraError } from '../core/errors.ts';
+import { isLiloraError, LiloraError } from '../core/errors.ts';
 import { NAME_PATTERN, QUEUES, SCHEMA } from '../workflows/contract.ts';
 import { SCHEDULED } from '../workflows/schedule-contract.ts';
 import { duration, durationText } from './durations.ts';
@@ -177,14 +177,21 @@ export async function listSchedules(client: Client, stream?: string): Promise<Sc
     const [, name] = /^lilora\/(.+)$/.exec(id) ?? [];
     if (name !== undefined && (stream === undefined || streamOf(name) === stream)) names.push(name);
   }
-  // A list may be late; what a schedule says of itself is not.
+  // A list may be late, and name what is deleted; what a schedule says of itself is not.
   const lines = await Promise.all(
-    names
-      .sort()
-      .map((name) => onSchedule(client, name, async (handle) => lineOf(client, name, await handle.describe()))),
+    names.sort().map((name) =>
+      describeSchedule(client, name).catch((error) => {
+        if (!isLiloraError(error, 'NotFound')) throw error;
+        return null;
+      }),
+    ),
   );
   return lines.filter((line) => line !== null);
 }
+
+/** One schedule as a list shows it, `null` where it is not ours; one that does not exist is `NotFound`. */
+export const describeSchedule = (client: Client, name: string): Promise<ScheduleLine | null> =>
+  onSchedule(client, name, async (handle) => lineOf(client, name, await handle.describe()));
 
 const streamOf = (name: string) => (name.includes('/') ? name.split('/')[0]! : null);
 

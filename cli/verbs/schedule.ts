@@ -107,12 +107,13 @@ function addCreate(schedule: Command): void {
           misuse(`--${option.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)} goes with ${kinds.join(', ')}`);
       const request = { ...options, kind, stream, input: await inputOf(kind, options) };
       const made = await withClient(async (client) => {
-        const { createSchedule, listSchedules } = await schedules();
+        const { createSchedule, describeSchedule } = await schedules();
         if (stream !== undefined) await describeStream(client, stream);
         const { scheduleId } = await createSchedule(client, request);
-        return { name: scheduleId.slice('lilora/'.length), lines: options.json ? await listSchedules(client) : [] };
+        const name = scheduleId.slice('lilora/'.length);
+        return { name, line: options.json ? await describeSchedule(client, name) : null };
       });
-      if (options.json) resultJson(made.lines.find(({ schedule: name }) => name === made.name) ?? made.name);
+      if (options.json) resultJson(made.line);
       else result(`Schedule ${made.name} is made. Run it now with: lilora schedule trigger ${made.name}`);
     });
 }
