@@ -86,7 +86,7 @@ it.each([
   ['ewc', {}],
   ['loda', {}],
   ['treelora', {}],
-  ['icm-lora', { snapshots: 2, channels: [4], epochs: 2 }],
+  ['icm-lora', { snapshots: 2, channels: [4], steps: 6 }],
 ])('%s looks at data before or after training, and its adapters are published', async (method, options) => {
   const { generation, evaluation } = await learnBoth(`with-${method}`, method, options);
   expect(evaluation.matrix.rows.map((row) => row.length)).toEqual([1, 2]);

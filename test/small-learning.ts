@@ -55,7 +55,7 @@ export const prompts = (samples: readonly EncodedSample[]): EncodedSample[] =>
 
 /** Options of what a method may have besides rank and alpha, small enough for the tiny models. */
 const MORE: Readonly<Record<string, object>> = {
-  'icm-lora': { snapshots: 2, channels: [4], epochs: 1, vectorSize: 8 },
+  'icm-lora': { snapshots: 2, channels: [4], steps: 3, vectorSize: 8 },
   moelora: { experts: 2 },
   mixlora: { experts: 6 },
 };

@@ -81,24 +81,39 @@ describe('the decoder', () => {
     expect(divergenceOf(mean!, logVariance!).dataSync()[0]).toBeCloseTo(1.4284484225, 6);
   });
 
-  it('learns which adapter belongs to which task, the same every time', async () => {
+  describe('is fitted to tasks', () => {
     const random = new Random(1);
     const normal = (count: number) => Float32Array.from({ length: count }, () => random.normal());
-    const shape = { channels: [4, 8], kernel: 5, latent: 4, condition: 6, size: 50 };
-    const tasks = [0, 1].map(() => ({ weights: normal(50), condition: normal(6) }));
-    const items = tasks.flatMap((task) => Array(8).fill(task));
-    const fit = { epochs: 400, batchSize: 8, learningRate: 1e-2, divergence: 0.005 };
-    let signs = 0;
-    const learn = (epochs: number) =>
-      fitGenerator(items, shape, { ...fit, epochs }, new Random(2), async () => void signs++);
-    const decoder = await learn(400);
-    for (const { weights, condition } of tasks) {
-      const made = decode(decoder, shape, new Float32Array(4), condition);
-      const error = Math.hypot(...made.map((x, i) => x - weights[i]!)) / Math.hypot(...weights);
-      expect(error).toBeLessThan(0.02);
-    }
-    expect(signs).toBe(800);
-    expect(await learn(3)).toEqual(await learn(3));
+    const fit = { steps: 400, batchSize: 8, learningRate: 1e-2, divergence: 0.005 };
+    const shapeOf = (size: number, condition: number) => ({ channels: [4, 8], kernel: 5, latent: 4, condition, size });
+    /** What is left of each task's adapter between it and the one that is made, and the steps that were told of. */
+    const learn = async (tasks: { weights: Float32Array; condition: Float32Array }[], steps: number) => {
+      const shape = shapeOf(tasks[0]!.weights.length, tasks[0]!.condition.length);
+      const items = tasks.flatMap((task) => Array(8).fill(task));
+      let signs = 0;
+      const decoder = await fitGenerator(items, shape, { ...fit, steps }, new Random(2), async () => void signs++);
+      const errors = tasks.map(({ weights, condition }) => {
+        const made = decode(decoder, shape, new Float32Array(4), condition);
+        return Math.sqrt(made.reduce((sum, x, i) => sum + (x - weights[i]!) ** 2, 0) / made.length);
+      });
+      return { decoder, errors, signs };
+    };
+
+    it('and learns which adapter belongs to which, the same every time', async () => {
+      const tasks = [0, 1].map(() => ({ weights: normal(50), condition: normal(6) }));
+      const { errors, signs } = await learn(tasks, 400);
+      for (const error of errors) expect(error).toBeLessThan(0.02);
+      expect(signs).toBe(400);
+      expect(await learn(tasks, 3)).toEqual(await learn(tasks, 3));
+    });
+
+    it('that are told by nearly the same, or by the same', async () => {
+      const common = normal(16).map((x) => 10 * x);
+      const near = [0, 1, 2].map(() => ({ weights: normal(50), condition: normal(16).map((x, j) => x + common[j]!) }));
+      for (const error of (await learn(near, 200)).errors) expect(error).toBeLessThan(0.1);
+      const same = { weights: normal(50), condition: common };
+      for (const error of (await learn([same, same], 200)).errors) expect(error).toBeLessThan(0.1);
+    });
   });
 });
 
@@ -158,7 +173,7 @@ describe('tasks', () => {
   const options = (more: object = {}) =>
     icmLora.options.parse({
       ...{ rank: 2, alpha: 4, snapshots: 7, vectorSize: 6, channels: [4, 8], kernel: 5, latent: 4 },
-      ...{ epochs: 700, learningRate: 1e-2, maxError: 0.2, maxLossRise: 0.3 },
+      ...{ steps: 700, learningRate: 1e-2, maxError: 0.2, maxLossRise: 0.3 },
       ...more,
     });
   const learn = async (bank: Bank | null, task: string, shift: number, more: object = {}) =>
@@ -183,14 +198,14 @@ describe('tasks', () => {
     expect([...icmLora.activate(back, 'b').keys()]).toEqual([...made.keys()]);
     expect(forgetTask(second, 'a').bank.tasks).toEqual(['b']);
     // A generator that is not good enough gives every task its LoRA back.
-    const third = await learn(second, 'c', 3, { maxError: 0, epochs: 1 });
+    const third = await learn(second, 'c', 3, { maxError: 0, steps: 1 });
     expect([...third.tensors.keys()].some((key) => key.startsWith('model/'))).toBe(false);
     expect(icmLora.activate(third, 'a')).toEqual(icmLora.activate(second, 'a'));
     expect(readBank(writeBank(third), 'bank').tasks).toEqual(['a', 'b', 'c']);
   });
 
   it('stay stored when their loss would rise', async () => {
-    const options = { epochs: 1, maxError: 1e9, maxLossRise: 0 };
+    const options = { steps: 1, maxError: 1e9, maxLossRise: 0 };
     expect(names(await learn(null, 'a', 2, options)).has('lora_A')).toBe(true);
     expect(names(await learn(null, 'a', 2, { ...options, maxLossRise: 1e9 })).has('lora_A')).toBe(false);
   });

@@ -34,7 +34,7 @@ const options = loraOptions.extend({
     .default([...option('icm-lora.channels')]),
   kernel: count.refine((kernel) => kernel % 2 === 1, 'must be odd').default(option('icm-lora.kernel')),
   latent: count.default(option('icm-lora.latent')),
-  epochs: count.default(option('icm-lora.epochs')),
+  steps: count.default(option('icm-lora.steps')),
   batchSize: count.default(option('icm-lora.batchSize')),
   learningRate: z.number().positive().default(option('icm-lora.learningRate')),
   /** Weight of the Kullback-Leibler term. */
@@ -52,7 +52,7 @@ const options = loraOptions.extend({
 type Options = z.output<typeof options>;
 
 const VECTOR = 'vector';
-const MODEL = modelKey('');
+const DECODER = modelKey('');
 const statisticsOf = (tensor: string) => `${tensor}_statistics`;
 
 /** ICM-LoRA (arXiv 2501.17635): one generator makes the LoRA of a task from the task's vector. */
@@ -107,7 +107,8 @@ export const icmLora: Method<Options> = {
     if (given.draw === 'sample') z.set(drawOf(task, given.latent));
     const condition = tensorOf(bank, taskKey(task, VECTOR)).data;
     const weights: TensorMap = new Map();
-    for (const [key, tensor] of bank.tensors) if (key.startsWith(MODEL)) weights.set(key.slice(MODEL.length), tensor);
+    for (const [key, tensor] of bank.tensors)
+      if (key.startsWith(DECODER)) weights.set(key.slice(DECODER.length), tensor);
     const vector = decode(weights, shapeOf(bank, given), z, condition);
     return unflatten(bank.layers, given.rank, vector, statisticsOfTask(bank, task));
   },
@@ -142,7 +143,7 @@ function statisticsOfTask(bank: Bank, task: string): TensorMap {
 
 /** The bank with a LoRA for every task, those of earlier ones made by the generator that it drops, and its newest task's vector. */
 function stored(bank: Bank, task: string, vector: HostTensor): Bank {
-  const tensors: TensorMap = new Map([...bank.tensors].filter(([key]) => !key.startsWith(MODEL)));
+  const tensors: TensorMap = new Map([...bank.tensors].filter(([key]) => !key.startsWith(DECODER)));
   for (const earlier of bank.tasks)
     for (const [key, tensor] of icmLora.activate(bank, earlier)) tensors.set(`tasks/${earlier}/${key}`, tensor);
   for (const { name } of bank.layers)

@@ -15,7 +15,7 @@ export interface Item {
 }
 
 export interface Fit {
-  readonly epochs: number;
+  readonly steps: number;
   readonly batchSize: number;
   readonly learningRate: number;
   /** Weight of the Kullback-Leibler term. */
@@ -26,6 +26,10 @@ export interface Fit {
 const SLOPE = 0.01;
 /** Share of the steps over which the learning rate rises, as in the authors' code. */
 const WARMUP = 0.1;
+/** Inputs of a layer up to which its weights move at the full rate. */
+const INPUTS = 64;
+/** Times the rate at which the decoder's first bias moves, which stands for what all tasks share. */
+const SHARED = 16;
 
 type StepInputs = {
   readonly x: tf.Tensor2D;
@@ -52,14 +56,16 @@ function encoderShapes(shape: Shape): Map<string, number[]> {
   return shapes;
 }
 
-/** Uniform on ±1/√fan_in; biases 0, scales 1. */
+/** Uniform on ±1/√fan_in, of transposed convolutions on ±√(6/fan_in), which keeps the variance: half of their taps meet an output. Biases 0, scales 1. */
 function initial(shapes: ReadonlyMap<string, number[]>, random: Random): Map<string, tf.Tensor> {
-  const fanIn = (name: string, [first, second, third]: number[]) =>
-    third === undefined ? first! : first! * (name.startsWith('decoder') ? third : second!);
   return new Map(
     [...shapes].map(([name, shape]) => {
       if (!name.endsWith('weight')) return [name, tf.fill(shape, name.endsWith('scale') ? 1 : 0)];
-      const bound = 1 / Math.sqrt(fanIn(name, shape));
+      const [first, second, third] = shape as [number, number, number | undefined];
+      const transposed = name.startsWith('decoder') && third !== undefined;
+      const bound = transposed
+        ? Math.sqrt(6 / (first * third))
+        : 1 / Math.sqrt(third === undefined ? first : first * second);
       const draw = random.split(name);
       const data = Float32Array.from({ length: tf.util.sizeFromShape(shape) }, () => (2 * draw.uniform() - 1) * bound);
       return [name, tf.tensor(data, shape)];
@@ -130,6 +136,10 @@ function lossOf(
 /**
  * Fits a conditional variational autoencoder to adapters and gives the weights of its decoder, by the names of
  * `decoderShapes`. The same items and seed give the same bits on one engine.
+ *
+ * It sees conditions around their mean and of unit size: vectors of tasks on one base model are nearly parallel, and what
+ * tells them apart is small. The decoder that it gives takes them as they are. A step of Adam moves an output by the rate
+ * times the number of inputs, so the encoder's widest layer has a smaller rate (as in Yang et al. 2022, arXiv 2203.03466).
  * @param alive called after every step; may throw to stop
  */
 export async function fitGenerator(
@@ -140,7 +150,11 @@ export async function fitGenerator(
   alive: () => Promise<void>,
 ): Promise<TensorMap> {
   const start = initial(new Map([...encoderShapes(shape), ...decoderShapes(shape)]), random.split('weights'));
-  const optimizer = new AdamW(start);
+  const rateOf = (key: string) => {
+    if (key === 'decoder.linear.bias') return SHARED;
+    return key === 'encoder.linear.weight' ? Math.min(1, INPUTS / start.get(key)!.shape[0]!) : 1;
+  };
+  const optimizer = new AdamW(start, { multiplier: rateOf });
   tf.dispose([...start.values()]);
   const step = new Compiled(({ x, condition, noise, moments, rates }: StepInputs) => {
     const gradient = tf.grad((flat) => {
@@ -149,10 +163,12 @@ export async function fitGenerator(
     })(moments.weights) as tf.Tensor1D;
     return optimizer.next(moments, gradient, rates);
   });
-  const sampler = new Sampler(items.length, { ...fit, random: random.split('order') });
+  // It goes on with further epochs.
+  const sampler = new Sampler(items.length, { epochs: 1, batchSize: fit.batchSize, random: random.split('order') });
+  const { mean, scale } = spreadOf(items.map(({ condition }) => condition));
   const length = paddedLength(shape);
   try {
-    for (let done = 0; done < sampler.steps; done++) {
+    for (let done = 0; done < fit.steps; done++) {
       const batch = Array.from(sampler.batch(done), (i) => items[i]!);
       const draw = random.split(`noise ${done}`);
       const table = (vectors: readonly Float32Array[], width: number) =>
@@ -163,24 +179,59 @@ export async function fitGenerator(
           length,
         ),
         condition: table(
-          batch.map((item) => item.condition),
+          batch.map(({ condition }) => condition.map((x, j) => (x - mean[j]!) / scale)),
           shape.condition,
         ),
         noise: table(
           batch.map(() => Float32Array.from({ length: shape.latent }, () => draw.normal())),
           shape.latent,
         ),
-        rates: optimizer.rates(fit.learningRate * cosineWithWarmup(done, sampler.steps, WARMUP)),
+        rates: optimizer.rates(fit.learningRate * cosineWithWarmup(done, fit.steps, WARMUP)),
       };
       optimizer.accept(step.run({ ...inputs, moments: optimizer.moments }));
       tf.dispose(tensorsOf(inputs));
       await alive();
     }
     const all = optimizer.flat.toHost(optimizer.moments.weights);
-    return new Map([...all].filter(([name]) => name.startsWith('decoder.')));
+    const decoder: TensorMap = new Map([...all].filter(([name]) => name.startsWith('decoder.')));
+    takeConditionsAsTheyAre(decoder, shape, mean, scale);
+    return decoder;
   } finally {
     step.dispose();
     optimizer.dispose();
+  }
+}
+
+/** Mean of vectors, and the root of the mean square of what they differ from it by; not less than a thousandth of their own. */
+function spreadOf(vectors: readonly Float32Array[]): { mean: Float64Array; scale: number } {
+  const mean = new Float64Array(vectors[0]!.length);
+  for (const vector of vectors) for (const [j, x] of vector.entries()) mean[j]! += x / vectors.length;
+  const size = (of: (x: number, j: number) => number) => {
+    const sum = vectors.reduce((all, vector) => all + vector.reduce((part, x, j) => part + of(x, j) ** 2, 0), 0);
+    return Math.sqrt(sum / vectors.length / mean.length);
+  };
+  return {
+    mean,
+    scale:
+      Math.max(
+        size((x, j) => x - mean[j]!),
+        size((x) => x) / 1000,
+      ) || 1,
+  };
+}
+
+/** Moves (c − mean) / scale into the decoder's first layer: [latent + condition, n] and [n]. */
+function takeConditionsAsTheyAre(decoder: TensorMap, { latent }: Shape, mean: Float64Array, scale: number): void {
+  const [weight, bias] = [decoder.get('decoder.linear.weight')!, decoder.get('decoder.linear.bias')!].map(
+    ({ data }) => data,
+  );
+  const n = bias!.length;
+  for (const [j, middle] of mean.entries()) {
+    const row = weight!.subarray((latent + j) * n, (latent + j + 1) * n);
+    for (const [i, x] of row.entries()) {
+      row[i] = x / scale;
+      bias![i]! -= row[i]! * middle;
+    }
   }
 }
 
