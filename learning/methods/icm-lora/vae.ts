@@ -1,6 +1,20 @@
 import * as tf from '@tensorflow/tfjs';
 import type { TensorMap } from '../../../core/host-tensor.ts';
 import { Compiled } from '../../tensors/compile.ts';
+import {
+  add,
+  cholesky,
+  gram,
+  identity,
+  inner,
+  type Matrix,
+  matrix,
+  multiply,
+  scale,
+  solveTransposed,
+  toHost,
+  trace,
+} from '../../tensors/linalg.ts';
 import { tensorsOf } from '../../tensors/tree.ts';
 import { AdamW, type Moments, type Rates } from '../../training/adamw.ts';
 import type { Random } from '../../training/random.ts';
@@ -26,6 +40,8 @@ export interface Fit {
 const SLOPE = 0.01;
 /** Share of the steps over which the learning rate rises, as in the authors' code. */
 const WARMUP = 0.1;
+/** Share of the variance of conditions that is added in every direction. */
+const RIDGE = 1e-3;
 /** Inputs of a layer up to which its weights move at the full rate. */
 const INPUTS = 64;
 /** Times the rate at which the decoder's first bias moves, which stands for what all tasks share. */
@@ -137,8 +153,7 @@ function lossOf(
  * Fits a conditional variational autoencoder to adapters and gives the weights of its decoder, by the names of
  * `decoderShapes`. The same items and seed give the same bits on one engine.
  *
- * It sees conditions around their mean and of unit size: vectors of tasks on one base model are nearly parallel, and what
- * tells them apart is small. The decoder that it gives takes them as they are. A step of Adam moves an output by the rate
+ * It sees conditions whitened: vectors of tasks on one base model are nearly parallel, and what tells them apart is small. The decoder that it gives takes them as they are. A step of Adam moves an output by the rate
  * times the number of inputs, so the encoder's widest layer has a smaller rate (as in Yang et al. 2022, arXiv 2203.03466).
  * @param alive called after every step; may throw to stop
  */
@@ -165,7 +180,14 @@ export async function fitGenerator(
   });
   // It goes on with further epochs.
   const sampler = new Sampler(items.length, { epochs: 1, batchSize: fit.batchSize, random: random.split('order') });
-  const { mean, scale } = spreadOf(items.map(({ condition }) => condition));
+  const distinct = [...new Set(items.map(({ condition }) => condition))];
+  const view = whitening(distinct);
+  const seen = new Map(
+    distinct.map((condition) => {
+      const apart = add(matrix(1, condition.length, condition), view.mean, -1);
+      return [condition, toHost(multiply(apart, view.map)).data];
+    }),
+  );
   const length = paddedLength(shape);
   try {
     for (let done = 0; done < fit.steps; done++) {
@@ -179,7 +201,7 @@ export async function fitGenerator(
           length,
         ),
         condition: table(
-          batch.map(({ condition }) => condition.map((x, j) => (x - mean[j]!) / scale)),
+          batch.map(({ condition }) => seen.get(condition)!),
           shape.condition,
         ),
         noise: table(
@@ -194,7 +216,7 @@ export async function fitGenerator(
     }
     const all = optimizer.flat.toHost(optimizer.moments.weights);
     const decoder: TensorMap = new Map([...all].filter(([name]) => name.startsWith('decoder.')));
-    takeConditionsAsTheyAre(decoder, shape, mean, scale);
+    absorb(decoder, shape, view);
     return decoder;
   } finally {
     step.dispose();
@@ -202,37 +224,37 @@ export async function fitGenerator(
   }
 }
 
-/** Mean of vectors, and the root of the mean square of what they differ from it by; not less than a thousandth of their own. */
-function spreadOf(vectors: readonly Float32Array[]): { mean: Float64Array; scale: number } {
-  const mean = new Float64Array(vectors[0]!.length);
-  for (const vector of vectors) for (const [j, x] of vector.entries()) mean[j]! += x / vectors.length;
-  const size = (of: (x: number, j: number) => number) => {
-    const sum = vectors.reduce((all, vector) => all + vector.reduce((part, x, j) => part + of(x, j) ** 2, 0), 0);
-    return Math.sqrt(sum / vectors.length / mean.length);
-  };
-  return {
-    mean,
-    scale:
-      Math.max(
-        size((x, j) => x - mean[j]!),
-        size((x) => x) / 1000,
-      ) || 1,
-  };
+/** How conditions are seen: (c − mean) · map, [1, condition] · [condition, condition]. */
+interface View {
+  readonly mean: Matrix;
+  readonly map: Matrix;
 }
 
-/** Moves (c − mean) / scale into the decoder's first layer: [latent + condition, n] and [n]. */
-function takeConditionsAsTheyAre(decoder: TensorMap, { latent }: Shape, mean: Float64Array, scale: number): void {
-  const [weight, bias] = [decoder.get('decoder.linear.weight')!, decoder.get('decoder.linear.bias')!].map(
-    ({ data }) => data,
+/** The view in which vectors lie around zero, apart from each other by as much in every direction, with entries of about 1. */
+function whitening(vectors: readonly Float32Array[]): View {
+  const [count, size] = [vectors.length, vectors[0]!.length];
+  const all = matrix(
+    count,
+    size,
+    vectors.flatMap((vector) => [...vector]),
   );
+  const mean = multiply(matrix(1, count, Array(count).fill(1 / count)), all);
+  const apart = add(all, multiply(matrix(count, 1, Array(count).fill(1)), mean), -1);
+  const covariance = scale(gram(apart), 1 / count);
+  // Vectors that are the same but for rounding are not driven apart.
+  const ridge = RIDGE * trace(covariance) + 1e-6 * (inner(all, all) / count) + Number.EPSILON;
+  const lower = cholesky(add(covariance, identity(size), ridge));
+  return { mean, map: scale(solveTransposed(lower, identity(size)), Math.sqrt(size / Math.max(1, count - 1))) };
+}
+
+/** Moves the view into the decoder's first layer, so that it takes conditions as they are: [latent + condition, n] and [n]. */
+function absorb(decoder: TensorMap, { latent, condition }: Shape, { mean, map }: View): void {
+  const [weight, bias] = ['weight', 'bias'].map((name) => decoder.get(`decoder.linear.${name}`)!.data);
   const n = bias!.length;
-  for (const [j, middle] of mean.entries()) {
-    const row = weight!.subarray((latent + j) * n, (latent + j + 1) * n);
-    for (const [i, x] of row.entries()) {
-      row[i] = x / scale;
-      bias![i]! -= row[i]! * middle;
-    }
-  }
+  const own = weight!.subarray(latent * n);
+  const seen = multiply(map, matrix(condition, n, own));
+  own.set(seen.data);
+  for (const [i, x] of multiply(mean, seen).data.entries()) bias![i]! -= x;
 }
 
 /** Vectors one after another, each padded with zeros. */
