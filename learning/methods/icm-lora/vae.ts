@@ -72,7 +72,10 @@ function encoderShapes(shape: Shape): Map<string, number[]> {
   return shapes;
 }
 
-/** Uniform on ±1/√fan_in, of transposed convolutions on ±√(6/fan_in), which keeps the variance: half of their taps meet an output. Biases 0, scales 1. */
+/**
+ * Uniform on ±1/√fan_in, of transposed convolutions on ±√(6/fan_in), which keeps the variance: half of their taps meet an
+ * output. Biases 0, scales 1.
+ */
 function initial(shapes: ReadonlyMap<string, number[]>, random: Random): Map<string, tf.Tensor> {
   return new Map(
     [...shapes].map(([name, shape]) => {
@@ -153,8 +156,9 @@ function lossOf(
  * Fits a conditional variational autoencoder to adapters and gives the weights of its decoder, by the names of
  * `decoderShapes`. The same items and seed give the same bits on one engine.
  *
- * It sees conditions whitened: vectors of tasks on one base model are nearly parallel, and what tells them apart is small. The decoder that it gives takes them as they are. A step of Adam moves an output by the rate
- * times the number of inputs, so the encoder's widest layer has a smaller rate (as in Yang et al. 2022, arXiv 2203.03466).
+ * It sees conditions whitened: vectors of tasks on one base model are nearly parallel, and what tells them apart is
+ * small. The decoder that it gives takes them as they are. A step of Adam moves an output by the rate times the number of
+ * inputs, so the encoder's widest layer has a smaller rate (as in Yang et al. 2022, arXiv 2203.03466).
  * @param alive called after every step; may throw to stop
  */
 export async function fitGenerator(
@@ -178,7 +182,7 @@ export async function fitGenerator(
     })(moments.weights) as tf.Tensor1D;
     return optimizer.next(moments, gradient, rates);
   });
-  // It goes on with further epochs.
+  // Steps beyond its one epoch go on with further ones.
   const sampler = new Sampler(items.length, { epochs: 1, batchSize: fit.batchSize, random: random.split('order') });
   const distinct = [...new Set(items.map(({ condition }) => condition))];
   const view = whitening(distinct);
