@@ -7,6 +7,7 @@
  * they come; the tables are printed at the end. `--sweep` runs what defaults are chosen from (sweeps.ts); take other data
  * for it (`--data 1`).
  */
+import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
@@ -25,8 +26,8 @@ import { makeDatasets, TASKS } from '../../examples/make-datasets.ts';
 import { VARIATIONS } from '../../examples/variations.ts';
 import { openStore } from '../../store/open.ts';
 import { connectClient, connectWorker, loadSettings, temporalSettings } from '../../workers/config.ts';
-import { ROOT } from '../../workers/runtime.ts';
-import { type Result, resultOf } from './results.ts';
+import { codeVersion, ROOT } from '../../workers/runtime.ts';
+import { type Result, type Results, resultOf } from './results.ts';
 import { type Compared, ORDERS, RUNS } from './runs.ts';
 import { SWEEPS } from './sweeps.ts';
 import { linesOf, tables } from './tables.ts';
@@ -172,6 +173,24 @@ function notYet(error: unknown): Outcome {
 const results: Result[] = [];
 let outcome: Outcome = { learned: [], failed: [] };
 
+/** The commit of this code version, beside those that the same run wrote before it was interrupted. */
+function knownCommits(): Results['commits'] {
+  const known = existsSync(values.out)
+    ? (JSON.parse(readFileSync(values.out, 'utf8')) as Partial<Results>).commits
+    : {};
+  try {
+    const commit = execFileSync('git', ['describe', '--always', '--dirty', '--exclude=*'], {
+      cwd: ROOT,
+      stdio: 'pipe',
+    });
+    return { [codeVersion()]: commit.toString().trim(), ...known };
+  } catch {
+    // Not a checkout.
+    return known ?? {};
+  }
+}
+const commits = knownCommits();
+
 /** What is new in `now`: results of streams that are done go to the file, failures are told. */
 async function take(now: Outcome, planned: readonly PlannedStream[]): Promise<void> {
   for (const { stream, why } of now.failed.slice(outcome.failed.length)) say(`${stream}: ${why}`);
@@ -184,10 +203,8 @@ async function take(now: Outcome, planned: readonly PlannedStream[]): Promise<vo
     const sorted = planned.flatMap(({ stream: _, ...about }) =>
       results.filter((r) => Object.entries(about).every(([key, value]) => r[key as keyof Result] === value)),
     );
-    writeFileSync(
-      values.out,
-      `${JSON.stringify({ tasks, train: Number(train), test: Number(test), results: sorted }, null, 1)}\n`,
-    );
+    const file: Results = { tasks, train: Number(train), test: Number(test), commits, results: sorted };
+    writeFileSync(values.out, `${JSON.stringify(file, null, 1)}\n`);
   }
   outcome = now;
 }

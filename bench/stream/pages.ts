@@ -2,27 +2,21 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ROOT } from '../../workers/runtime.ts';
 import { plot } from './plot.ts';
-import type { Result } from './results.ts';
+import type { Result, Results } from './results.ts';
 import { RUNS } from './runs.ts';
 import { growthTable, linesOf, reached, settingOf, sweepTable, tables } from './tables.ts';
 
-interface File {
-  readonly tasks: readonly string[];
-  readonly train: number;
-  readonly test: number;
-  readonly results: readonly Result[];
-}
-
-function read(name: string): File | null {
+function read(name: string): Results | null {
   const path = join(ROOT, `bench/results/${name}.json`);
-  return existsSync(path) ? (JSON.parse(readFileSync(path, 'utf8')) as File) : null;
+  return existsSync(path) ? (JSON.parse(readFileSync(path, 'utf8')) as Results) : null;
 }
 
-const of = (results: readonly Result[], key: 'run' | 'seed' | 'order' | 'instructions') =>
+const those = (results: readonly Result[], key: 'run' | 'seed' | 'order' | 'instructions') =>
   [...new Set(results.map((result) => result[key]))].join(',');
-const versions = (results: readonly Result[]) => {
-  const code = [...new Set(results.flatMap((result) => result.code))];
-  return `code version${code.length > 1 ? 's' : ''} ${code.join(', ')}`;
+/** A code version stands for itself where it was no commit's. */
+const commitsOf = (results: readonly Result[], { commits }: Results) => {
+  const all = [...new Set(results.flatMap(({ code }) => code))].map((version) => commits[version] ?? version);
+  return `Commit${all.length > 1 ? 's' : ''} ${all.join(', ')}.`;
 };
 
 /**
@@ -50,10 +44,15 @@ export async function pages(): Promise<Map<string, string>> {
     const { results, train, test } = compared;
     const lines = await linesOf(results, RUNS);
     const first = settingOf({ instructions: 'single', order: 'given' });
+    const origin = (setting: string) => {
+      const these = results.filter((result) => settingOf(result) === setting);
+      const settings = `--orders ${those(these, 'order')} --instructions ${those(these, 'instructions')}`;
+      const command = `    npm run bench:stream -- --methods all --seeds ${those(these, 'seed')} ${settings}`;
+      return `${command}\n\n${commitsOf(these, compared)}`;
+    };
     page('measured', [
-      `    npm run bench:stream -- --methods all --seeds ${of(results, 'seed')} --orders ${of(results, 'order')} --instructions ${of(results, 'instructions')}`,
-      `Six tasks, ${train} training and ${test} test samples each, two gpu workers of one thread; ${versions(results)}. Mean ± standard deviation over streams. Learned: mean score just after learning.`,
-      tables(lines),
+      `Six tasks, ${train} training and ${test} test samples each, two gpu workers of one thread. Mean ± standard deviation over streams. Learned: mean score just after learning.`,
+      tables(lines, origin),
       '![AP against the parameters that a method keeps per task](images/methods.svg)',
     ]);
     const shown = lines.filter(({ setting, run }) => setting === first && !RUNS[run]!.gated);
@@ -73,8 +72,8 @@ export async function pages(): Promise<Map<string, string>> {
       const file = read(`validation-${name}`);
       if (!file) return [];
       const { results } = file;
-      const command = `    npm run bench:stream -- --sweep ${name} --data 1 --seeds ${of(results, 'seed')} --orders ${of(results, 'order')}`;
-      return [command, sweepTable(results)];
+      const command = `    npm run bench:stream -- --sweep ${name} --data 1 --seeds ${those(results, 'seed')} --orders ${those(results, 'order')}`;
+      return [command, commitsOf(results, file), sweepTable(results)];
     }),
   );
   page(
@@ -83,8 +82,8 @@ export async function pages(): Promise<Map<string, string>> {
       const file = read(`long-${count}`);
       if (!file) return [];
       const { results, train, test } = file;
-      const command = `    npm run bench:stream -- --methods ${of(results, 'run')} --tasks variations:${count} --train ${train} --test ${test} --seeds ${of(results, 'seed')}`;
-      return [command, growthTable(results)];
+      const command = `    npm run bench:stream -- --methods ${those(results, 'run')} --tasks variations:${count} --train ${train} --test ${test} --seeds ${those(results, 'seed')}`;
+      return [command, commitsOf(results, file), growthTable(results)];
     }),
   );
   return files;

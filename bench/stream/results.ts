@@ -23,6 +23,17 @@ export interface Result {
   readonly code: readonly string[];
 }
 
+/** A file of `bench/results`. */
+export interface Results {
+  readonly tasks: readonly string[];
+  /** Samples of each task. */
+  readonly train: number;
+  readonly test: number;
+  /** The commit of each code version, `-dirty` where files were changed. */
+  readonly commits: Readonly<Record<string, string>>;
+  readonly results: readonly Result[];
+}
+
 /** What a stream that is done left in the store. */
 export async function resultOf(
   store: ObjectStore,

@@ -98,14 +98,17 @@ export const settingOf = ({ instructions, order }: Pick<Result, 'instructions' |
 const HEAD =
   '| method | streams | AP | without captions | MAP | BWT | forgetting | learned | MIF | shared, of a LoRA | per task, of a LoRA | training, s | bank, MB | store, MB |';
 
-/** One Markdown table per setting. */
-export function tables(lines: readonly Line[]): string {
+/** Single instructions before others. */
+const single = (setting: string) => Number(setting.includes('single'));
+
+/** One Markdown table per setting, below what `origin` says of it. */
+export function tables(lines: readonly Line[], origin?: (setting: string) => string): string {
   return [...new Set(lines.map(({ setting }) => setting))]
-    .sort()
+    .sort((a, b) => single(b) - single(a) || a.localeCompare(b))
     .map((setting) => {
       const rows = lines.filter((line) => line.setting === setting);
       const table = [HEAD, `| --- |${' ---: |'.repeat(13)}`, ...rows.map(({ cells }) => `| ${cells.join(' | ')} |`)];
-      return [setting, '', ...table].join('\n');
+      return [setting, '', ...(origin ? [origin(setting), ''] : []), ...table].join('\n');
     })
     .join('\n\n');
 }
