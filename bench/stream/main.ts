@@ -173,7 +173,7 @@ function notYet(error: unknown): Outcome {
 const results: Result[] = [];
 let outcome: Outcome = { learned: [], failed: [] };
 
-/** The commit of this code version, beside those that the same run wrote before it was interrupted. */
+/** The commit of this code version, beside those that `--out` names already: its results may be from before an interruption. */
 function knownCommits(): Results['commits'] {
   const known = existsSync(values.out)
     ? (JSON.parse(readFileSync(values.out, 'utf8')) as Partial<Results>).commits
