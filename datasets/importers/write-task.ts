@@ -64,7 +64,7 @@ export async function writeSamples(
   return names;
 }
 
-const NAMES = { user: 'human', assistant: 'gpt', system: 'system' } as const;
+const NAMES = { user: 'human', assistant: 'gpt', system: 'system', tool: 'tool' } as const;
 
 /** Which of the images are not there. `BadDataset` for links and ways out. */
 export async function missingImages(paths: ReadonlySet<string>, images: string): Promise<Set<string>> {
