@@ -154,7 +154,17 @@ export const DEFAULTS = {
   'dataset.maxImagePixels': entry(50_000_000, 'pixels', 'larger images are refused from their header, before decoding'),
   'dataset.maxImageBytes': entry(64 * 2 ** 20, 'bytes', 'encoded size of one image'),
   'dataset.maxManifestBytes': entry(256 * 2 ** 20, 'bytes', 'a million files at 200 bytes each fit'),
-  'dataset.maxFileBytes': entry(256 * 2 ** 20, 'bytes', 'size of one samples file; split larger ones'),
+  'dataset.maxFileBytes': entry(
+    64 * 2 ** 30,
+    'bytes',
+    'size of one samples file: it is read piece by piece, but kept on this disk meanwhile',
+  ),
+  'dataset.maxWholeBytes': entry(256 * 2 ** 20, 'bytes', 'what a reader takes into memory as a whole'),
+  'dataset.maxSampleBytes': entry(
+    256 * 2 ** 20,
+    'bytes',
+    'one sample as it is written, with the images in it: one of them is in memory',
+  ),
   'dataset.maxUnpackedBytes': entry(
     2 ** 30,
     'bytes',

@@ -23,12 +23,22 @@ export interface ParseJsonOptions {
   readonly maxDepth?: number;
   /** Longest text that is accepted, in bytes. Default 256 MiB. */
   readonly maxBytes?: number;
+  /** Where in the file the text begins, when it is a part of it; both from 1. */
+  readonly start?: Place;
   /**
    * Accept keys such as `constructor` and `__proto__`, always as plain own properties. For vocabularies, whose keys are
    * arbitrary words. Default false: such a key is refused.
    */
   readonly anyKeys?: boolean;
 }
+
+/** A line and a column of a file, both from 1. */
+export interface Place {
+  readonly line: number;
+  readonly column: number;
+}
+
+const TOP: Place = { line: 1, column: 1 };
 
 /**
  * Parses JSON from outside, strictly: RFC 8259 in valid UTF-8, no duplicate keys, no keys that reach a prototype, no
@@ -45,7 +55,7 @@ export function parseJson(content: Uint8Array | string, file: string, options: P
     );
   }
   const text = typeof content === 'string' ? content : decodeUtf8(content, file, errorName);
-  return new JsonReader(text, file, errorName, options.maxDepth ?? MAX_DEPTH, options.anyKeys ?? false).document();
+  return new JsonReader(text, file, errorName, options).document();
 }
 
 /** Decodes UTF-8; bytes that are not UTF-8 are an error that names the file and the place. Keeps a byte order mark. */
@@ -60,12 +70,12 @@ export function decodeUtf8(bytes: Uint8Array, file: string, errorName: ErrorName
 }
 
 /** The line and column (both from 1) of an offset into a text, as `line:column`. */
-function place(text: string, offset: number): string {
+function place(text: string, offset: number, start = TOP): string {
   const before = text.slice(0, offset);
   const lineStart = before.lastIndexOf('\n') + 1;
-  let line = 1;
+  let { line } = start;
   for (let i = before.indexOf('\n'); i >= 0; i = before.indexOf('\n', i + 1)) line++;
-  return `${line}:${offset - lineStart + 1}`;
+  return `${line}:${offset - lineStart + (line === start.line ? start.column : 1)}`;
 }
 
 class JsonReader {
@@ -75,13 +85,15 @@ class JsonReader {
   private readonly errorName: ErrorName;
   private readonly maxDepth: number;
   private readonly anyKeys: boolean;
+  private readonly start: Place;
 
-  constructor(text: string, file: string, errorName: ErrorName, maxDepth: number, anyKeys: boolean) {
+  constructor(text: string, file: string, errorName: ErrorName, options: ParseJsonOptions) {
     this.text = text;
     this.file = file;
     this.errorName = errorName;
-    this.maxDepth = maxDepth;
-    this.anyKeys = anyKeys;
+    this.maxDepth = options.maxDepth ?? MAX_DEPTH;
+    this.anyKeys = options.anyKeys ?? false;
+    this.start = options.start ?? TOP;
   }
 
   document(): unknown {
@@ -94,7 +106,10 @@ class JsonReader {
   }
 
   private fail(problem: string, at = this.at): never {
-    throw new LiloraError(this.errorName, `${this.file}:${place(this.text, at)}: ${problem}. Correct the file.`);
+    throw new LiloraError(
+      this.errorName,
+      `${this.file}:${place(this.text, at, this.start)}: ${problem}. Correct the file.`,
+    );
   }
 
   private space(): void {

@@ -2,6 +2,7 @@ import { constants } from 'node:fs';
 import { lstat, open, realpath } from 'node:fs/promises';
 import { join, sep } from 'node:path';
 import { LiloraError } from '../core/errors.ts';
+import { openedFile } from './opened-file.ts';
 import { type DatasetSource, pathProblem } from './source.ts';
 
 /** A dataset in a folder of this machine. No symbolic link inside it is followed. */
@@ -18,6 +19,11 @@ export function localFolder(folder: string): DatasetSource {
       } finally {
         await handle.close();
       }
+    },
+    async open(path, _spool, accept) {
+      const { file, size } = await plainFile(folder, path);
+      accept?.(size);
+      return openedFile(await open(file, constants.O_RDONLY | constants.O_NOFOLLOW), path);
     },
   };
 }

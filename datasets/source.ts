@@ -8,6 +8,23 @@ export interface DatasetSource {
   describe(): string;
   /** All bytes of a file. What `accept` throws, given the size in bytes, ends it before anything is read. */
   read(path: string, accept?: (size: number) => void): Promise<Uint8Array>;
+  /**
+   * Opens a file of any size to be read by ranges. It is read through once, which gives its digest; from then on what the
+   * digest was taken of is read, and nothing else. Whoever opened it closes it.
+   * @param spool a path of this machine where a copy may be kept until then; nothing may be there yet
+   * @param accept as in `read`
+   */
+  open(path: string, spool: string, accept?: (size: number) => void): Promise<OpenedFile>;
+}
+
+/** A file on this machine, and the digest of what is read from it. */
+export interface OpenedFile {
+  /** In bytes. */
+  readonly size: number;
+  readonly sha256: string;
+  /** The bytes from `start` on, before `end`; both must lie within the file. */
+  slice(start: number, end: number): Promise<Uint8Array>;
+  close(): Promise<void>;
 }
 
 /** Name of the manifest inside a dataset. */

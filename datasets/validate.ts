@@ -1,14 +1,25 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { DEFAULTS } from '../core/defaults.ts';
 import { LiloraError } from '../core/errors.ts';
 import { digestOf } from '../core/json.ts';
 import type { Sample } from '../core/sample.ts';
-import { FoundImages, type ImageFacts, readImages, readVerified, takeImages, type Unpacked } from './files.ts';
+import {
+  FoundImages,
+  folderOf,
+  type ImageFacts,
+  type OpenedSamples,
+  openVerified,
+  readImages,
+  takeImages,
+  type Unpacked,
+} from './files.ts';
 import type { ImageSize } from './image.ts';
 import type { ImageSink } from './images.ts';
 import { datasetVersion, type Manifest, readManifest, SPLITS, type SplitName, samplesOf } from './manifest.ts';
 import { Problems, quote, Untrainable } from './problems.ts';
 import { metadataOf } from './readers/imagefolder.ts';
-import type { SamplesFile } from './readers/reader.ts';
 import { readerFor, readerOf } from './readers/registry.ts';
 import { type DatasetSource, MANIFEST_FILE } from './source.ts';
 
@@ -49,7 +60,29 @@ export interface Encoder {
  */
 export async function validateDataset(
   source: DatasetSource,
-  { processor, images: sink }: { readonly processor?: Encoder | undefined; readonly images?: ImageSink } = {},
+  { processor, images, folder }: ValidateOptions = {},
+): Promise<ValidDataset> {
+  if (folder !== undefined) return validateIn(folder, source, processor, images);
+  const own = await mkdtemp(join(tmpdir(), 'lilora-validate-'));
+  try {
+    return await validateIn(own, source, processor, images);
+  } finally {
+    await rm(own, { recursive: true, force: true });
+  }
+}
+
+export interface ValidateOptions {
+  readonly processor?: Encoder | undefined;
+  readonly images?: ImageSink;
+  /** Where files are kept while they are read; absent: a folder of its own among temporary files. */
+  readonly folder?: string;
+}
+
+async function validateIn(
+  spool: string,
+  source: DatasetSource,
+  processor: Encoder | undefined,
+  sink: ImageSink | undefined,
 ): Promise<ValidDataset> {
   const where = source.describe();
   const problems = new Problems();
@@ -57,7 +90,7 @@ export async function validateDataset(
   const stage = <T>(run: () => T | Promise<T>) => problems.stage(where, run);
 
   const manifest = await stage(() => readManifest(source));
-  const read = await stage(() => readSplits(source, manifest, found, problems));
+  const read = await stage(() => readSplits(source, manifest, spool, found, problems));
   await stage(() => checkIds(read, problems));
   const samplesFiles = new Set(read.flatMap(({ files }) => files));
   const others = manifest.files.filter(({ path }) => !samplesFiles.has(path));
@@ -101,6 +134,7 @@ interface FinishedSplit extends ReadSplit {
 async function readSplits(
   source: DatasetSource,
   manifest: Manifest,
+  spool: string,
   found: FoundImages,
   problems: Problems,
 ): Promise<ReadSplit[]> {
@@ -113,18 +147,23 @@ async function readSplits(
     const files: string[] = [];
     const before = problems.count;
     for (const place of places) {
+      let file: OpenedSamples | null = null;
       try {
-        const file = await samplesFile(source, place, manifest, listed);
+        file = await samplesFile(source, place, manifest, listed, join(spool, `${name}-${files.length}`));
         if (file === null)
           problems.add(MANIFEST_FILE, `split ${name} reads ${quote(place)}, which "files" does not list; add it there`);
         else {
           if (listed.has(file.path)) files.push(file.path);
-          const read = await readerFor(file).read(file, problems);
-          for (const sample of await takeImages(read, found, problems)) samples.push(sample);
-          checkNumber(samples.length, file.path);
+          const read = await (await readerFor(file)).read(file, problems);
+          for await (const sample of takeImages(read, found, problems)) {
+            samples.push(sample);
+            checkNumber(samples.length, file.path);
+          }
         }
       } catch (error) {
         problems.addError(error);
+      } finally {
+        await file?.close();
       }
     }
     if (places.length > 0 && samples.length === 0 && problems.count === before)
@@ -152,14 +191,12 @@ async function samplesFile(
   place: string,
   manifest: Manifest,
   listed: ReadonlyMap<string, Manifest['files'][number]>,
-): Promise<SamplesFile | null> {
+  spool: string,
+): Promise<OpenedSamples | null> {
   const path = listed.has(place) ? place : metadataOf(place, listed);
-  if (path !== null) {
-    const bytes = await readVerified(source, listed.get(path)!, DEFAULTS['dataset.maxFileBytes'].value);
-    return { path, bytes, manifest };
-  }
+  if (path !== null) return openVerified(source, listed.get(path)!, spool, manifest);
   const isFolder = manifest.files.some((file) => file.path.startsWith(`${place}/`));
-  return isFolder ? { path: place, bytes: new Uint8Array(), manifest } : null;
+  return isFolder ? folderOf(place, manifest) : null;
 }
 
 /** Every id stands once in the whole dataset. */

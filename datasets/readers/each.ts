@@ -1,5 +1,5 @@
 import { DEFAULTS } from '../../core/defaults.ts';
-import { LiloraError } from '../../core/errors.ts';
+import { isLiloraError, LiloraError } from '../../core/errors.ts';
 import { type Problems, quote } from '../problems.ts';
 import { isId, isObject, SampleProblem } from './conversation.ts';
 import type { ReadSample } from './reader.ts';
@@ -10,26 +10,43 @@ export interface Entry {
   readonly place: string;
 }
 
-/** Reads entry by entry; what is wrong with one is noted with its place, and the others go on. */
-export function readEach(
-  entries: Iterable<Entry>,
+/**
+ * Reads entry by entry; what is wrong with one is noted with its place, and the others go on. Each sample is given as it is
+ * read, so a file of any size passes through. Whatever a reader throws at an entry is a problem of that entry.
+ */
+export async function* readEach(
+  entries: Iterable<Entry> | AsyncIterable<Entry>,
   problems: Problems,
   read: (value: Record<string, unknown>, entry: { readonly place: string; readonly where: string }) => ReadSample,
-): ReadSample[] {
-  const samples: ReadSample[] = [];
+): AsyncGenerator<ReadSample> {
+  let samples = 0;
   const limit = DEFAULTS['dataset.maxSamples'].value;
-  for (const { value, place } of entries) {
+  for await (const { value, place } of entries) {
     const where = isObject(value) && isId(value['id']) ? `${place} (id ${quote(String(value['id']))})` : place;
-    if (samples.length >= limit) throw bad(`${where}: more than ${limit} samples. Split the dataset.`);
-    try {
-      if (!isObject(value)) throw new SampleProblem('a sample must be an object');
-      samples.push(read(value, { place, where }));
-    } catch (error) {
-      if (!(error instanceof SampleProblem)) throw error;
-      problems.add(where, error.message);
-    }
+    if (samples >= limit) throw bad(`${where}: more than ${limit} samples. Split the dataset.`);
+    const sample = readOne(value, place, where, problems, read);
+    if (sample === null) continue;
+    samples++;
+    yield sample;
   }
-  return samples;
+}
+
+function readOne(
+  value: unknown,
+  place: string,
+  where: string,
+  problems: Problems,
+  read: Parameters<typeof readEach>[2],
+): ReadSample | null {
+  try {
+    if (!isObject(value)) throw new SampleProblem('a sample must be an object');
+    return read(value, { place, where });
+  } catch (error) {
+    if (error instanceof SampleProblem) problems.add(where, error.message);
+    else if (isLiloraError(error)) throw error;
+    else problems.add(where, `it cannot be read (${reason(error)}); correct it, or take it out`);
+    return null;
+  }
 }
 
 export function bad(message: string, cause?: unknown): LiloraError {

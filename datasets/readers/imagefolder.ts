@@ -6,7 +6,7 @@ import { type Problems, quote } from '../problems.ts';
 import { pathProblem } from '../source.ts';
 import { refuse } from './conversation.ts';
 import { bad, type Entry, readEach, reason } from './each.ts';
-import { jsonLines } from './json-samples.ts';
+import { jsonLines } from './json-text.ts';
 import type { Reader, SamplesFile } from './reader.ts';
 import { rows } from './rows.ts';
 
@@ -21,11 +21,11 @@ const OTHER_IMAGE = /\.(?:gif|bmp|tiff?|heic|avif|svg)$/i;
  */
 export const imagefolder: Reader = {
   name: 'imagefolder',
-  recognizes: ({ path, bytes, manifest }) => METADATA.test(path) || isFolder(path, bytes, manifest),
-  read(file, problems) {
-    const { path, bytes, manifest } = file;
-    const folder = isFolder(path, bytes, manifest) ? `${path}/` : path.slice(0, path.lastIndexOf('/') + 1);
-    return readEach(entries(file, problems), problems, (row, at) => {
+  recognizes: (file) => METADATA.test(file.path) || isFolder(file),
+  async *read(file, problems) {
+    const { path, manifest } = file;
+    const folder = isFolder(file) ? `${path}/` : path.slice(0, path.lastIndexOf('/') + 1);
+    yield* readEach(await entries(file, problems), problems, (row, at) => {
       const { file_name: name, ...rest } = row;
       if (typeof name !== 'string') refuse(`"file_name" must be the path of an image, not ${quote(name)}`);
       const problem = pathProblem(name);
@@ -40,14 +40,15 @@ export function metadataOf(folder: string, listed: { has(path: string): boolean 
   return ['jsonl', 'csv'].map((ext) => `${folder}/metadata.${ext}`).find((path) => listed.has(path)) ?? null;
 }
 
-const isFolder = (path: string, bytes: Uint8Array, manifest: SamplesFile['manifest']) =>
-  bytes.length === 0 && manifest.files.some((file) => file.path.startsWith(`${path}/`));
+const isFolder = ({ path, size, manifest }: SamplesFile) =>
+  size === 0 && manifest.files.some((file) => file.path.startsWith(`${path}/`));
 
-function entries({ path, bytes, manifest }: SamplesFile, problems: Problems): Iterable<Entry> {
-  if (isFolder(path, bytes, manifest)) return labelled(path, manifest, problems);
-  refuseByteOrderMark(bytes, path);
-  if (/\.jsonl$/i.test(path)) return jsonLines(bytes, path, problems);
-  if (/\.csv$/i.test(path)) return csvLines(bytes, path);
+async function entries(file: SamplesFile, problems: Problems): Promise<Iterable<Entry> | AsyncIterable<Entry>> {
+  const { path, manifest } = file;
+  if (isFolder(file)) return labelled(path, manifest, problems);
+  refuseByteOrderMark(await file.slice(0, Math.min(4, file.size)), path);
+  if (/\.jsonl$/i.test(path)) return jsonLines(file, problems);
+  if (/\.csv$/i.test(path)) return csvLines(await file.bytes(), path);
   throw bad(`${path}: an ImageFolder is described by metadata.jsonl or metadata.csv. Name one, or the folder itself.`);
 }
 

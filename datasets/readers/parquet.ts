@@ -17,10 +17,11 @@ import { rows } from './rows.ts';
 export const parquet: Reader = {
   name: 'parquet',
   recognizes: ({ path }) => /\.parquet$/i.test(path),
-  async read({ path, bytes, manifest }, problems) {
-    const found = await tableOf(bytes, path);
+  async *read(file, problems) {
+    const { path, manifest } = file;
+    const found = await tableOf(await file.bytes(), path);
     const labels = labelNames(found.metadata, path);
-    return readEach(entries(found.rows, labels, path), problems, (row, at) => rows.read(row, at, manifest));
+    yield* readEach(entries(found.rows, labels, path), problems, (row, at) => rows.read(row, at, manifest));
   },
 };
 

@@ -24,12 +24,16 @@ export interface ReadSample {
   readonly references: readonly string[];
 }
 
-/** What a reader is given. */
+/** What a reader is given: a file whose digest was checked, read by ranges, so that its size does not matter. */
 export interface SamplesFile {
   /** Path of the file, or of a folder of images. */
   readonly path: string;
-  /** Its bytes; none for a folder. */
-  readonly bytes: Uint8Array;
+  /** In bytes; 0 for a folder. */
+  readonly size: number;
+  /** The bytes from `start` on, before `end`; both must lie within the file. */
+  slice(start: number, end: number): Promise<Uint8Array>;
+  /** All of its bytes, for small ones: over `dataset.maxWholeBytes` it is `BadDataset`. */
+  bytes(): Promise<Uint8Array>;
   readonly manifest: Manifest;
 }
 
@@ -38,10 +42,13 @@ export interface Reader {
   /** What `format` in dataset.json calls it. */
   readonly name: string;
   /** Whether a file without `format` is of this one without doubt. */
-  recognizes(file: SamplesFile): boolean;
+  recognizes(file: SamplesFile): boolean | Promise<boolean>;
   /**
-   * Reads a whole file. What is wrong with single samples goes to `problems`, and these samples are left out; a file
-   * that cannot be read at all is thrown as `BadDataset`.
+   * Reads a whole file, sample by sample: one is let go before the next comes. What is wrong with single samples goes to
+   * `problems`, and these samples are left out; a file that cannot be read at all is thrown as `BadDataset`.
    */
-  read(file: SamplesFile, problems: Problems): ReadSample[] | Promise<ReadSample[]>;
+  read(file: SamplesFile, problems: Problems): Samples | Promise<Samples>;
 }
+
+/** Samples of a file, one after another. A list is one. */
+export type Samples = Iterable<ReadSample> | AsyncIterable<ReadSample>;

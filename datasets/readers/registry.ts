@@ -31,11 +31,10 @@ export function readerOf(format: string): Reader {
 }
 
 /** The reader of a file: that of the manifest's `format`, else the one that recognizes it. */
-export function readerFor(file: SamplesFile): Reader {
+export async function readerFor(file: SamplesFile): Promise<Reader> {
   const { format } = file.manifest;
   if (format !== undefined) return readerOf(format);
-  const found = READERS.find((reader) => reader.recognizes(file));
-  if (found) return found;
+  for (const reader of READERS) if (await reader.recognizes(file)) return reader;
   // What is wrong with a JSON file is best said by the reader that most of them are written for.
   if (/\.jsonl?$/i.test(file.path)) return readerOf(llava.name);
   throw new LiloraError(

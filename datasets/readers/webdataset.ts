@@ -17,9 +17,10 @@ const IMAGE = /(?:^|\.)(?:jpe?g|png|webp)$/i;
 export const webdataset: Reader = {
   name: 'webdataset',
   recognizes: ({ path }) => /\.tar$/i.test(path),
-  async read({ path, bytes, manifest }, problems) {
-    const files = await unpack(bytes, path, problems);
-    return readEach(samples(files, path, problems), problems, (row, at) => {
+  async *read(file, problems) {
+    const { path, manifest } = file;
+    const files = await unpack(await file.bytes(), path, problems);
+    yield* readEach(samples(files, path, problems), problems, (row, at) => {
       const { __key__: key, ...rest } = row;
       return rows.read({ ...rest, id: rest['id'] ?? key }, at, manifest);
     });
