@@ -65,7 +65,8 @@ async function templateOf(folder: string): Promise<{ source: string; file: strin
   for (const file of ['chat_template.json', 'tokenizer_config.json']) {
     const found = await text(file);
     if (found === null) continue;
-    const source = (parseJson(found, file) as { chat_template?: unknown }).chat_template;
+    const source = (parseJson(found, file, { errorName: 'BadModel', anyKeys: true }) as { chat_template?: unknown })
+      .chat_template;
     if (typeof source === 'string') return { source, file };
   }
   throw new LiloraError(

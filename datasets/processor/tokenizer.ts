@@ -37,7 +37,8 @@ export async function openTokenizer(folder: string): Promise<Tokens> {
         `${join(folder, name)} does not exist. Use a model folder with a fast tokenizer.`,
       );
     });
-    return parseJson(bytes, name, { errorName: 'BadModel' });
+    // Vocabularies hold words such as `constructor`; they end in a Map, never as names of properties.
+    return parseJson(bytes, name, { errorName: 'BadModel', anyKeys: true });
   };
   const json = await read('tokenizer.json');
   const config = (await read('tokenizer_config.json')) as Record<string, unknown>;
