@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { canonicalJson, digestOf, type ParseJsonOptions, parseJson } from './json.ts';
+import { canonicalJson, digestOf, type ParseJsonOptions, parseJson, WrittenNumber } from './json.ts';
 
 const utf8 = (text: string) => new TextEncoder().encode(text);
 const refusal = (content: string | Uint8Array, options?: ParseJsonOptions): string => {
@@ -128,5 +128,20 @@ describe('canonicalJson', () => {
     const loop: Record<string, unknown> = {};
     loop.self = loop;
     expect(() => canonicalJson(loop)).toThrow('nested deeper than 64 levels');
+  });
+});
+
+describe('numbers as they were written', () => {
+  const read = (text: string) => parseJson(text, 'numbers.json', { writtenNumbers: true });
+  test.each(['12345678901234567890', '9007199254740993', '1.50', '100.0', '1e3', '-0', '0.1000000000000000055'])(
+    '%s',
+    (text) => {
+      expect(String(read(text))).toBe(text);
+      expect(read(text)).toBeInstanceOf(WrittenNumber);
+      expect(parseJson(text, 'numbers.json')).toBe(Number(text));
+    },
+  );
+  test.each(['0', '-7', '1.5', '9007199254740991'])('%s is a plain number', (text) => {
+    expect(read(text)).toBe(Number(text));
   });
 });

@@ -30,6 +30,25 @@ export interface ParseJsonOptions {
    * arbitrary words. Default false: such a key is refused.
    */
   readonly anyKeys?: boolean;
+  /** Give numbers that a double would write otherwise (1.50, 1e3, 12345678901234567890) as `WrittenNumber`. Default false. */
+  readonly writtenNumbers?: boolean;
+}
+
+/** A number whose text is not the one that its double has: it stays what was written. */
+export class WrittenNumber {
+  readonly text: string;
+
+  constructor(text: string) {
+    this.text = text;
+  }
+
+  toString(): string {
+    return this.text;
+  }
+
+  toJSON(): string {
+    return this.text;
+  }
 }
 
 /** A line and a column of a file, both from 1. */
@@ -86,6 +105,7 @@ class JsonReader {
   private readonly maxDepth: number;
   private readonly anyKeys: boolean;
   private readonly start: Place;
+  private readonly writtenNumbers: boolean;
 
   constructor(text: string, file: string, errorName: ErrorName, options: ParseJsonOptions) {
     this.text = text;
@@ -94,6 +114,7 @@ class JsonReader {
     this.maxDepth = options.maxDepth ?? MAX_DEPTH;
     this.anyKeys = options.anyKeys ?? false;
     this.start = options.start ?? TOP;
+    this.writtenNumbers = options.writtenNumbers ?? false;
   }
 
   document(): unknown {
@@ -138,14 +159,14 @@ class JsonReader {
     return value;
   }
 
-  private number(): number {
+  private number(): number | WrittenNumber {
     NUMBER.lastIndex = this.at;
     const match = NUMBER.exec(this.text);
     if (!match) this.fail(this.at < this.text.length ? 'expected a JSON value' : 'the text ends too early');
     const value = Number(match[0]);
     if (!Number.isFinite(value)) this.fail(`the number ${match[0].slice(0, 40)} is too large`);
     this.at += match[0].length;
-    return value;
+    return this.writtenNumbers && String(value) !== match[0] ? new WrittenNumber(match[0]) : value;
   }
 
   private string(): string {

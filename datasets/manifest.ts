@@ -18,6 +18,7 @@ const word = z
 const text = z.string().trim().min(1, 'say it in a few words').max(2000);
 const split = z.strictObject({ samples: z.union([path, z.array(path).min(1).max(10_000)]) });
 const column = z.string().min(1).max(200);
+const columnOrSeveral = z.union([column, z.array(column).min(1).max(100)]);
 
 const manifestSchema = z.strictObject({
   schema: z.literal(1, { error: 'this version reads schema 1' }),
@@ -30,12 +31,21 @@ const manifestSchema = z.strictObject({
   columns: z
     .strictObject({
       id: column.optional(),
-      image: column.optional(),
+      image: columnOrSeveral.optional(),
       question: column.optional(),
+      input: column.optional(),
       answer: column.optional(),
       references: column.optional(),
+      choices: column.optional(),
+      system: column.optional(),
+      history: column.optional(),
+      messages: column.optional(),
     })
     .optional(),
+  ignore: z.array(column).max(1000).optional(),
+  reasoning: z.enum(['learn', 'leave-out']).optional(),
+  marker: z.string().min(2).max(100).optional(),
+  specialTokens: z.literal(true).optional(),
   instructionFormat: text.optional(),
   splits: z.strictObject({ train: split, validation: split.optional(), test: split }),
   files: z
@@ -57,6 +67,10 @@ const manifestSchema = z.strictObject({
  * - `kind`: what an answer looks like; `metric`: registry name of the scorer, for example `option-letter`
  * - `format`: registry name of the reader of the samples files; when absent, what the files plainly are
  * - `question`, `columns`: for formats of rows: what is asked about every image, and names of columns that are not the usual ones
+ * - `ignore`: keys of samples that are left out on purpose, at whatever depth they stand
+ * - `reasoning`: whether what an assistant thought is learned or left out; without it, samples that hold it are refused
+ * - `marker`: what marks a picture in the texts of this dataset; `<image>` and all other marks are text then
+ * - `specialTokens`: the texts may use the model's own special tokens
  * - `splits`: the samples of each, one file, several (shards), or a folder of images
  * - `instructionFormat`: what the instructions ask for, in words; only shown
  * - `files`: every file of the dataset but this one

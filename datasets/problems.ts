@@ -14,10 +14,22 @@ const SHOWN = 20;
 /** Thrown inside this folder when so many problems were found that looking on is of no use. */
 class TooMany extends Error {}
 
+/** A key of samples that was not read: bookkeeping that nothing is learned from, or what `ignore` of the manifest names. */
+export interface LeftOutKey {
+  /** As people find it: `source`, or `messages[].metadata` within a list. */
+  readonly key: string;
+  readonly why: 'bookkeeping' | 'ignore';
+  /** Samples in which it holds something. */
+  readonly samples: number;
+  /** The first of them: file, line or index. */
+  readonly where: string;
+}
+
 /** What is wrong with a dataset, gathered so that a person mends everything at once. */
 export class Problems {
   private readonly messages: string[] = [];
   private readonly limit: number;
+  private readonly keys = new Map<string, LeftOutKey>();
 
   constructor(limit: number = DEFAULTS['dataset.maxProblems'].value) {
     this.limit = limit;
@@ -35,6 +47,20 @@ export class Problems {
   add(where: string, what: string): void {
     this.messages.push(`${where}: ${what}`);
     if (this.messages.length >= this.limit) throw new TooMany();
+  }
+
+  /** Notes that samples hold something under a key that was left out, which is no problem but must be told. */
+  leaveOut(key: string, why: LeftOutKey['why'], samples: number, where: string): void {
+    const before = this.keys.get(`${why} ${key}`);
+    this.keys.set(
+      `${why} ${key}`,
+      before ? { ...before, samples: before.samples + samples } : { key, why, samples, where },
+    );
+  }
+
+  /** What of the samples was left out, in the order in which it was met. */
+  get leftOutKeys(): readonly LeftOutKey[] {
+    return [...this.keys.values()];
   }
 
   /** Notes an error as a problem when it speaks of the data; lets every other error through. */
@@ -67,6 +93,7 @@ export class Problems {
 
 /** A value as it may stand in a message: quoted, without line breaks, not too long. */
 export function quote(value: unknown, longest = 80): string {
-  const text = JSON.stringify(value) ?? String(value);
+  const text =
+    JSON.stringify(value, (_, each: unknown) => (typeof each === 'bigint' ? String(each) : each)) ?? String(value);
   return text.length > longest ? `${text.slice(0, longest)}…` : text;
 }

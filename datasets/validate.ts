@@ -18,7 +18,7 @@ import {
 import type { ImageSize } from './image.ts';
 import type { ImageSink } from './images.ts';
 import { datasetVersion, type Manifest, readManifest, SPLITS, type SplitName, samplesOf } from './manifest.ts';
-import { Problems, quote, Untrainable } from './problems.ts';
+import { type LeftOutKey, Problems, quote, Untrainable } from './problems.ts';
 import { metadataOf } from './readers/imagefolder.ts';
 import { readerFor, readerOf } from './readers/registry.ts';
 import { type DatasetSource, MANIFEST_FILE } from './source.ts';
@@ -33,6 +33,8 @@ export interface ValidDataset {
   readonly splits: Readonly<Partial<Record<SplitName, readonly Sample[]>>>;
   /** Training samples that are not in `splits`, because this model cannot learn their answers. */
   readonly leftOut: readonly LeftOut[];
+  /** Keys of samples that hold something and were not read. */
+  readonly leftOutKeys: readonly LeftOutKey[];
   /** Every image that a sample uses, by SHA-256. */
   readonly images: ReadonlyMap<string, ImageFacts>;
 }
@@ -102,11 +104,9 @@ async function validateIn(
   const finished = read.map((split) => ({
     ...split,
     finished: split.samples.map(
-      ({ id, turns, images: paths, references }): Sample => ({
-        id,
-        turns,
+      ({ where: _, images: paths, ...rest }): Sample => ({
+        ...rest,
         images: paths.map((image) => (typeof image === 'string' ? found.digests.get(image)! : image.sha256)),
-        references,
       }),
     ),
   }));
@@ -116,7 +116,14 @@ async function validateIn(
   const dropped = new Set(leftOut.map(({ id }) => id));
   const kept = (samples: readonly Sample[]) => samples.filter(({ id }) => !dropped.has(id));
   const splits = Object.fromEntries(finished.map(({ name, finished: samples }) => [name, kept(samples)]));
-  return { manifest, digest: datasetVersion(manifest), splits, leftOut, images: found.facts };
+  return {
+    manifest,
+    digest: datasetVersion(manifest),
+    splits,
+    leftOut,
+    leftOutKeys: problems.leftOutKeys,
+    images: found.facts,
+  };
 }
 
 interface ReadSplit {

@@ -35,7 +35,7 @@ Examples:
         : localFolder(resolve(datasetFolder(dataset) || '.'));
       const processor =
         model === undefined ? undefined : await openProcessor(await localModel(model, { weights: false }));
-      const { manifest, digest, splits, leftOut, images } = await validateDataset(source, { processor });
+      const { manifest, digest, splits, leftOut, leftOutKeys, images } = await validateDataset(source, { processor });
       scorerNamed(manifest.metric);
       const counts = Object.entries(splits).map(([split, samples]) => ({
         split,
@@ -51,12 +51,16 @@ Examples:
         licence: manifest.licence,
         digest,
       };
-      if (json) return resultJson({ ...found, splits: counts, leftOut, distinctImages: images.size });
+      if (json) return resultJson({ ...found, splits: counts, leftOut, leftOutKeys, distinctImages: images.size });
       result(
         [
           `${manifest.name}: a good dataset.`,
           `kind ${manifest.kind}, scored by ${manifest.metric}, licence ${manifest.licence}`,
           `digest ${digest}, ${images.size} different images`,
+          ...leftOutKeys.map(
+            ({ key, why, samples, where }) =>
+              `not read: ${key} (${why === 'ignore' ? 'by "ignore"' : why}), in ${samples} samples from ${where} on`,
+          ),
           ...leftOut.map(({ why }) => `left out of training: ${why}`),
           '',
           table([

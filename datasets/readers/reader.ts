@@ -1,4 +1,4 @@
-import type { Turn } from '../../core/sample.ts';
+import type { Sample, Turn } from '../../core/sample.ts';
 import type { Manifest } from '../manifest.ts';
 import type { Problems } from '../problems.ts';
 
@@ -14,7 +14,7 @@ export interface EmbeddedImage {
 export type ReadImage = string | EmbeddedImage;
 
 /** A sample as a reader gives it: checked in itself, its images not yet read. */
-export interface ReadSample {
+export interface ReadSample extends Pick<Sample, 'tools' | 'specialTokens'> {
   readonly id: string;
   /** File, line or index, and id: how messages name this sample. */
   readonly where: string;

@@ -67,7 +67,7 @@ export const rows: SampleFormat = {
 type Column = keyof typeof COLUMNS;
 
 function cell(row: Record<string, unknown>, column: Column, manifest: Manifest): unknown {
-  const named = manifest.columns?.[column];
+  const [named] = [manifest.columns?.[column] ?? []].flat();
   if (named !== undefined) return row[named] ?? refuse(`no column ${quote(named)}, which "columns" names`);
   const value = COLUMNS[column].map((name) => row[name]).find((found) => found !== undefined && found !== null);
   return column === 'answer' && (typeof value === 'number' || typeof value === 'boolean') ? String(value) : value;
