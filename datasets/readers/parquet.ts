@@ -40,7 +40,7 @@ async function tableOf(bytes: Uint8Array, path: string) {
     const metadata = parquetMetadata(file.slice(0));
     checkSizes(metadata, bytes, path);
     // Columns of bytes that are no text stay bytes.
-    const rows = await parquetReadObjects({ file, metadata, compressors, utf8: false });
+    const rows = await parquetReadObjects({ file, metadata, compressors, parsers, utf8: false });
     return { metadata, rows };
   } catch (error) {
     if (error instanceof Error && error.name === 'BadDataset') throw error;
@@ -89,6 +89,10 @@ const compressors: Compressors = {
   BROTLI: (input, length) => new Uint8Array(brotliDecompressSync(input, { maxOutputLength: Math.max(1, length) })),
   ZSTD: (input, length) => zstd(input, new Uint8Array(length)),
 };
+
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+/** Texts as they are: what is no UTF-8 is refused, and a byte order mark at their beginning is part of them. */
+const parsers = { stringFromBytes: (bytes: Uint8Array | undefined) => bytes && decoder.decode(bytes) };
 
 function* entries(
   table: readonly Record<string, unknown>[],
