@@ -14,19 +14,23 @@ let journal: string;
 
 beforeAll(async () => {
   servers = await TestServers.start({ s3: false });
-  [command, journal] = [join(servers.folder, 'worker.sh'), join(servers.folder, 'journal')];
-  writeFileSync(command, `#!/bin/sh\necho started "$@" >>${journal}\n`, { mode: 0o700 });
+  [command, journal] = [servers.computeCommand, join(servers.folder, 'journal')];
+  // Its parent is timeout(1): of its arguments, the time tells which details it was started with.
+  writeFileSync(command, `#!/bin/sh\ntr '\\0' ' ' </proc/$PPID/cmdline >>${journal}\necho >>${journal}\n`, {
+    mode: 0o700,
+  });
 });
 afterAll(() => servers.stop());
 
-const register = (buildId: string, args = '') =>
+const register = (buildId: string, timeout: string) =>
   registerServerless(servers.client, {
     queue: QUEUE,
     deployment: QUEUE,
     buildId,
-    compute: { provider: 'subprocess', details: { command, args } },
+    compute: { provider: 'subprocess', details: { command, timeout } },
   });
-const started = () => (existsSync(journal) ? readFileSync(journal, 'utf8').trim().split('\n') : []);
+const started = () =>
+  existsSync(journal) ? [...readFileSync(journal, 'utf8').matchAll(/^timeout (\d+)\./gm)].map(([, s]) => `${s}s`) : [];
 const versions = async () => {
   const found = await servers.client.connection.workflowService.describeWorkerDeployment({
     namespace: 'default',
@@ -43,22 +47,22 @@ const dispatch = (id: string) =>
   servers.client.activity.start('work', { id, taskQueue: QUEUE, args: [id], startToCloseTimeout: '30s' });
 
 it('starts nothing by itself, then one worker for a task that finds none, with the newest details', async () => {
-  await register('one');
-  await register('one', 'again');
+  await register('one', '61s');
+  await register('one', '62s');
   await sleep(1000);
   expect(started()).toEqual([]);
   expect(await versions()).toEqual({ current: 'one', controlled: ['one'] });
   await dispatch('first');
-  await retry(async () => expect(started()).toEqual(['started again']));
+  await retry(async () => expect(started()).toEqual(['62s']));
 });
 
 it('gives the queue to a new version, and takes the controller from the old one', async () => {
-  await register('two', 'two');
+  await register('two', '63s');
   await retry(async () => expect(await versions()).toEqual({ current: 'two', controlled: ['one', 'two'] }));
   await unregisterServerless(servers.client, QUEUE, 'two');
   await retry(async () => expect(await versions()).toEqual({ current: 'two', controlled: ['two'] }));
   await dispatch('second');
-  await retry(async () => expect(started()).toEqual(['started again', 'started two']));
+  await retry(async () => expect(started()).toEqual(['62s', '63s']));
 });
 
 it('gives the queue back to ordinary workers, with all that waits', async () => {

@@ -70,7 +70,15 @@ export class TestServers {
     const { temporal } = choices();
     if (temporal.kind !== 'cached') throw new Error('These tests need the Temporal server: run `npm run setup`.');
     const args = ['server', 'start-dev', '--ip', '127.0.0.1', '--port', String(this.ports.temporal), '--headless'];
-    args.push('--log-level', 'error', ...SERVER_FLAGS, '--db-filename', join(this.folder, 'temporal.db'));
+    args.push(
+      '--compute-command',
+      this.computeCommand,
+      '--log-level',
+      'error',
+      ...SERVER_FLAGS,
+      '--db-filename',
+      join(this.folder, 'temporal.db'),
+    );
     const child = this.keep(spawn(temporal.path!, args, { stdio: 'ignore' }));
     const connection = await retry(async () => {
       const made = await Connection.connect({ address: this.address });
@@ -79,6 +87,11 @@ export class TestServers {
     });
     this.client = new Client({ connection, namespace: 'default' });
     return child;
+  }
+
+  /** The program that Temporal's worker controller may start; a test writes it. */
+  get computeCommand(): string {
+    return join(this.folder, 'worker.sh');
   }
 
   /** A worker process; resolves when it says that it is ready. */

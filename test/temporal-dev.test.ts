@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { request } from 'node:http';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -28,6 +29,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 /** Starts the server on the one database file of this test and waits until it answers. */
 async function start(...flags: string[]) {
   const args = ['--port', String(port), '--ui-port', String(uiPort), '--db-filename', join(folder, 'temporal.db')];
+  args.push('--log-level', 'never');
   const child = spawn(executable!, ['server', 'start-dev', ...args, ...flags], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -73,42 +75,63 @@ it('keeps workflows and search attributes over kill -9, and adds new attributes 
   expect((await once(second.child, 'exit'))[0]).toBe(0);
 });
 
-it('starts a worker process by itself when a task waits and nobody polls', async () => {
-  const { connection } = await start('--namespace', 'serverless');
+/** Tells the worker controller of a namespace to start a program when a task of queue `gpu` waits. */
+async function startsWorkersBy(connection: Connection, namespace: string, details: object) {
   const service = connection.workflowService;
-  const namespace = 'serverless';
   const deploymentVersion = { deploymentName: 'gpu', buildId: 'one' };
-  const sign = join(folder, 'a-worker-was-started');
-  await service.createWorkerDeployment({ namespace, deploymentName: 'gpu', requestId: 'one' });
-  const details = { command: 'touch', args: sign, timeout: '1m' };
   const encoding = new TextEncoder();
-  await service.createWorkerDeploymentVersion({
-    namespace,
-    deploymentVersion,
-    requestId: 'two',
-    computeConfig: {
-      scalingGroups: {
-        default: {
-          provider: {
-            type: 'subprocess',
-            details: {
-              metadata: { encoding: encoding.encode('json/plain') },
-              data: encoding.encode(JSON.stringify(details)),
-            },
-          },
-        },
-      },
-    },
-  });
-  await service.setWorkerDeploymentCurrentVersion({
-    namespace,
-    ...deploymentVersion,
-    allowNoPollers: true,
-    ignoreMissingTaskQueues: true,
-  });
+  const metadata = { encoding: encoding.encode('json/plain') };
+  const provider = { type: 'subprocess', details: { metadata, data: encoding.encode(JSON.stringify(details)) } };
+  await service.createWorkerDeployment({ namespace, deploymentName: 'gpu', requestId: 'one' });
+  const computeConfig = { scalingGroups: { default: { provider } } };
+  await service.createWorkerDeploymentVersion({ namespace, deploymentVersion, requestId: 'two', computeConfig });
+  const current = { namespace, ...deploymentVersion, allowNoPollers: true, ignoreMissingTaskQueues: true };
+  await service.setWorkerDeploymentCurrentVersion(current);
+}
+
+it('starts a worker process by itself when a task waits and nobody polls', async () => {
+  const [program, sign] = [join(folder, 'worker.sh'), join(folder, 'a-worker-was-started')];
+  writeFileSync(program, `#!/bin/sh\ntouch ${sign}\n`, { mode: 0o700 });
+  const { connection } = await start('--namespace', 'serverless', '--compute-command', program);
+  await startsWorkersBy(connection, 'serverless', { command: program, timeout: '1m' });
   const workflow = { workflowId: 'waits', workflowType: { name: 'any' }, taskQueue: { name: 'gpu' } };
-  await service.startWorkflowExecution({ namespace, ...workflow, requestId: 'three' });
+  await connection.workflowService.startWorkflowExecution({ namespace: 'serverless', ...workflow, requestId: 'three' });
   await vi.waitFor(() => expect(existsSync(sign)).toBe(true), { timeout: 30_000, interval: 100 });
+  await connection.close();
+});
+
+it('starts no other program than the one it was told of, and none by default', async () => {
+  const [allowed, other] = [join(folder, 'worker.sh'), join(folder, 'other.sh')];
+  for (const [namespace, flags, details, why] of [
+    ['none', [], { command: other, timeout: '1m' }, 'subprocess'],
+    ['one', ['--compute-command', allowed], { command: other, timeout: '1m' }, '--compute-command only'],
+    ['arguments', ['--compute-command', allowed], { command: allowed, args: '-c,id', timeout: '1m' }, 'not "args"'],
+  ] as const) {
+    const { child, connection } = await start('--namespace', namespace, ...flags);
+    await expect(startsWorkersBy(connection, namespace, details)).rejects.toThrow(why);
+    await connection.close();
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+  }
+});
+
+it('serves its UI to this machine alone, and leaves its database to its owner', async () => {
+  const { connection } = await start();
+  /** Status of a request as a browser sends it whose page, or whose idea of this machine's name, is another. */
+  const status = (headers: Record<string, string>, method = 'GET') =>
+    new Promise<number | undefined>((answered, failed) => {
+      const path = '/api/v1/cluster-info';
+      request({ host: '127.0.0.1', port: uiPort, path, method, headers }, ({ statusCode }) => answered(statusCode))
+        .on('error', failed)
+        .end();
+    });
+  expect(await status({})).toBe(200);
+  expect(await status({ host: `localhost:${uiPort}`, origin: `http://localhost:${uiPort}` })).toBe(200);
+  for (const host of ['rebind.evil.example', `rebind.evil.example:${uiPort}`, '127.0.0.1.evil.example'])
+    expect(await status({ host }), host).toBe(403);
+  for (const origin of ['http://evil.example', `http://127.0.0.1:${uiPort + 1}`, 'null'])
+    expect(await status({ host: `127.0.0.1:${uiPort}`, origin }, 'POST'), origin).toBe(403);
+  expect(statSync(join(folder, 'temporal.db')).mode & 0o077).toBe(0);
   await connection.close();
 });
 

@@ -10,7 +10,7 @@ import { Child } from './child.ts';
 import { localCredentials } from './credentials.ts';
 import { startListener } from './listener.ts';
 import { freePort } from './ports.ts';
-import { GpuFromZero, leaveZero } from './serverless.ts';
+import { commandOf, GpuFromZero, leaveZero } from './serverless.ts';
 
 /** Where servers listen when nothing else does. */
 const PORTS = { temporal: 7233, ui: 8233, s3: 7070 };
@@ -92,7 +92,9 @@ export async function startDeployment(options: DeploymentOptions): Promise<Deplo
     await Promise.all([...servers.map((child) => child.stop()), ...ends.map((end) => end())]);
   };
   try {
-    const temporal = await startTemporal(chosen, folder, keeper(servers), (end) => ends.push(end));
+    // The one program that the server may start; without it, none.
+    const mayStart = serverless ? ['--compute-command', commandOf(folder)] : [];
+    const temporal = await startTemporal(chosen, folder, mayStart, keeper(servers), (end) => ends.push(end));
     const listener = listen ? await startListener(chosen, listen, temporal.env, keeper(servers)) : null;
     const store = await startStore(chosen, folder, home, keeper(servers), listener);
     const env = { ...temporal.env, ...store.env, LILORA_STORE: store.store };
@@ -131,7 +133,7 @@ async function startStore({ s3 }: Choices, folder: string, home: string, keep: K
   if (named) return { store: named, env: {} };
   if (s3.kind === 'folder') {
     const store = join(folder, 'objects');
-    mkdirSync(store, { recursive: true });
+    mkdirSync(store, { recursive: true, mode: 0o700 });
     return { store, env: {} };
   }
   let env: Record<string, string> = {};
@@ -139,7 +141,7 @@ async function startStore({ s3 }: Choices, folder: string, home: string, keep: K
     const { access, secret } = localCredentials(home);
     const port = await freePort(PORTS.s3);
     const [data, versions] = [join(folder, 's3'), join(folder, 's3-versions')];
-    for (const path of [data, versions]) mkdirSync(path, { recursive: true });
+    for (const path of [data, versions]) mkdirSync(path, { recursive: true, mode: 0o700 });
     // The keys go by environment: arguments are visible to every user of the machine.
     const keys = {
       ...process.env,
@@ -180,6 +182,7 @@ async function startStore({ s3 }: Choices, folder: string, home: string, keep: K
 async function startTemporal(
   { temporal }: Choices,
   folder: string,
+  mayStart: readonly string[],
   keep: Keep,
   onStop: (end: () => Promise<void>) => void,
 ) {
@@ -197,7 +200,7 @@ async function startTemporal(
     keep(
       'temporal',
       temporal.path,
-      ['server', 'start-dev', ...flags, '--log-level', 'error', ...SERVER_FLAGS],
+      ['server', 'start-dev', ...flags, ...mayStart, '--log-level', 'error', ...SERVER_FLAGS],
       process.env,
     );
   } else {

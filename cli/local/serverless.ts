@@ -16,6 +16,9 @@ export interface GpuFromZeroOptions {
   readonly report: (line: string) => void;
 }
 
+/** The program that Temporal's worker controller runs, in the folder of a deployment's data. */
+export const commandOf = (folder: string): string => join(folder, 'gpu-worker.sh');
+
 /** Time for a polite end of a gpu worker, in milliseconds. */
 const GRACE = 15_000;
 /** A worker that lives longer is ended, as a platform would do; its work goes on in another one. */
@@ -40,7 +43,7 @@ export class GpuFromZero {
 
   constructor({ folder, logFile, report }: GpuFromZeroOptions) {
     this.folder = join(folder, 'gpu-workers');
-    this.command = join(folder, 'gpu-worker.sh');
+    this.command = commandOf(folder);
     this.report = report;
     rmSync(this.folder, { recursive: true, force: true });
     mkdirSync(this.folder);

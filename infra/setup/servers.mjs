@@ -13,20 +13,10 @@ import { GO_VERSION, VERSITYGW_VERSION } from './versions.mjs';
 export async function buildTemporal(cache, go) {
   const folder = join(cache, temporalFolder());
   await place(folder, async (draft) => {
-    await command(
-      go,
-      [
-        'build',
-        '-tags',
-        'computeprovider_subprocess',
-        '-trimpath',
-        '-ldflags=-s -w',
-        '-o',
-        join(draft, 'temporal-dev'),
-        '.',
-      ],
-      { cwd: join(ROOT, 'infra', 'temporal-dev'), env: await goEnvironment(go) },
-    );
+    await command(go, ['build', '-trimpath', '-ldflags=-s -w', '-o', join(draft, 'temporal-dev'), '.'], {
+      cwd: join(ROOT, 'infra', 'temporal-dev'),
+      env: await goEnvironment(go),
+    });
     await command(join(draft, 'temporal-dev'), ['version']);
   });
   return join(folder, 'temporal-dev');

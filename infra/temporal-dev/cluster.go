@@ -39,13 +39,9 @@ func serverConfig(o *options) (*config.Config, error) {
 		// WAL with full synchronisation: what was acknowledged is still there after kill -9.
 		store.ConnectAttributes = map[string]string{"mode": "rw", "journal_mode": "wal", "synchronous": "2"}
 	}
-	ports, err := freePorts(8)
+	ports, err := freePorts(7)
 	if err != nil {
 		return nil, err
-	}
-	httpPort := o.httpPort
-	if httpPort == 0 {
-		httpPort = ports[7] // without one the server warns at every start
 	}
 	service := func(grpcPort, membershipPort int) config.Service {
 		return config.Service{RPC: config.RPC{GRPCPort: grpcPort, MembershipPort: membershipPort, BindOnLocalHost: true}}
@@ -69,7 +65,7 @@ func serverConfig(o *options) (*config.Config, error) {
 		},
 		DCRedirectionPolicy: config.DCRedirectionPolicy{Policy: "noop"},
 		Services: map[string]config.Service{
-			"frontend": {RPC: config.RPC{GRPCPort: o.port, MembershipPort: ports[0], HTTPPort: httpPort, BindOnIP: o.ip}},
+			"frontend": {RPC: config.RPC{GRPCPort: o.port, MembershipPort: ports[0], HTTPPort: o.httpPort, BindOnIP: o.ip}},
 			"history":  service(ports[1], ports[2]),
 			"matching": service(ports[3], ports[4]),
 			"worker":   service(ports[5], ports[6]),
@@ -114,7 +110,7 @@ func prepareDatabase(o *options, cfg *config.Config) error {
 	store := cfg.Persistence.DataStores["sqlite"].SQL
 	if o.dbFile != "" {
 		if _, err := os.Stat(o.dbFile); os.IsNotExist(err) {
-			if err := os.MkdirAll(filepath.Dir(o.dbFile), 0o755); err != nil {
+			if err := os.MkdirAll(filepath.Dir(o.dbFile), 0o700); err != nil {
 				return err
 			}
 			draft := fmt.Sprintf("%s.new-%d", o.dbFile, os.Getpid())

@@ -19,9 +19,6 @@ import (
 	"syscall"
 	"time"
 
-	uiserver "github.com/temporalio/ui-server/v2/server"
-	uiconfig "github.com/temporalio/ui-server/v2/server/config"
-	uioptions "github.com/temporalio/ui-server/v2/server/server_options"
 	enums "go.temporal.io/api/enums/v1"
 	"go.temporal.io/server/common/authorization"
 	"go.temporal.io/server/common/config"
@@ -45,7 +42,8 @@ type options struct {
 	ip, uiIP, dbFile, logFormat, logLevel string
 	port, uiPort, httpPort, metricsPort   int
 	headless                              bool
-	namespaces                            []string
+	namespaces, allowedHosts              []string
+	computeCommand                        string
 	searchAttributes                      map[string]enums.IndexedValueType
 	dynamicConfig                         dynamicconfig.StaticClient
 }
@@ -83,7 +81,7 @@ func parse(args []string, help io.Writer) (*options, error) {
 	f.SetOutput(help)
 	f.StringVar(&o.ip, "ip", "127.0.0.1", "`address` that the frontend listens on")
 	f.IntVar(&o.port, "port", 7233, "gRPC `port` of the frontend")
-	f.IntVar(&o.httpPort, "http-port", 0, "HTTP API `port` (0: any free one)")
+	f.IntVar(&o.httpPort, "http-port", 0, "HTTP API `port` (0: off)")
 	f.IntVar(&o.metricsPort, "metrics-port", 0, "Prometheus `port`, path /metrics (0: off)")
 	f.StringVar(&o.uiIP, "ui-ip", "", "`address` that the Web UI listens on (default: --ip)")
 	f.IntVar(&o.uiPort, "ui-port", 0, "`port` of the Web UI (default: --port + 1000)")
@@ -93,6 +91,11 @@ func parse(args []string, help io.Writer) (*options, error) {
 	f.StringVar(&o.logLevel, "log-level", "error", "`level`: debug, info, warn, error or never")
 	f.Func("namespace", "`name` to register besides default (repeatable)", func(v string) error {
 		o.namespaces = append(o.namespaces, v)
+		return nil
+	})
+	f.StringVar(&o.computeCommand, "compute-command", "", "`program` that the worker controller may start (empty: it starts nothing)")
+	f.Func("allowed-host", "`name` under which browsers may reach UI and HTTP API besides localhost (repeatable)", func(v string) error {
+		o.allowedHosts = append(o.allowedHosts, v)
 		return nil
 	})
 	f.Func("search-attribute", "`Name=Type` to register (repeatable)", func(v string) error {
@@ -130,6 +133,11 @@ func parse(args []string, help io.Writer) (*options, error) {
 	if o.uiPort == 0 {
 		o.uiPort = o.port + 1000
 	}
+	if o.computeCommand != "" {
+		allowCommand(o.computeCommand, o.dynamicConfig)
+	}
+	// The HTTP API looks at names alone, not at origins: it is off unless somebody asks for it.
+	o.dynamicConfig[dynamicconfig.FrontendHTTPAllowedHosts.Key()] = hostPatterns(o)
 	return o, nil
 }
 
@@ -154,18 +162,14 @@ func plainNumbers(value any) any {
 	return value
 }
 
-// defaultDynamicConfig allows what the pipeline and its tests use: serverless workers by the subprocess provider (development only, see the
-// build tag computeprovider_subprocess), search attributes that are visible as soon as they are registered, and turns by fairness key on
-// task queues. Turns are taken within a partition of a queue, and one node has no use for more than one.
+// defaultDynamicConfig allows what the pipeline and its tests use: search attributes that are visible as soon as they are registered, and
+// turns by fairness key on task queues. Turns are taken within a partition of a queue, and one node has no use for more than one.
 func defaultDynamicConfig() dynamicconfig.StaticClient {
 	return dynamicconfig.StaticClient{
-		dynamicconfig.ForceSearchAttributesCacheRefreshOnRead.Key():          true,
-		dynamicconfig.MatchingEnableFairness.Key():                           true,
-		dynamicconfig.MatchingNumTaskqueueReadPartitions.Key():               1,
-		dynamicconfig.MatchingNumTaskqueueWritePartitions.Key():              1,
-		dynamicconfig.MakeKey("workercontroller.enabled"):                    true,
-		dynamicconfig.MakeKey("workercontroller.compute_providers.enabled"):  []any{"subprocess"},
-		dynamicconfig.MakeKey("workercontroller.scaling_algorithms.enabled"): []any{"no-sync"},
+		dynamicconfig.ForceSearchAttributesCacheRefreshOnRead.Key(): true,
+		dynamicconfig.MatchingEnableFairness.Key():                  true,
+		dynamicconfig.MatchingNumTaskqueueReadPartitions.Key():      1,
+		dynamicconfig.MatchingNumTaskqueueWritePartitions.Key():     1,
 	}
 }
 
@@ -183,6 +187,7 @@ func serve(o *options) error {
 			return quietCore{core, &stopping}
 		})))
 	}
+	syscall.Umask(0o077) // workflows hold what their owner learns from
 	cfg, err := serverConfig(o)
 	if err != nil {
 		return err
@@ -213,18 +218,8 @@ func serve(o *options) error {
 		return err
 	}
 	if !o.headless {
-		ui := uiserver.NewServer(uioptions.WithConfigProvider(&uiconfig.Config{
-			TemporalGRPCAddress: frontend,
-			Host:                o.uiIP,
-			Port:                o.uiPort,
-			EnableUI:            true,
-			HideLogs:            true,
-			DisableNewsFetch:    true,
-			DefaultNamespace:    "default",
-			CORS:                uiconfig.CORS{CookieInsecure: true}, // plain HTTP on this machine
-		}))
 		go func() {
-			if err := ui.Start(); err != nil {
+			if err := startUI(o, frontend); err != nil {
 				fmt.Fprintln(os.Stderr, "temporal-dev: the Web UI:", err)
 			}
 		}()
