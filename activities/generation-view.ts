@@ -2,6 +2,7 @@ import sharp from 'sharp';
 import { sha256 } from '../core/digest.ts';
 import { isLiloraError } from '../core/errors.ts';
 import type { Sample } from '../core/sample.ts';
+import { decodeImage } from '../datasets/image.ts';
 import type { Images } from '../datasets/images.ts';
 import { PackedSplit } from '../datasets/prepared.ts';
 import type { Prediction } from '../learning/evaluation/evaluate.ts';
@@ -106,9 +107,10 @@ async function predictionView(
   return { id, prompt, answer, references, score: percent / 100, ...(bytes ? { image: await picture(bytes) } : {}) };
 }
 
-/** A small PNG. The bytes were checked when the dataset was prepared. */
+/** A small PNG of what the model saw. The bytes were checked when the dataset was prepared. */
 async function picture(bytes: Uint8Array): Promise<string> {
-  const small = await sharp(bytes)
+  const { data, width, height } = await decodeImage(bytes, 'picture');
+  const small = await sharp(data, { raw: { width, height, channels: 3 } })
     .resize({ width: PICTURE, height: PICTURE, fit: 'inside', withoutEnlargement: true })
     .png({ compressionLevel: 9, palette: true })
     .toBuffer();

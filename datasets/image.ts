@@ -1,7 +1,12 @@
-import sharp, { type Metadata } from 'sharp';
+import sharp, { type Metadata, type Sharp } from 'sharp';
 import { DEFAULTS } from '../core/defaults.ts';
-import { LiloraError } from '../core/errors.ts';
+import { isLiloraError, LiloraError } from '../core/errors.ts';
 import { type Images, imageOf } from './images.ts';
+import { bmpHeader, decodeBmp } from './pictures/bmp.ts';
+import { formatOf, formatProblem, type PictureFormat } from './pictures/formats.ts';
+import { firstFrame, opaqueGif } from './pictures/gif.ts';
+import { orientationOf } from './pictures/orientation.ts';
+import { isCmykTiff, tiffProblem } from './pictures/tiff.ts';
 
 /** Width and height in pixels, upright. */
 export interface ImageSize {
@@ -22,19 +27,13 @@ export interface ImageLimits {
   readonly maxBytes?: number;
 }
 
-/** First bytes of the formats that are read; the decoder never sees anything else. */
-const SIGNATURES = [
-  { format: 'jpeg', bytes: [0xff, 0xd8, 0xff], at: 0 },
-  { format: 'png', bytes: [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a], at: 0 },
-  { format: 'webp', bytes: [0x57, 0x45, 0x42, 0x50], at: 8 },
-] as const;
-
 /**
- * Decodes a JPEG, PNG or WebP picture to RGB as Pillow's `convert("RGB")` does: grey is repeated, alpha is dropped (not
- * blended), colour profiles are ignored, CMYK is mixed by its simple formula, of 16 bits per channel the upper 8 are taken
- * (in grey, too, where Pillow makes all but the darkest white). Of an animation it is the first frame. EXIF orientation is
- * applied, as transformers' `load_image` does. libvips checks the size limit before anything is decoded. Damaged
- * pictures are `BadDataset`. `name` is only used in messages.
+ * Decodes a JPEG, PNG, WebP, GIF, TIFF, AVIF or plain BMP picture to RGB as Pillow's `convert("RGB")` does: grey is repeated, alpha is
+ * dropped (not blended), colour profiles are ignored, CMYK is mixed by its simple formula, of 16 bits per channel the upper 8
+ * are taken (in grey, too, where Pillow makes all but the darkest white). Of an animation or of pages it is the first. It is
+ * turned upright, as transformers' `load_image` does. Levels of AVIF differ where its colours are stored coarsely: libheif
+ * repeats them, Pillow smooths. The size limit is checked before anything is decoded. Damaged pictures are `BadDataset`.
+ * @param name only used in messages
  */
 export async function decodeImage(bytes: Uint8Array, name: string, limits: ImageLimits = {}): Promise<RgbImage> {
   const bad = (what: string, cause?: unknown) => new LiloraError('BadDataset', `${name}: ${what}`, { cause });
@@ -44,34 +43,72 @@ export async function decodeImage(bytes: Uint8Array, name: string, limits: Image
   if (bytes.byteLength > maxBytes) {
     throw bad(`the image file has ${bytes.byteLength} bytes, over the limit of ${maxBytes}. Make the image smaller.`);
   }
-  const problem = formatProblem(bytes);
+  const format = formatOf(bytes);
+  if (format === null) throw bad(formatProblem(bytes));
+  const problem = format === 'tiff' ? tiffProblem(bytes) : null;
   if (problem) throw bad(problem);
-  const options = { failOn: 'error', limitInputPixels: maxPixels, ignoreIcc: true, sequentialRead: true } as const;
+  const tooLarge = ({ width, height }: ImageSize) =>
+    width * height > maxPixels &&
+    bad(`${width} × ${height} pixels, over the limit of ${maxPixels}. Make the image smaller.`);
+  const truncated = (cause: unknown) => bad('the image is truncated or damaged. Copy the image again.', cause);
+  if (format === 'bmp') {
+    const header = bmpHeader(bytes);
+    if (typeof header === 'string') throw bad(header);
+    const large = tooLarge(header);
+    if (large) throw large;
+    try {
+      return decodeBmp(bytes, header);
+    } catch (error) {
+      throw truncated(error);
+    }
+  }
+  // What libvips says of a failure may speak of a picture that is read beside this one: it stays the cause only.
   const readHeader = async (): Promise<Metadata> => {
     try {
-      return await sharp(bytes, { ...options, limitInputPixels: false }).metadata();
+      return await sharp(bytes, { ...OPTIONS, limitInputPixels: false }).metadata();
     } catch (error) {
-      throw bad(`the image header is damaged (${reason(error)}). Copy the image again.`, error);
+      throw bad('the image header is damaged. Copy the image again.', error);
     }
   };
-  // Of what is read, JPEG alone knows CMYK.
-  const isCmyk = formatOf(bytes) === 'jpeg' && (await readHeader()).space === 'cmyk';
   try {
-    const upright = sharp(bytes, options).autoOrient();
-    const pipeline = isCmyk
-      ? upright.pipelineColourspace('cmyk').toColourspace('cmyk')
-      : upright.removeAlpha().toColourspace('srgb');
-    const { data, info } = await pipeline.raw().toBuffer({ resolveWithObject: true });
-    if (info.channels !== (isCmyk ? 4 : 3)) throw new Error(`${info.channels} channels after conversion`);
-    const { width, height } = info;
-    const pixels = new Uint8Array(data.buffer, data.byteOffset, data.length);
-    return { width, height, data: isCmyk ? rgbOf(pixels) : pixels };
+    return await pixelsOf(bytes, format, maxPixels, readHeader);
   } catch (error) {
-    const { width, height } = await readHeader();
-    if (width * height > maxPixels)
-      throw bad(`${width} × ${height} pixels, over the limit of ${maxPixels}. Make the image smaller.`);
-    throw bad(`the image is truncated or damaged (${reason(error)}). Copy the image again.`, error);
+    if (isLiloraError(error, 'BadDataset')) throw error;
+    throw tooLarge(await readHeader()) || truncated(error);
   }
+}
+
+const OPTIONS = { failOn: 'error', ignoreIcc: true, sequentialRead: true } as const;
+
+async function pixelsOf(
+  bytes: Uint8Array,
+  format: PictureFormat,
+  maxPixels: number,
+  readHeader: () => Promise<Metadata>,
+): Promise<RgbImage> {
+  const isCmyk = format === 'tiff' ? isCmykTiff(bytes) : format === 'jpeg' && (await readHeader()).space === 'cmyk';
+  const decoder = sharp(bytes, { ...OPTIONS, limitInputPixels: maxPixels });
+  const upright = turned(decoder, orientationOf(bytes, format));
+  const pipeline = isCmyk
+    ? upright.pipelineColourspace('cmyk').toColourspace('cmyk')
+    : (format === 'gif' ? upright.ensureAlpha() : upright.removeAlpha()).toColourspace('srgb');
+  const { data, info } = await pipeline.raw().toBuffer({ resolveWithObject: true });
+  if (info.channels !== (isCmyk || format === 'gif' ? 4 : 3)) throw new Error(`${info.channels} channels`);
+  const { width, height } = info;
+  const pixels = new Uint8Array(data.buffer, data.byteOffset, data.length);
+  if (isCmyk) return { width, height, data: rgbOf(pixels) };
+  if (format !== 'gif') return { width, height, data: pixels };
+  const frame = firstFrame(bytes);
+  if (frame === null) throw new Error('no frame');
+  return { width, height, data: opaqueGif(pixels, width, frame) };
+}
+
+/** Upright, by its EXIF orientation. Mirroring comes before turning, in whatever order they are called. */
+function turned(picture: Sharp, orientation: number): Sharp {
+  if (orientation === 2 || orientation === 7) picture.flop();
+  if (orientation === 4 || orientation === 5) picture.flip();
+  const angle = [0, 0, 0, 180, 0, 90, 90, 90, 270][orientation]!;
+  return angle === 0 ? picture : picture.rotate(angle);
 }
 
 /** CMYK as RGB, rounded as Pillow rounds: what black leaves of white, less the part that an ink takes. */
@@ -94,42 +131,21 @@ export async function imageSizes(images: Images): Promise<ReadonlyMap<string, Im
   for (const digest of images.keys()) {
     const bytes = await imageOf(images, digest);
     try {
-      const { width, height } = (await sharp(bytes, { limitInputPixels: false }).metadata()).autoOrient;
-      sizes.set(digest, { width, height });
+      sizes.set(digest, await sizeOf(bytes));
     } catch (error) {
-      const problem = `Image ${digest}: its header is damaged (${reason(error)})`;
-      throw new LiloraError('BadDataset', `${problem}. Copy the image again.`, { cause: error });
+      throw new LiloraError('BadDataset', `Image ${digest}: its header is damaged. Copy the image again.`, {
+        cause: error,
+      });
     }
   }
   return sizes;
 }
 
-/** By the first bytes; null for what is not read. */
-function formatOf(bytes: Uint8Array): string | null {
-  const found = SIGNATURES.find(({ bytes: magic, at }) => magic.every((byte, i) => bytes[at + i] === byte));
-  return found?.format ?? null;
-}
-
-function formatProblem(bytes: Uint8Array): string | null {
-  if (formatOf(bytes) !== null) return null;
-  const start = Buffer.from(bytes.subarray(0, 512)).toString('latin1').trimStart().toLowerCase();
-  if (start.startsWith('<!doctype html') || start.startsWith('<html') || start.startsWith('<head')) {
-    return 'a web page (HTML), not an image: the download failed. Fetch the image itself.';
-  }
-  const known: [string, string][] = [
-    ['gif8', 'GIF'],
-    ['bm', 'BMP'],
-    ['ii*\0', 'TIFF'],
-    ['mm\0*', 'TIFF'],
-    ['<svg', 'SVG'],
-    ['<?xml', 'XML or SVG'],
-    ['%pdf', 'PDF'],
-  ];
-  const format =
-    known.find(([magic]) => start.startsWith(magic))?.[1] ?? (start.slice(4, 8) === 'ftyp' ? 'HEIF or AVIF' : null);
-  return `${format ? `a ${format} file` : 'an unknown kind of file'}. JPEG, PNG and WebP are read: convert it.`;
-}
-
-function reason(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).split('\n')[0]!.slice(0, 200);
+async function sizeOf(bytes: Uint8Array): Promise<ImageSize> {
+  const format = formatOf(bytes);
+  if (format === null) throw new Error('no format that is read');
+  const header = format === 'bmp' ? bmpHeader(bytes) : await sharp(bytes, { limitInputPixels: false }).metadata();
+  if (typeof header === 'string') throw new Error(header);
+  const { width, height } = header;
+  return orientationOf(bytes, format) > 4 ? { width: height, height: width } : { width, height };
 }
