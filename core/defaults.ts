@@ -152,6 +152,11 @@ export const DEFAULTS = {
 
   // datasets
   'dataset.maxImagePixels': entry(50_000_000, 'pixels', 'larger images are refused from their header, before decoding'),
+  'dataset.maxPaddedPixels': entry(
+    200_000_000,
+    'pixels',
+    'of a picture that a model pads to a square: a thin one must not fill the memory',
+  ),
   'dataset.maxImageBytes': entry(64 * 2 ** 20, 'bytes', 'encoded size of one image'),
   'dataset.maxManifestBytes': entry(256 * 2 ** 20, 'bytes', 'a million files at 200 bytes each fit'),
   'dataset.maxFileBytes': entry(

@@ -3,7 +3,8 @@ import { expect, test } from 'vitest';
 import { sha256 } from '../../core/digest.ts';
 import { readSafetensors } from '../../core/safetensors.ts';
 import { decodeImage, type RgbImage } from '../image.ts';
-import { parseLlavaSettings, toPixels } from './llava.ts';
+import type { FamilyFiles } from './family.ts';
+import { llavaImages, parseLlavaSettings, toPixels } from './llava.ts';
 import type { Picture } from './picture.ts';
 import { parseQwen2vlSettings, toPicture } from './qwen2vl.ts';
 import { FILTERS, resize } from './resample.ts';
@@ -117,6 +118,51 @@ test('a crop larger than the picture is padded with black, as transformers pads 
   );
   const { data } = toPixels({ width: 3, height: 5, data: new Uint8Array(45).fill(9) }, settings);
   expect([...data.subarray(0, 16)]).toEqual([0, 9, 9, 9, 0, 9, 9, 9, 0, 9, 9, 9, 0, 9, 9, 9]);
+});
+
+/** The short edge of LLaVA-1.5, enlarged and cropped to a square; levels stay what they are. */
+const square = { size: { shortest_edge: 336 }, crop_size: { height: 336, width: 336 } };
+const thin = (width: number, height: number) => ({
+  width,
+  height,
+  data: Uint8Array.from({ length: width * height * 3 }, (_, i) => (i * 29 + ((i * i) % 17)) % 256),
+});
+
+// Pillow 13: `im.resize(size, BICUBIC).crop(…).tobytes()`, its SHA-256.
+test.each([
+  [500, 1, 'f27b55a93caad6d98478e2f45ef06964ec510a6f8ae3928c7ea3139e42784f3c'],
+  [1, 500, 'a656fd036e33670aa26167b7641f337ae1e4de9cc0588e324b71a0d56a2411cc'],
+  [701, 3, 'f6b10ff6be9d2c70bbed3deda1c7dfe3b47e44cbc1b0cf5a58ab2515617adfc2'],
+  [40, 3, '980e6ffa9605be04e7492f784f55789b89cf5ffb63c0c8710b741d7a3f31a06c'],
+  [335, 336, 'aa2e2a255309aa8256630b4c73355f79b8d55b431c72c1cbc4abaa4be3fb9068'],
+])('of a thin picture of %i × %i the crop is as Pillow resizes the whole', (width, height, digest) => {
+  const settings = parseLlavaSettings({ ...square, do_rescale: false, do_normalize: false }, 'test');
+  const { data } = toPixels(thin(width, height), settings);
+  const levels = Uint8Array.from({ length: 336 * 336 * 3 }, (_, i) => data[(i % 3) * 336 * 336 + Math.floor(i / 3)]!);
+  expect(sha256(levels)).toBe(digest);
+});
+
+test('a picture of 20000 × 1 is enlarged where the crop shows it: the whole would be 6.8 GB', () => {
+  const settings = parseLlavaSettings(square, 'test');
+  for (const [width, height] of [
+    [20_000, 1],
+    [1, 20_000],
+    [5_000_000, 10],
+  ] as const)
+    expect(toPixels(thin(width, height), settings)).toMatchObject({ width: 336, height: 336 });
+});
+
+test('a thin picture that would be padded to a square is refused by the limit', () => {
+  const family = llavaImages({
+    config: { vision_config: { image_size: 336, patch_size: 14 } },
+    settings: { value: { ...square, do_pad: true, image_processor_type: 'LlavaImageProcessor' }, file: 'p.json' },
+    imageText: '<image>',
+  } as unknown as FamilyFiles);
+  expect(family.expand({ width: 2000, height: 20 })).toMatchObject({ tokens: 576 });
+  const refusal =
+    /A picture of 20000 × 1 pixels, which this model pads to a square, would have over 200000000\. Crop it/;
+  expect(() => family.expand({ width: 20_000, height: 1 })).toThrow(refusal);
+  expect(() => family.pixels(thin(20_000, 1))).toThrow(refusal);
 });
 
 test('unknown image processors, filters and broken settings are refused by name', () => {

@@ -1,8 +1,10 @@
 import { z } from 'zod';
+import { DEFAULTS } from '../../core/defaults.ts';
 import { LiloraError } from '../../core/errors.ts';
 import type { ImageSize, RgbImage } from '../image.ts';
 import type { FamilyFiles, ImageFamily } from './family.ts';
 import { copyRows, normalised, type Picture, resized } from './picture.ts';
+import type { Part } from './resample.ts';
 import { CLIP_MEAN, CLIP_STD, check, commonSettings, edge, parseSettings, perChannel } from './settings.ts';
 
 const edges = z.union([
@@ -63,7 +65,18 @@ export function llavaImages({ config, settings, imageText }: FamilyFiles): Image
     );
   }
   const expansion = { text: imageText, tokens };
-  return { marker: imageText, defaultContext: 2048, expand: () => expansion, pixels: (image) => toPixels(image, read) };
+  return {
+    marker: imageText,
+    defaultContext: 2048,
+    expand: (size) => {
+      checkSquare(size, read);
+      return expansion;
+    },
+    pixels: (image) => {
+      checkSquare(image, read);
+      return toPixels(image, read);
+    },
+  };
 }
 
 /** Height and width of what the tower sees, known only when the settings fix them. */
@@ -80,8 +93,18 @@ function outputSize(settings: LlavaSettings): ImageSize | null {
  */
 export function toPixels(image: RgbImage, settings: LlavaSettings): Picture {
   let picture = settings.do_pad ? padToSquare(image, settings.image_mean) : image;
-  if (settings.do_resize) picture = resized(picture, targetSize(picture, settings), settings.resample);
-  if (settings.do_center_crop) picture = centerCrop(picture, settings.crop_size);
+  const { crop_size: crop, resample } = settings;
+  const whole = settings.do_resize ? targetSize(picture, settings) : picture;
+  const at = settings.do_center_crop ? cropPlace(whole, crop) : null;
+  // Of a thin picture, enlarged, the crop is a small part: nothing else of it is computed.
+  const part = at && seen(whole, at, crop);
+  if (settings.do_resize) picture = resized(picture, whole, resample, part ?? undefined);
+  if (at) {
+    const cropped = { ...crop, data: new Uint8Array(crop.width * crop.height * 3) };
+    const moved = settings.do_resize && part ? { top: at.top + part.top, left: at.left + part.left } : at;
+    copyRows(picture, cropped, moved.top, moved.left);
+    picture = cropped;
+  }
   return normalised([picture], settings);
 }
 
@@ -92,6 +115,14 @@ function targetSize(image: RgbImage, { size }: LlavaSettings): ImageSize {
   return image.width <= image.height
     ? { width: size.shortest_edge, height: long }
     : { width: long, height: size.shortest_edge };
+}
+
+/** Refuses a picture whose square would fill the memory. */
+function checkSquare({ width, height }: ImageSize, settings: LlavaSettings): void {
+  const most = DEFAULTS['dataset.maxPaddedPixels'].value;
+  if (!settings.do_pad || Math.max(width, height) ** 2 <= most) return;
+  const problem = `A picture of ${width} × ${height} pixels, which this model pads to a square, would have over ${most}`;
+  throw new LiloraError('BadDataset', `${problem}. Crop it or make it smaller.`);
 }
 
 /** The background is the mean colour, truncated to 8 bits; the picture stands in the middle, rounded down. */
@@ -107,15 +138,28 @@ function padToSquare(image: RgbImage, mean: readonly number[]): RgbImage {
   return { width: side, height: side, data };
 }
 
-/** Crops around the middle, rounded down; what lies outside the picture is black. */
-function centerCrop(image: RgbImage, { width, height }: ImageSize): RgbImage {
-  const crop = { width, height, data: new Uint8Array(width * height * 3) };
+interface Place {
+  readonly top: number;
+  readonly left: number;
+}
+
+/** Where a picture stands in its crop around the middle, rounded down; what lies outside the picture is black. */
+function cropPlace(image: ImageSize, { width, height }: ImageSize): Place {
   const inside = image.height >= height && image.width >= width;
   // When the picture is smaller in any direction, transformers first pads it, with the odd pixel before the picture.
-  const top = inside ? -Math.floor((image.height - height) / 2) : cropShift(image.height, height);
-  const left = inside ? -Math.floor((image.width - width) / 2) : cropShift(image.width, width);
-  copyRows(image, crop, top, left);
-  return crop;
+  if (!inside) return { top: cropShift(image.height, height), left: cropShift(image.width, width) };
+  return { top: -Math.floor((image.height - height) / 2), left: -Math.floor((image.width - width) / 2) };
+}
+
+/** The part of a picture that its crop shows. */
+function seen(image: ImageSize, { top, left }: Place, crop: ImageSize): Part {
+  const [firstRow, firstColumn] = [Math.max(0, -top), Math.max(0, -left)];
+  return {
+    top: firstRow,
+    left: firstColumn,
+    height: Math.min(image.height, crop.height - top) - firstRow,
+    width: Math.min(image.width, crop.width - left) - firstColumn,
+  };
 }
 
 function cropShift(length: number, wanted: number): number {

@@ -1,5 +1,5 @@
 import type { ImageSize, RgbImage } from '../image.ts';
-import { FILTERS, resize } from './resample.ts';
+import { FILTERS, type Part, resize } from './resample.ts';
 
 /** What the tower is fed for one image: pictures of one size, one after another. */
 export interface Picture {
@@ -40,9 +40,9 @@ export function normalised(images: readonly RgbImage[], levels: Levels): Picture
   return { count: images.length, height, width, data };
 }
 
-/** Resizes with the filter of Pillow's number. */
-export function resized(image: RgbImage, size: ImageSize, resample: number): RgbImage {
-  return resize(image, size.width, size.height, FILTERS[resample]!);
+/** Resizes with the filter of Pillow's number. @param part of the result that is wanted; all of it where absent */
+export function resized(image: RgbImage, size: ImageSize, resample: number, part?: Part): RgbImage {
+  return resize(image, size.width, size.height, FILTERS[resample]!, part);
 }
 
 /** Copies a picture into another at (top, left), which may be negative; what does not fit is left out. */

@@ -44,9 +44,19 @@ interface Weights {
   readonly weights: Int32Array;
 }
 
-/** The same sums in the same order as `precompute_coeffs` and `normalize_coeffs_8bpc` of Pillow's `Resample.c`. */
-function weightsFor(input: number, output: number, filter: Filter): Weights {
-  const scale = input / output;
+/** Which pixels of an output are wanted, along one side. */
+interface Span {
+  readonly start: number;
+  readonly length: number;
+}
+
+/**
+ * The same sums in the same order as `precompute_coeffs` and `normalize_coeffs_8bpc` of Pillow's `Resample.c`, for the pixels
+ * of `span` alone.
+ */
+function weightsFor(input: number, whole: number, span: Span, filter: Filter): Weights {
+  const scale = input / whole;
+  const output = span.length;
   const stretch = Math.max(scale, 1);
   const support = filter.support * stretch;
   const taps = Math.ceil(support) * 2 + 1;
@@ -55,7 +65,7 @@ function weightsFor(input: number, output: number, filter: Filter): Weights {
   const weights = new Int32Array(output * taps);
   const row = new Float64Array(taps);
   for (let out = 0; out < output; out++) {
-    const center = (out + 0.5) * scale;
+    const center = (span.start + out + 0.5) * scale;
     const start = Math.max(0, Math.trunc(center - support + 0.5));
     const end = Math.min(input, Math.trunc(center + support + 0.5));
     let total = 0;
@@ -79,20 +89,40 @@ function clip8(sum: number): number {
   return value < 0 ? 0 : Math.min(value, 255);
 }
 
+/** A part of a picture. */
+export interface Part {
+  readonly left: number;
+  readonly top: number;
+  readonly width: number;
+  readonly height: number;
+}
+
 /**
  * Resizes as `Image.resize` of Pillow 13 does with the same filter, bit for bit: antialiased, each pass rounded to 8 bits,
  * a pass that changes nothing left out. The horizontal pass comes first, unless the height shrinks by more than twice what
  * the width does.
+ * @param part of the resized picture that is wanted; nothing else is computed, however large the whole would be
  */
-export function resize(image: RgbImage, width: number, height: number, filter: Filter): RgbImage {
+export function resize(
+  image: RgbImage,
+  width: number,
+  height: number,
+  filter: Filter,
+  part: Part = { left: 0, top: 0, width, height },
+): RgbImage {
+  const across = { start: part.left, length: part.width };
+  const down = { start: part.top, length: part.height };
   const [less, narrower] = [image.height - height, image.width - width];
-  const rows = (from: RgbImage) => (width === from.width ? from : resizeRows(from, width, filter));
-  const columns = (from: RgbImage) => (height === from.height ? from : resizeColumns(from, height, filter));
+  const rows = (from: RgbImage) =>
+    width === image.width && part.width === width ? from : resizeRows(from, width, across, filter);
+  const columns = (from: RgbImage) =>
+    height === image.height && part.height === height ? from : resizeColumns(from, height, down, filter);
   return less > 0 && less > narrower * 2 ? rows(columns(image)) : columns(rows(image));
 }
 
-function resizeRows(image: RgbImage, width: number, filter: Filter): RgbImage {
-  const { taps, first, count, weights } = weightsFor(image.width, width, filter);
+function resizeRows(image: RgbImage, whole: number, span: Span, filter: Filter): RgbImage {
+  const { taps, first, count, weights } = weightsFor(image.width, whole, span, filter);
+  const width = span.length;
   const data = new Uint8Array(width * image.height * 3);
   for (let y = 0; y < image.height; y++) {
     for (let x = 0; x < width; x++) {
@@ -116,8 +146,9 @@ function resizeRows(image: RgbImage, width: number, filter: Filter): RgbImage {
   return { width, height: image.height, data };
 }
 
-function resizeColumns(image: RgbImage, height: number, filter: Filter): RgbImage {
-  const { taps, first, count, weights } = weightsFor(image.height, height, filter);
+function resizeColumns(image: RgbImage, whole: number, span: Span, filter: Filter): RgbImage {
+  const { taps, first, count, weights } = weightsFor(image.height, whole, span, filter);
+  const height = span.length;
   const stride = image.width * 3;
   const data = new Uint8Array(stride * height);
   for (let y = 0; y < height; y++) {
