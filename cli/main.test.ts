@@ -242,9 +242,9 @@ describe('validate', () => {
   it('names the metrics there are when a dataset asks for another', async () => {
     await make();
     const manifest = join(folder, 'data', 'dataset.json');
-    writeFileSync(manifest, readFileSync(manifest, 'utf8').replace('"exact"', '"bleu"'));
+    writeFileSync(manifest, readFileSync(manifest, 'utf8').replace('"exact"', '"spice"'));
     expect(await main(['validate', join(folder, 'data')])).toBe(FAILED);
-    expect(said.stderr).toMatch(/BadDataset: There is no metric "bleu"\. Choose from option-letter, .*cider/);
+    expect(said.stderr).toMatch(/BadDataset: There is no metric "spice"\. Choose from option-letter, .*cider/);
     expect(said.stdout).toBe('');
   });
 });

@@ -10,6 +10,7 @@ import { parseArgs } from 'node:util';
 import type { Sample } from '../core/sample.ts';
 import { localFolder } from '../datasets/local-folder.ts';
 import { validateDataset } from '../datasets/validate.ts';
+import { taskScore } from '../learning/evaluation/scorers/scorer.ts';
 import { scorerNamed } from '../learning/evaluation/scorers.ts';
 import { makeDatasets } from './make-datasets.ts';
 import { COLOURS, COLUMNS, NUMBERS, ROWS, SHAPES, SIZES } from './words.ts';
@@ -38,11 +39,11 @@ function commonest(answers: readonly string[]): string {
 /** Floors of a dataset with the splits `train` and `test`, by its own metric. */
 export async function floorsOf(folder: string): Promise<Floors> {
   const { manifest, splits } = await validateDataset(localFolder(folder));
-  const { score } = scorerNamed(manifest.metric);
+  const scorer = scorerNamed(manifest.metric);
   const { train = [], test = [] } = splits;
   const mean = (answer: (sample: Sample) => string) => {
-    const scores = score(test.map((sample) => ({ text: answer(sample), references: sample.references })));
-    return scores.reduce((a, b) => a + b, 0) / scores.length;
+    const answers = test.map((sample) => ({ text: answer(sample), references: sample.references }));
+    return taskScore(scorer, answers, scorer.score(answers));
   };
   const candidates = [...new Set(test.flatMap(({ references }) => references))].slice(0, 100);
   const byForm = new Map<string, string[]>();

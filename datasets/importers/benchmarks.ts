@@ -105,7 +105,7 @@ const ucitCaptions = {
   metric: { standard: 'cider', paper: 'cider' },
   answers: cocoCaptions,
   caution:
-    'the released script averages BLEU, METEOR, ROUGE-L and CIDEr, of which only CIDEr is computed here: these scores do not compare with published ones',
+    'the released script averages BLEU, METEOR 1.5, ROUGE-L and CIDEr, of which CIDEr is computed here (METEOR 1.5 needs tables of synonyms and paraphrases): these scores do not compare with published ones',
 } as const;
 
 /** One entry per benchmark: what `lilora import` knows. */

@@ -177,6 +177,20 @@ describe('evaluateTask', () => {
       expect(scoreAnswers(mixed, parts, scorer), scorer.name).toEqual(scoreAnswers(mixed, whole, scorer));
   });
 
+  it('scores a task by what its metric makes of all answers, where that is no mean', () => {
+    const split = [
+      { id: 'long', references: ['a red dog sits on the grass'] },
+      { id: 'short', references: ['a blue cat sits on the roof'] },
+    ];
+    const answers = [
+      { sample: 0, text: 'a red dog sits on the grass' },
+      { sample: 1, text: 'yes' },
+    ];
+    const { score, predictions } = scoreAnswers(split, answers, scorerNamed('bleu'));
+    expect(predictions.map((prediction) => prediction.score)).toEqual([expect.closeTo(100, 9), 0]);
+    expect(score).toBeCloseTo(100 * Math.exp(1 - 14 / 8) * (7 / 8) ** (1 / 4), 9);
+  });
+
   it('refuses parts that leave a sample out, answer one twice, or do not exist', async () => {
     await withGenerator(noAdapter, async (generator) => {
       const settings = evaluation({ batchSize: 2 }, generator);

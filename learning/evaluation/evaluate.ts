@@ -5,7 +5,7 @@ import type { EncodedSample, Sample } from '../../core/sample.ts';
 import type { BaseModel, Generator } from '../model/model.ts';
 import type { Tree } from '../tensors/tree.ts';
 import { padBatch } from '../training/batches.ts';
-import type { Scorer } from './scorers/scorer.ts';
+import { type Scorer, taskScore } from './scorers/scorer.ts';
 
 /** How prompts are answered. Scoring is apart: several workers may each answer some batches of one test split. */
 export interface Answering {
@@ -56,7 +56,7 @@ export interface Prediction {
 }
 
 export interface EvaluationResult {
-  /** Mean score, in percent. */
+  /** Mean score, or what the scorer makes of all answers together; in percent. */
   readonly score: number;
   /** Share of answers in the form that was asked for, in percent. */
   readonly instructionFollowing: number;
@@ -131,7 +131,7 @@ export function scoreAnswers(
   }));
   const mean = (values: number[]) => values.reduce((a, b) => a + b, 0) / values.length;
   return {
-    score: mean(scores),
+    score: taskScore(scorer, answered, scores),
     instructionFollowing: 100 * mean(predictions.map(({ follows }) => Number(follows))),
     predictions,
   };

@@ -43,6 +43,14 @@ describe('scores of single answers, worked by hand', () => {
     ['vqa', 'blue', ['red', 'green'], 0],
     // Four annotators, two agree: leaving each out in turn, (⅓ + ⅓ + ⅔ + ⅔) / 4.
     ['vqa', 'red', ['red', 'red', 'blue', 'blue'], 50],
+    // Longest common subsequence of 2 words: precision 2/2, recall 2/4.
+    ['rouge-l', 'Red dog!', ['a red big dog', 'a cat'], (100 * 2) / 3],
+    ['rouge-l', 'dogs', ['dog'], 0],
+    ['rouge-l-stem', 'dogs', ['dog'], 100],
+    ['bleu', 'the red dog sits', ['the red dog sits'], 100],
+    // One match in one chunk costs half.
+    ['meteor-stem', 'dogs', ['dog'], 50],
+    ['anls', '12 March 1998', ['12 march 1996'], (100 * 12) / 13],
   ] as const)('%s: "%s" for %j is %d', (scorer, text, references, score) => {
     expect(one(scorer, text, ...references)).toBeCloseTo(score, 10);
   });
@@ -108,5 +116,5 @@ describe('the required form, by the rules of the released scripts', () => {
 
 it('scorers have distinct names, and an unknown one is refused with the choice', () => {
   expect(new Set(scorerNames()).size).toBe(scorerNames().length);
-  expect(() => scorerNamed('bleu')).toThrow(/There is no metric "bleu". Choose from option-letter, .*cider-paper/);
+  expect(() => scorerNamed('spice')).toThrow(/There is no metric "spice". Choose from option-letter, .*cider-paper/);
 });

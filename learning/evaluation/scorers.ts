@@ -1,7 +1,11 @@
 import { LiloraError } from '../../core/errors.ts';
+import { anls } from './scorers/anls.ts';
+import { corpusBleu, sentenceBleu } from './scorers/bleu.ts';
 import { type Box, boxOf, overlap, releasedBox } from './scorers/box.ts';
 import { cider, releasedCider, spacedWords } from './scorers/cider.ts';
 import { chosenLetter, releasedLetter } from './scorers/letter.ts';
+import { meteorStem } from './scorers/meteor.ts';
+import { rougeL } from './scorers/rouge.ts';
 import { each, oneBox, oneLetter, oneSentence, plain, type Scorer, shortAnswer } from './scorers/scorer.ts';
 import { vqaText } from './scorers/vqa-text.ts';
 
@@ -150,6 +154,44 @@ const SCORERS: readonly Scorer[] = [
     unbounded: true,
     score: (answers) => cider(answers, spacedWords).map((scores) => 100 * mean(scores)),
     follows: oneSentence,
+  },
+  {
+    name: 'rouge-l',
+    version: 1,
+    title:
+      'ROUGE-L, the F-measure of rouge-score without stemmer: words of a to z and digits; of the nearest reference',
+    score: each((text, references) => rougeL(text, references)),
+    follows: oneSentence,
+  },
+  {
+    name: 'rouge-l-stem',
+    version: 1,
+    title: 'ROUGE-L as rouge-score gives it with its stemmer',
+    score: each((text, references) => rougeL(text, references, true)),
+    follows: oneSentence,
+  },
+  {
+    name: 'bleu',
+    version: 1,
+    title:
+      'BLEU of all answers together, as sacrebleu gives it (13a, exponential smoothing); single answers by sentence',
+    score: (answers) => answers.map(sentenceBleu),
+    overall: corpusBleu,
+    follows: oneSentence,
+  },
+  {
+    name: 'meteor-stem',
+    version: 1,
+    title: 'METEOR of 2007 as NLTK computes it, by equal words and stems, without synonyms: not METEOR 1.5',
+    score: each(meteorStem),
+    follows: oneSentence,
+  },
+  {
+    name: 'anls',
+    version: 1,
+    title: 'ANLS as DocVQA is scored: similarity to the nearest reference by letters, nothing below a half',
+    score: each(anls),
+    follows: shortAnswer,
   },
 ];
 

@@ -13,13 +13,19 @@ export interface Scorer {
   /** Scores may exceed 100: averages over tasks are also given without it. */
   readonly unbounded?: true;
   /**
-   * Score of every answer, in percent (CIDEr may exceed 100); the task's score is their mean. Takes all answers of the
-   * test split at once, because CIDEr weighs words by how rare they are there.
+   * Score of every answer, in percent (CIDEr may exceed 100); the task's score is their mean, unless there is `overall`.
+   * Takes all answers of the test split at once, because CIDEr weighs words by how rare they are there.
    */
   score(answers: readonly Answered[]): number[];
+  /** The task's score where that is no mean over answers (BLEU). */
+  overall?(answers: readonly Answered[]): number;
   /** Whether the answer has the form that was asked for, right or wrong (methods.md §14, the rules of the released scripts). */
   follows(answer: Answered): boolean;
 }
+
+/** A task's score from the answers to its test split and what each of them got, in percent. */
+export const taskScore = (scorer: Scorer, answers: readonly Answered[], scores: readonly number[]): number =>
+  scorer.overall?.(answers) ?? scores.reduce((a, b) => a + b, 0) / scores.length;
 
 /** A scorer that looks at one answer at a time. */
 export function each(test: (text: string, references: readonly string[]) => number): Scorer['score'] {
