@@ -171,9 +171,9 @@ export const DEFAULTS = {
     'one sample as it is written, with the images in it: one of them is in memory',
   ),
   'dataset.maxUnpackedBytes': entry(
-    2 ** 30,
+    2 ** 29,
     'bytes',
-    'what one Parquet file may unpack to: a small file must not fill the memory',
+    'what neighbouring rows of a Parquet file may unpack to: a small file must not fill the memory',
   ),
   'dataset.maxSamples': entry(2_000_000, 'samples', 'over all splits'),
   'dataset.maxTurns': entry(128, 'turns', 'per conversation'),
