@@ -145,3 +145,15 @@ describe('numbers as they were written', () => {
     expect(read(text)).toBe(Number(text));
   });
 });
+
+test('what Python writes for numbers that are not finite is read where that is asked for', () => {
+  const text = '{"a": NaN, "b": [Infinity, -Infinity, -1], "c": "NaN"}';
+  expect(parseJson(text, 'config.json', { nonFinite: true })).toEqual({
+    a: Number.NaN,
+    b: [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, -1],
+    c: 'NaN',
+  });
+  expect(() => parseJson(text, 'config.json')).toThrow(/config\.json:1:7: expected a JSON value/);
+  for (const wrong of ['{"a": Nan}', '{"a": +Infinity}', '{"a": inf}', '{"a": 1e999}'])
+    expect(() => parseJson(wrong, 'x', { nonFinite: true })).toThrow(/x:1:7/);
+});

@@ -1,5 +1,6 @@
 import { sha256 } from './digest.ts';
 import { type ErrorName, LiloraError } from './errors.ts';
+import { refusePointer } from './git-lfs.ts';
 
 const MAX_DEPTH = 64;
 const MAX_BYTES = 256 * 1024 * 1024;
@@ -32,6 +33,11 @@ export interface ParseJsonOptions {
   readonly anyKeys?: boolean;
   /** Give numbers that a double would write otherwise (1.50, 1e3, 12345678901234567890) as `WrittenNumber`. Default false. */
   readonly writtenNumbers?: boolean;
+  /**
+   * Accept NaN, Infinity and -Infinity, which Python's json writes and reads, as numbers. For the files of models: a
+   * field that is used must still be a finite number. Default false.
+   */
+  readonly nonFinite?: boolean;
 }
 
 /** A number whose text is not the one that its double has: it stays what was written. */
@@ -73,6 +79,7 @@ export function parseJson(content: Uint8Array | string, file: string, options: P
       `${file}: JSON of ${length} bytes is over the limit of ${maxBytes}. Split the file.`,
     );
   }
+  refusePointer(content, file, errorName);
   const text = typeof content === 'string' ? content : decodeUtf8(content, file, errorName);
   return new JsonReader(text, file, errorName, options).document();
 }
@@ -106,6 +113,7 @@ class JsonReader {
   private readonly anyKeys: boolean;
   private readonly start: Place;
   private readonly writtenNumbers: boolean;
+  private readonly nonFinite: boolean;
 
   constructor(text: string, file: string, errorName: ErrorName, options: ParseJsonOptions) {
     this.text = text;
@@ -115,6 +123,7 @@ class JsonReader {
     this.anyKeys = options.anyKeys ?? false;
     this.start = options.start ?? TOP;
     this.writtenNumbers = options.writtenNumbers ?? false;
+    this.nonFinite = options.nonFinite ?? false;
   }
 
   document(): unknown {
@@ -150,6 +159,9 @@ class JsonReader {
     if (c === 't') return this.word('true', true);
     if (c === 'f') return this.word('false', false);
     if (c === 'n') return this.word('null', null);
+    if (this.nonFinite && c === 'N') return this.word('NaN', Number.NaN);
+    if (this.nonFinite && c === 'I') return this.word('Infinity', Number.POSITIVE_INFINITY);
+    if (this.nonFinite && this.text.startsWith('-I', this.at)) return this.word('-Infinity', Number.NEGATIVE_INFINITY);
     return this.number();
   }
 

@@ -39,6 +39,20 @@ test('BF16 shards written by the reference: names and widened numbers as Python 
   await model.close();
 });
 
+test('shards without an index are read where they are one whole series', async () => {
+  await rm(join(folder, INDEX));
+  const [model, whole] = [await openModelTensors(folder), await openModelTensors(SHARDS)];
+  expect(model.names().sort()).toEqual(whole.names().sort());
+  await Promise.all([model.close(), whole.close()]);
+  await cp(join(folder, SECOND), join(folder, 'model-00001-of-00003.safetensors'));
+  await refused(/is in model-00002-of-00003.safetensors and in .*model-00001.*no model.safetensors.index.json/);
+  await cp(join(folder, SECOND), join(folder, 'model-00002-of-00004.safetensors'));
+  await refused(/shards of 2 series/);
+  await rm(join(folder, 'model-00002-of-00004.safetensors'));
+  await rm(join(folder, SECOND));
+  await refused(/1 of 3 shards are missing, first model-00002-of-00003.safetensors, and so is/);
+});
+
 test('a single file', async () => {
   await rm(join(folder, INDEX));
   await rename(join(folder, SECOND), join(folder, 'model.safetensors'));
@@ -81,7 +95,7 @@ describe('refused as BadModel', () => {
 
   test('a shard that is missing, and a shard that is damaged', async () => {
     await rename(join(folder, SECOND), join(folder, 'aside'));
-    await refused(/00002-of-00003.safetensors: no such file/);
+    await refused(/1 of 3 files of model.safetensors.index.json are missing, first model-00002.*hf download/);
     await writeFile(join(folder, SECOND), (await readFile(join(folder, 'aside'))).subarray(0, -1));
     await refused(/00002-of-00003.safetensors: not a sound safetensors file: it is cut off/);
   });
@@ -110,7 +124,7 @@ describe('refused as BadModel', () => {
     await writeFile(join(empty, 'pytorch_model.bin'), 'x');
     await expect(openModelTensors(empty)).rejects.toMatchObject({
       name: 'BadModel',
-      message: expect.stringMatching(/pickle files are never read/),
+      message: expect.stringMatching(/pickled \(pytorch_model\.bin\).* never read.*python -c "from transformers/),
     });
     await writeFile(join(empty, 'model.safetensors'), writeSafetensors(new Map()).subarray(0, 5));
     await expect(openModelTensors(empty)).rejects.toMatchObject({

@@ -2,8 +2,15 @@ import { LiloraError } from './errors.ts';
 import { sizeOf } from './host-tensor.ts';
 import { parseJson } from './json.ts';
 
-/** The element types this product reads, with their size in bytes, in the order in which the reference sorts them. */
-export const DTYPE_BYTES = { BOOL: 1, U8: 1, I8: 1, I16: 2, F16: 2, BF16: 2, I32: 4, F32: 4, F64: 8, I64: 8 } as const;
+/**
+ * The element types of the format, with their size in bytes, in the order in which the reference sorts them. Those of
+ * 8 bits and fewer that are no integers are the work of quantizers: their bytes are known, their numbers are not read.
+ */
+export const DTYPE_BYTES = {
+  ...{ BOOL: 1, F4: 0.5, F6_E2M3: 0.75, F6_E3M2: 0.75, U8: 1, I8: 1, F8_E5M2: 1, F8_E4M3: 1, F8_E5M2FNUZ: 1 },
+  ...{ F8_E4M3FNUZ: 1, F8_E8M0: 1, I16: 2, U16: 2, F16: 2, BF16: 2, I32: 4, U32: 4, F32: 4, C64: 8, F64: 8 },
+  ...{ I64: 8, U64: 8 },
+} as const;
 
 export type Dtype = keyof typeof DTYPE_BYTES;
 
@@ -90,7 +97,7 @@ function checkTensor(name: string, entry: unknown, start: number, file: string):
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isIndex)) throw bad('has broken data_offsets');
   const [begin, end] = offsets as [number, number];
   if (begin > end) throw bad('ends before it begins');
-  const bytes = sizeOf(shape) * DTYPE_BYTES[dtype as Dtype];
+  const bytes = Math.ceil(sizeOf(shape) * DTYPE_BYTES[dtype as Dtype]);
   // A product that once passed 2^53 cannot come back below it, except by a zero: an empty tensor.
   if (!Number.isSafeInteger(bytes)) throw bad(`has a shape [${shape}] that is too large`);
   if (bytes !== end - begin) throw bad(`of shape [${shape}] and ${dtype} needs ${bytes} bytes but has ${end - begin}`);

@@ -1,6 +1,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { LiloraError } from './errors.ts';
 import { openFile, readAt } from './files.ts';
+import { LARGEST_POINTER, refusePointer } from './git-lfs.ts';
 import { narrowToBfloat16, narrowToFloat16, widenBfloat16, widenFloat16 } from './half-floats.ts';
 import { type HostTensor, sizeOf, type TensorMap } from './host-tensor.ts';
 import { DTYPE_BYTES, type Dtype, damaged, headerLength, parseHeader, type TensorInfo } from './safetensors-header.ts';
@@ -38,6 +39,9 @@ const ARRAYS = {
   I64: BigInt64Array,
 } as const;
 
+/** How the bytes of an element type are held; numbers that are not read stay bytes. */
+const arrayOf = (dtype: Dtype) => (Object.hasOwn(ARRAYS, dtype) ? ARRAYS[dtype as keyof typeof ARRAYS] : Uint8Array);
+
 const SORT_ORDER = Object.keys(DTYPE_BYTES);
 
 /**
@@ -48,6 +52,7 @@ export function readSafetensors(
   bytes: Uint8Array,
   file: string,
 ): { tensors: Map<string, RawTensor>; metadata: Record<string, string> } {
+  refusePointer(bytes, file);
   const length = headerLength(bytes.subarray(0, 8), bytes.byteLength, file);
   const header = parseHeader(bytes.subarray(8, 8 + length), bytes.byteLength, file);
   const tensors = new Map<string, RawTensor>();
@@ -70,7 +75,8 @@ function toRaw(own: Uint8Array, name: string, { dtype, shape }: TensorInfo, file
   if (dtype === 'BOOL' && own.some((byte) => byte > 1)) {
     throw damaged(file, `tensor ${JSON.stringify(name)} of type BOOL holds a byte other than 0 and 1`);
   }
-  const data = new ARRAYS[dtype](own.buffer as ArrayBuffer, own.byteOffset, own.byteLength / DTYPE_BYTES[dtype]);
+  const array = arrayOf(dtype);
+  const data = new array(own.buffer as ArrayBuffer, own.byteOffset, own.byteLength / array.BYTES_PER_ELEMENT);
   return { dtype, shape, data };
 }
 
@@ -156,7 +162,7 @@ function toStored(name: string, tensor: HostTensor | RawTensor, dtype: 'F32' | '
   const raw: RawTensor = 'dtype' in tensor ? tensor : { dtype: 'F32', shape: tensor.shape, data: tensor.data };
   const what = `tensor ${JSON.stringify(name)}`;
   if (name === '__metadata__') throw new LiloraError('BadConfig', 'A tensor may not be named __metadata__. Rename it.');
-  if (!(raw.data instanceof ARRAYS[raw.dtype]) || raw.data.length !== sizeOf(raw.shape)) {
+  if (!(raw.data instanceof arrayOf(raw.dtype)) || raw.data.length !== sizeOf(raw.shape)) {
     const problem = `${what}: ${raw.data.length} elements do not fit ${raw.dtype} of shape [${raw.shape}]`;
     throw new LiloraError('BadConfig', `${problem}. Mend the code that made it.`);
   }
@@ -189,6 +195,7 @@ export class SafetensorsFile {
     try {
       const { size } = await handle.stat();
       const prefix = await readAt(handle, 0, Math.min(8, size), path);
+      if (size < LARGEST_POINTER) refusePointer(await readAt(handle, 0, size, path), path);
       const json = await readAt(handle, 8, headerLength(prefix, size, path), path);
       return new SafetensorsFile(path, handle, parseHeader(json, size, path));
     } catch (error) {

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { LiloraError } from '../../core/errors.ts';
 import { ACTIVATIONS } from '../tensors/activations.ts';
 import type { DecoderConfig } from './decoder.ts';
-import { type Rope, readRope, ropeSchema } from './rope.ts';
+import { readRope, ropeSchema } from './rope.ts';
 
 /* Parts of `config.json` that families share. Bounds are far above any real model, so that a damaged file cannot ask for absurd tables. */
 
@@ -23,8 +23,14 @@ export const side = z.union([
     .transform(([a]) => a),
 ]);
 
+/** A value that some files give as a list of one. */
+export const oneOf = <S extends z.ZodType>(value: S) => z.union([value, z.tuple([value]).transform(([only]) => only)]);
+/** A part of a configuration; null, as transformers reads it, is a part that is absent. */
+export const part = <S extends z.ZodType>(schema: S) => z.preprocess((value) => value ?? undefined, schema);
+
 /** How positions turn: transformers 5 stores `rope_parameters`, transformers 4 `rope_theta` and `rope_scaling`. */
 const rope = {
+  original_max_position_embeddings: z.number().positive().optional(),
   rope_theta: z.number().positive().optional(),
   rope_scaling: ropeSchema.nullish(),
   rope_parameters: ropeSchema.nullish(),
@@ -103,12 +109,8 @@ export function decoderConfig(
     vocabulary: t.vocab_size,
     contextLength: t.max_position_embeddings,
     eps: t.rms_norm_eps,
-    rope: ropeOf(t, theta, file),
+    rope: readRope(t, theta, `${file}: text_config`),
   };
-}
-
-function ropeOf(t: z.infer<typeof llamaText> | z.infer<typeof qwen2Text>, theta: number, file: string): Rope {
-  return readRope(t.rope_parameters ?? t.rope_scaling ?? {}, t.rope_theta ?? theta, `${file}: text_config`);
 }
 
 const generationSchema = z.looseObject({ eos_token_id: tokens, pad_token_id: token.nullish() });

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { LiloraError } from '../../core/errors.ts';
 import { parseJson } from '../../core/json.ts';
+import { noConfig, refuseOtherKinds } from '../../core/model-folder.ts';
 import { openModelTensors } from '../../core/model-tensors.ts';
 import { isDecoderMatrix } from './decoder.ts';
 import { modelDigest } from './digest.ts';
@@ -49,12 +49,9 @@ export interface ModelDefinition {
  * @param file path of `config.json` for messages
  */
 export function defineModel(json: unknown, generation?: unknown, file = 'config.json'): ModelDefinition {
-  const type = (json as { model_type?: unknown } | null)?.model_type;
-  const family = FAMILIES.find(({ name }) => name === type);
-  if (!family) {
-    const known = FAMILIES.map(({ name }) => name).join(', ');
-    throw new LiloraError('BadModel', `${file}: model_type is ${JSON.stringify(type)}. Supported: ${known}.`);
-  }
+  refuseOtherKinds(json, file);
+  const type = (json as { model_type?: unknown }).model_type;
+  const family = FAMILIES.find(({ name }) => name === type)!;
   const config = family.config(json, generation, file);
   return { family, config, shapes: family.shapes(config) };
 }
@@ -71,7 +68,7 @@ export function buildModel(definition: ModelDefinition, weights: Weights): BaseM
 export async function readDefinition(folder: string): Promise<ModelDefinition> {
   const path = join(folder, 'config.json');
   const config = await readJson(path);
-  if (config === undefined) throw new LiloraError('BadModel', `${path}: no such file. Check the model folder.`);
+  if (config === undefined) throw await noConfig(folder);
   return defineModel(config, await readJson(join(folder, 'generation_config.json')), path);
 }
 
@@ -85,12 +82,12 @@ export interface LoadOptions {
 
 /** Loads a base model from a folder in the Hugging Face layout. `dispose` frees its weights. */
 export async function loadModel(folder: string, { weights: kept }: LoadOptions = {}): Promise<BaseModel> {
-  const { family, config, shapes } = await untied(folder, await readDefinition(folder));
+  const { family, config, shapes, canonicalName } = await asStored(folder, await readDefinition(folder));
   const digest = await modelDigest(folder);
   const weights = await readWeights(
     folder,
     shapes,
-    family.canonicalName,
+    canonicalName,
     (name) => family.unused(name, config),
     (name) => family.allowed(name, config),
     (name) => kept === 'stored' && isDecoderMatrix(name, config.decoder),
@@ -104,33 +101,38 @@ export async function loadModel(folder: string, { weights: kept }: LoadOptions =
   return model;
 }
 
+/** A definition as the weights of a folder are: where head and embedding are one, files hold either, or both. */
+type Stored = ModelDefinition & { readonly canonicalName: (name: string) => string };
+
 /**
  * A configuration may tie head and embedding while the files hold both. As in transformers 5, they are one weight only
- * where they are equal.
+ * where they are equal, and a file that kept the head alone gives it to the embedding.
  */
-async function untied(folder: string, definition: ModelDefinition): Promise<ModelDefinition> {
+async function asStored(folder: string, definition: ModelDefinition): Promise<Stored> {
   const { family, config } = definition;
-  if (!config.decoder.tied) return definition;
+  const stored = { ...definition, canonicalName: family.canonicalName };
+  if (!config.decoder.tied) return stored;
   const files = await openModelTensors(folder);
   try {
-    const read = (wanted: string) => {
-      const name = files.names().find((name) => family.canonicalName(name) === wanted);
-      return name === undefined ? null : files.readFloat(name);
-    };
-    const [head, embedding] = [await read('lm_head.weight'), await read(`${config.decoder.path}.embed_tokens.weight`)];
-    if (!head || !embedding || Buffer.compare(bytesOf(head), bytesOf(embedding)) === 0) return definition;
+    const place = (wanted: string) => files.names().find((name) => family.canonicalName(name) === wanted);
+    const own = `${config.decoder.path}.embed_tokens.weight`;
+    const [head, embedding] = [place('lm_head.weight'), place(own)];
+    if (!head) return stored;
+    if (!embedding) return { ...stored, canonicalName: (name) => (name === head ? own : family.canonicalName(name)) };
+    const [one, other] = [await files.readFloat(head), await files.readFloat(embedding)];
+    if (Buffer.compare(bytesOf(one), bytesOf(other)) === 0) return stored;
   } finally {
     await files.close();
   }
   const own = { ...config, decoder: { ...config.decoder, tied: false } };
-  return { family, config: own, shapes: family.shapes(own) };
+  return { ...stored, config: own, shapes: family.shapes(own) };
 }
 
 const bytesOf = (values: Float32Array) => Buffer.from(values.buffer, values.byteOffset, values.byteLength);
 
 async function readJson(path: string): Promise<unknown> {
   try {
-    return parseJson(await readFile(path), path, { errorName: 'BadModel' });
+    return parseJson(await readFile(path), path, { errorName: 'BadModel', anyKeys: true, nonFinite: true });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;

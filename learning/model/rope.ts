@@ -40,35 +40,58 @@ export const ropeSchema = z.looseObject({
   beta_fast: positive.nullish(),
   beta_slow: positive.nullish(),
   attention_factor: positive.nullish(),
-  mscale: z.null().optional(),
-  mscale_all_dim: z.null().optional(),
+  mscale: z.number().nullish(),
+  mscale_all_dim: z.number().nullish(),
   truncate: z.boolean().optional(),
   partial_rotary_factor: z.literal(1).optional(),
   mrope_section: z.array(z.int().positive()).length(3).optional(),
+  // Settings by kind of layer: only models with several kinds have them.
+  full_attention: z.undefined().optional(),
+  sliding_attention: z.undefined().optional(),
 });
 
 type Given = z.infer<typeof ropeSchema>;
 
+/** The fields of a text configuration that say how positions turn. */
+export interface RopeFields {
+  readonly rope_theta?: number | undefined;
+  readonly rope_scaling?: Given | null | undefined;
+  readonly rope_parameters?: Given | null | undefined;
+  readonly max_position_embeddings: number;
+  readonly original_max_position_embeddings?: number | undefined;
+}
+
+/** `rope_scaling` of transformers 4 wins over `rope_parameters` of transformers 5, where it holds anything. */
+export function ropeGiven({ rope_scaling, rope_parameters }: RopeFields): Given {
+  return rope_scaling && Object.keys(rope_scaling).length > 0 ? rope_scaling : (rope_parameters ?? {});
+}
+
 /**
- * Completes what a configuration says. `BadModel` names a kind that is not computed, or a field that is missing.
- * @param theta used when `given` has none
+ * Completes what a configuration says, with the precedence of transformers 5. `BadModel` names a kind that is not
+ * computed, or a field that is missing.
+ * @param theta the family's, where the configuration has none
  * @param where for messages
  */
-export function readRope(given: Given, theta: number, where: string): Rope {
-  const kind = given.rope_type ?? given.type ?? 'default';
-  const base = given.rope_theta ?? theta;
-  const need = (name: 'factor' | 'low_freq_factor' | 'high_freq_factor' | 'original_max_position_embeddings') => {
+export function readRope(fields: RopeFields, theta: number, where: string): Rope {
+  const given = ropeGiven(fields);
+  const named = given.rope_type ?? given.type ?? 'default';
+  // `mrope` is the old name for three axes; the frequencies are the ordinary ones.
+  const kind = named === 'mrope' ? 'default' : named;
+  const base = given.rope_theta ?? fields.rope_theta ?? theta;
+  const need = (name: 'factor' | 'low_freq_factor' | 'high_freq_factor') => {
     const value = given[name];
     if (value === undefined || value === null)
       throw new LiloraError('BadModel', `${where}: RoPE type ${JSON.stringify(kind)} without a ${name}. Add it.`);
     return value;
   };
+  const originalContext =
+    fields.original_max_position_embeddings ?? given.original_max_position_embeddings ?? fields.max_position_embeddings;
   switch (kind) {
-    // `mrope` is the old name for three axes; the frequencies are the ordinary ones. `dynamic` stretches rows longer than
-    // the context alone, and such rows are refused.
     case 'default':
-    case 'mrope':
+      return { theta: base, kind };
+    // Stretches rows longer than the context alone, and such rows are refused.
     case 'dynamic':
+      need('factor');
       return { theta: base, kind: 'default' };
     case 'linear':
       return { theta: base, kind, factor: need('factor') };
@@ -79,19 +102,19 @@ export function readRope(given: Given, theta: number, where: string): Rope {
         factor: need('factor'),
         lowFactor: need('low_freq_factor'),
         highFactor: need('high_freq_factor'),
-        originalContext: need('original_max_position_embeddings'),
+        originalContext,
       };
     case 'yarn': {
-      const factor = need('factor');
+      const factor = given.factor === null ? fields.max_position_embeddings / originalContext : need('factor');
       return {
         theta: base,
         kind,
         factor,
         fast: given.beta_fast ?? 32,
         slow: given.beta_slow ?? 1,
-        originalContext: need('original_max_position_embeddings'),
+        originalContext,
         truncate: given.truncate ?? true,
-        attentionFactor: given.attention_factor ?? (factor <= 1 ? 1 : 0.1 * Math.log(factor) + 1),
+        attentionFactor: given.attention_factor ?? yarnAttention(factor, given),
       };
     }
     default: {
@@ -99,6 +122,12 @@ export function readRope(given: Given, theta: number, where: string): Rope {
       throw new LiloraError('BadModel', `${where}: RoPE type ${JSON.stringify(kind)}. Only ${known} are computed.`);
     }
   }
+}
+
+/** YaRN's factor on cosines and sines, with the two scales that DeepSeek gave it. */
+function yarnAttention(factor: number, { mscale, mscale_all_dim: all }: Given): number {
+  const scale = (times: number) => (factor <= 1 ? 1 : 0.1 * times * Math.log(factor) + 1);
+  return mscale && all ? scale(mscale) / scale(all) : scale(1);
 }
 
 /** Angle per position of every pair of dimensions, [headSize / 2], rounded to float32 where the reference rounds. */

@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { sha256 } from '../../core/digest.ts';
-import type { TensorMap } from '../../core/host-tensor.ts';
-import { readTensorMap, writeSafetensors } from '../../core/safetensors.ts';
+import type { HostTensor, TensorMap } from '../../core/host-tensor.ts';
+import { type RawTensor, readTensorMap, writeSafetensors } from '../../core/safetensors.ts';
 import { expectNear, reference } from '../../test/reference.ts';
 import { startTensors } from '../tensors/backend.ts';
 import { modelDigest } from './digest.ts';
@@ -91,7 +91,9 @@ describe('weights that do not fit are refused by name', () => {
 
   test('old position tables may be there; a tied model may repeat its head, and has its own where it differs', async () => {
     const config = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8'));
-    await save(new Map([...weights, ['language_model.model.layers.0.self_attn.rotary_emb.inv_freq', flat]]));
+    const buffers = ['language_model.model.layers.0.self_attn.rotary_emb.inv_freq', 'model.rotary_emb.inv_freq'];
+    buffers.push('vision_tower.vision_model.embeddings.position_ids');
+    await save(new Map([...weights, ...buffers.map((name) => [name, flat] as const)]));
     (await loadModel(folder)).dispose();
     await writeFile(join(folder, 'config.json'), JSON.stringify({ ...config, tie_word_embeddings: true }));
     const logits = async () => {
@@ -106,6 +108,45 @@ describe('weights that do not fit are refused by name', () => {
     await save(new Map([...weights, ['language_model.lm_head.weight', weights.get(EMBEDDING)!]]));
     expect(await logits()).toEqual(tied);
     expect(tied).not.toEqual(ref.numbers('text/logits_last'));
+  });
+
+  test('tied, and the file kept the head instead of the embedding: it serves as both', async () => {
+    const config = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8'));
+    await writeFile(join(folder, 'config.json'), JSON.stringify({ ...config, tie_word_embeddings: true, extra: [0] }));
+    const logits = async (tensors: TensorMap) => {
+      await save(tensors);
+      const model = await loadModel(folder);
+      const found = tf.tidy(() => model.logits(ref.batch('text'), null, noAdapter, Int32Array.of(28)).dataSync());
+      model.dispose();
+      return found;
+    };
+    const tied = await logits(without('language_model.lm_head.weight'));
+    const renamed = [...without('language_model.lm_head.weight')].map(
+      ([name, tensor]) => [name === EMBEDDING ? 'language_model.lm_head.weight' : name, tensor] as const,
+    );
+    expect(await logits(new Map(renamed))).toEqual(tied);
+    await writeFile(join(folder, 'config.json'), JSON.stringify({ ...config, tie_word_embeddings: false }));
+    await save(without('language_model.lm_head.weight'));
+    await expect(loadModel(folder)).rejects.toThrow(/lm_head.weight is missing.*set "tie_word_embeddings": true/);
+  });
+
+  test('weights that were quantized, with or without a word in config.json', async () => {
+    const bytes = (dtype: 'F8_E4M3' | 'I8' | 'U8', length: number) => {
+      const data = dtype === 'I8' ? new Int8Array(length) : new Uint8Array(length);
+      return { dtype, shape: [40, 24], data };
+    };
+    for (const dtype of ['F8_E4M3', 'I8', 'U8'] as const) {
+      const file = writeSafetensors(new Map<string, HostTensor | RawTensor>([...weights, [up, bytes(dtype, 960)]]));
+      await writeFile(join(folder, 'model.safetensors'), file);
+      await expect(loadModel(folder)).rejects.toThrow(new RegExp(`quantized \\(${up} holds ${dtype}\\)`));
+    }
+    for (const beside of ['_scale', '_scale_inv', '.absmax', '.quant_state.bitsandbytes__nf4']) {
+      await save(new Map([...weights, [`${up}${beside}`, { shape: [1], data: new Float32Array(1) }]]));
+      await expect(loadModel(folder)).rejects.toMatchObject({
+        name: 'BadModel',
+        message: expect.stringMatching(/weights are quantized \(.* beside it\)/),
+      });
+    }
   });
 
   test('no folder, no configuration, broken JSON, no weights', async () => {

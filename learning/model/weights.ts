@@ -1,7 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
 import { LiloraError } from '../../core/errors.ts';
-import { openModelTensors } from '../../core/model-tensors.ts';
-import { toFloat32 } from '../../core/safetensors.ts';
+import { quantized } from '../../core/model-folder.ts';
+import { type ModelTensors, openModelTensors } from '../../core/model-tensors.ts';
+import { type Dtype, toFloat32 } from '../../core/safetensors.ts';
 import { canBeHalf, type HalfType, halfMatrix } from '../tensors/half.ts';
 import type { NativeBackend } from '../tensors/record.ts';
 
@@ -12,7 +13,14 @@ export type Weights = (name: string) => tf.Tensor;
 export type Shapes = ReadonlyMap<string, readonly number[]>;
 
 /** Buffers that old checkpoints carry along; they are computed, not read. */
-const BUFFERS = /(\.rotary_emb\.inv_freq|\.embeddings\.position_ids)$/;
+const BUFFERS = /(^|\.)(rotary(_pos)?_emb\.(original_)?(inv_freq|cos_cached|sin_cached)|position_ids)$/;
+
+/** Tensors that only quantized weights have beside them. */
+const SCALES =
+  /\.(qweight|qzeros|g_idx|SCB|absmax|quant_map|weight_packed|weight_(zero_point|scale(_inv)?)|weight\.(absmax|quant_.+))$/;
+
+/** Types of numbers that weights are computed from. */
+const FLOATS: ReadonlySet<string> = new Set<Dtype>(['F64', 'F32', 'F16', 'BF16']);
 
 /** Weights on the engine under a common owner. */
 export class WeightSet {
@@ -56,6 +64,7 @@ export async function readWeights(
   try {
     const places = new Map<string, string>();
     const problems: string[] = [];
+    refuseQuantized(files, folder, (name) => shapes.has(canonicalName(name)));
     for (const name of files.names()) {
       const canonical = canonicalName(name);
       if (places.has(canonical)) problems.push(`${name} and ${places.get(canonical)} are the same weight`);
@@ -69,7 +78,11 @@ export async function readWeights(
     if (problems.length > 0) {
       const rest = problems.length > 5 ? ` and ${problems.length - 5} more` : '';
       const list = problems.slice(0, 5).join('; ');
-      throw new LiloraError('BadModel', `${folder}: ${list}${rest}. Check that config.json fits the weights.`);
+      const untied = problems.length === 1 && problems[0] === 'lm_head.weight is missing';
+      const next = untied
+        ? 'Where the embedding is the head as well, set "tie_word_embeddings": true in config.json'
+        : 'Check that config.json fits the weights';
+      throw new LiloraError('BadModel', `${folder}: ${list}${rest}. ${next}.`);
     }
     for (const [name, shape] of shapes) {
       if (unused(name)) continue;
@@ -88,6 +101,18 @@ export async function readWeights(
   } finally {
     await files.close();
   }
+}
+
+/** Weights in 8 bits or fewer, whether `config.json` speaks of it or not: read as they are, they would be garbage. */
+function refuseQuantized(files: ModelTensors, folder: string, isWeight: (name: string) => boolean): void {
+  const how = (name: string) => {
+    const { dtype } = files.info(name);
+    if (SCALES.test(name)) return `${name} beside it`;
+    return isWeight(name) && !FLOATS.has(dtype) ? `${name} holds ${dtype}` : undefined;
+  };
+  const found = files.names().flatMap((name) => how(name) ?? [])[0];
+  if (found === undefined) return;
+  throw new LiloraError('BadModel', `${folder}: ${quantized(found)}.`);
 }
 
 /**

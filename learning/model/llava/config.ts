@@ -1,6 +1,19 @@
 import { z } from 'zod';
 import { LiloraError } from '../../../core/errors.ts';
-import { activation, check, decoderConfig, depth, endAndPad, eps, llamaText, size, token, tokens } from '../config.ts';
+import {
+  activation,
+  check,
+  decoderConfig,
+  depth,
+  endAndPad,
+  eps,
+  llamaText,
+  oneOf,
+  part,
+  size,
+  token,
+  tokens,
+} from '../config.ts';
 import type { LanguageConfig } from '../vision-language.ts';
 import type { VisionConfig } from './vision.ts';
 
@@ -37,18 +50,17 @@ const DEFAULT_VISION = {
 
 const schema = z.looseObject({
   model_type: z.literal('llava'),
-  text_config: llamaText.prefault({}),
-  vision_config: vision.prefault(DEFAULT_VISION),
+  text_config: part(llamaText.prefault({})),
+  vision_config: part(vision.prefault(DEFAULT_VISION)),
   image_token_index: token.optional(),
   image_token_id: token.optional(),
   projector_hidden_act: activation.default('gelu'),
   multimodal_projector_bias: z.boolean().default(true),
-  vision_feature_layer: z.int().default(-2),
+  vision_feature_layer: oneOf(z.int()).default(-2),
   vision_feature_select_strategy: z.enum(['default', 'full']).default('default'),
   tie_word_embeddings: z.boolean().optional(),
   pad_token_id: token.nullish(),
   eos_token_id: tokens,
-  quantization_config: z.null().optional(),
 });
 
 /**

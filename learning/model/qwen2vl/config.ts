@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { LiloraError } from '../../../core/errors.ts';
-import { activation, check, decoderConfig, depth, endAndPad, qwen2Text, side, size, token } from '../config.ts';
+import { activation, check, decoderConfig, depth, endAndPad, part, qwen2Text, side, size, token } from '../config.ts';
+import { ropeGiven } from '../rope.ts';
 import type { LanguageConfig } from '../vision-language.ts';
 import type { VisionConfig } from './vision.ts';
 
@@ -29,11 +30,10 @@ const vision = z.looseObject({
 
 const schema = z.looseObject({
   model_type: z.literal('qwen2_vl'),
-  text_config: qwen2Text.optional(),
-  vision_config: vision.prefault({}),
+  text_config: qwen2Text.nullish(),
+  vision_config: part(vision.prefault({})),
   image_token_id: token.default(151655),
   tie_word_embeddings: z.boolean().optional(),
-  quantization_config: z.null().optional(),
 });
 
 /**
@@ -61,7 +61,7 @@ export function qwen2vlConfig(json: unknown, generation: unknown, file: string):
     },
     file,
   );
-  const sections = (t.rope_scaling ?? t.rope_parameters)?.mrope_section ?? [16, 24, 24];
+  const sections = ropeGiven(t).mrope_section ?? [16, 24, 24];
   if (sections.reduce((a, b) => a + b, 0) * 2 !== decoder.headSize)
     bad(`text_config: mrope_section [${sections}] must add up to half of the head size, ${decoder.headSize / 2}`);
   if (decoder.headSize * decoder.heads !== decoder.width)

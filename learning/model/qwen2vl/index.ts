@@ -18,9 +18,7 @@ const MERGER = `${TOWER}.merger`;
 export const qwen2vl: Family<Qwen2vlConfig> = {
   name: 'qwen2_vl',
   config: qwen2vlConfig,
-  // Hub checkpoints have `visual.…` and `model.layers.…`; newer transformers save the names in memory.
-  canonicalName: (name) =>
-    name.replace(/^visual\./, `${TOWER}.`).replace(/^model\.(?!language_model\.|visual\.)/, 'model.language_model.'),
+  canonicalName,
   shapes: (c) => {
     const wide = c.vision.width * c.vision.merge ** 2;
     return new Map([
@@ -36,6 +34,16 @@ export const qwen2vl: Family<Qwen2vlConfig> = {
   build: (config, weights, digest) =>
     new VisionLanguageModel('qwen2_vl', config, eye(config, weights), weights, digest),
 };
+
+/**
+ * Hub checkpoints have `visual.…` and `model.layers.…`; newer transformers save the names in memory, or without `model.`
+ * where the head was left out.
+ */
+function canonicalName(name: string): string {
+  return name
+    .replace(/^(?=(visual|language_model)\.)/, 'model.')
+    .replace(/^model\.(?!language_model\.|visual\.)/, 'model.language_model.');
+}
 
 function eye({ vision, decoder }: Qwen2vlConfig, weights: Weights): Eye {
   const wide = vision.width * vision.merge ** 2;

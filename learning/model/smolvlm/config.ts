@@ -8,6 +8,7 @@ import {
   endAndPad,
   eps,
   llamaText,
+  part,
   side,
   size,
   token,
@@ -41,14 +42,13 @@ const vision = z.looseObject({
 const schema = z.looseObject({
   model_type: z.enum(['idefics3', 'smolvlm']),
   // Where the text configuration is absent as a whole, its epsilon is 1e-5.
-  text_config: llamaText.prefault({ rms_norm_eps: 1e-5 }),
-  vision_config: vision.prefault({}),
+  text_config: part(llamaText.prefault({ rms_norm_eps: 1e-5 })),
+  vision_config: part(vision.prefault({})),
   image_token_id: token.default(128257),
   scale_factor: z.int().positive().max(64).default(2),
   tie_word_embeddings: z.boolean().optional(),
   pad_token_id: token.nullish(),
   eos_token_id: tokens,
-  quantization_config: z.null().optional(),
 });
 
 /**

@@ -17,7 +17,8 @@ const PROJECTION = 'model.connector.modality_projection.proj';
 export const smolvlmFamily = (name: 'idefics3' | 'smolvlm'): Family<SmolvlmConfig> => ({
   name,
   config: smolvlmConfig,
-  canonicalName: (tensor) => tensor,
+  // Files of the model without its head lack the first word.
+  canonicalName: (tensor) => tensor.replace(/^(?=(text_model|vision_model|connector)\.)/, 'model.'),
   shapes: (c) =>
     new Map([
       ...visionShapes(c.vision),
