@@ -52,6 +52,22 @@ describe('a good dataset', () => {
     expect((await validate()).digest).toBe(found.digest);
   });
 
+  it('shows every sample as it is read, an image that stands in its file first', async () => {
+    await write((samples, split) => {
+      if (split === 'test') samples[0]!.image = `data:image/png;base64,${image().toString('base64')}`;
+    });
+    const pictures = new Map<string, Uint8Array>();
+    const seen: string[] = [];
+    await validate({
+      images: pictures,
+      onSample: (split, { id, images }) => {
+        seen.push(`${split} ${id} ${typeof images[0] === 'string' ? 'path' : pictures.has(images[0]!.sha256)}`);
+      },
+    });
+    expect(seen).toHaveLength(9);
+    expect(seen.slice(5)).toEqual(['train train-5 path', 'test test-0 true', 'test test-1 path', 'test test-2 path']);
+  });
+
   it('is packed into one file per split and comes back the same', async () => {
     await write();
     const pictures = await ImageSpool.create(path('spool'));

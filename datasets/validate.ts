@@ -62,12 +62,12 @@ export interface Encoder {
  */
 export async function validateDataset(
   source: DatasetSource,
-  { processor, images, folder }: ValidateOptions = {},
+  { folder, ...options }: ValidateOptions = {},
 ): Promise<ValidDataset> {
-  if (folder !== undefined) return validateIn(folder, source, processor, images);
+  if (folder !== undefined) return validateIn(folder, source, options);
   const own = await mkdtemp(join(tmpdir(), 'lilora-validate-'));
   try {
-    return await validateIn(own, source, processor, images);
+    return await validateIn(own, source, options);
   } finally {
     await rm(own, { recursive: true, force: true });
   }
@@ -78,13 +78,14 @@ export interface ValidateOptions {
   readonly images?: ImageSink;
   /** Where files are kept while they are read; absent: a folder of its own among temporary files. */
   readonly folder?: string;
+  /** Sees every sample as it was read, while the images that stand in its file have just come to `images`. */
+  readonly onSample?: (split: SplitName, sample: Unpacked) => void | Promise<void>;
 }
 
 async function validateIn(
   spool: string,
   source: DatasetSource,
-  processor: Encoder | undefined,
-  sink: ImageSink | undefined,
+  { processor, images: sink, onSample }: Omit<ValidateOptions, 'folder'>,
 ): Promise<ValidDataset> {
   const where = source.describe();
   const problems = new Problems();
@@ -92,7 +93,7 @@ async function validateIn(
   const stage = <T>(run: () => T | Promise<T>) => problems.stage(where, run);
 
   const manifest = await stage(() => readManifest(source));
-  const read = await stage(() => readSplits(source, manifest, spool, found, problems));
+  const read = await stage(() => readSplits(source, manifest, spool, found, problems, onSample));
   await stage(() => checkIds(read, problems));
   const samplesFiles = new Set(read.flatMap(({ files }) => files));
   const others = manifest.files.filter(({ path }) => !samplesFiles.has(path));
@@ -144,6 +145,7 @@ async function readSplits(
   spool: string,
   found: FoundImages,
   problems: Problems,
+  onSample: ValidateOptions['onSample'],
 ): Promise<ReadSplit[]> {
   if (manifest.format !== undefined) readerOf(manifest.format);
   const listed = new Map(manifest.files.map((file) => [file.path, file]));
@@ -164,6 +166,7 @@ async function readSplits(
           const read = await (await readerFor(file)).read(file, problems);
           for await (const sample of takeImages(read, found, problems)) {
             samples.push(sample);
+            await onSample?.(name, sample);
             checkNumber(samples.length, file.path);
           }
         }
