@@ -8,7 +8,7 @@ import { sha256 } from '../core/digest.ts';
 import { canonicalJson } from '../core/json.ts';
 import type { Sample } from '../core/sample.ts';
 import { arbitrarySamples, oddSamples } from '../test/forms/arbitrary.ts';
-import { type Form, fits, MARKER, type PlainSample } from '../test/forms/plain.ts';
+import { type Form, fits, MARKER, type PlainSample, sampleOf } from '../test/forms/plain.ts';
 import { FORMS, writeInForm } from '../test/forms/write.ts';
 import { localFolder } from './local-folder.ts';
 import { writeSplit } from './prepared.ts';
@@ -56,13 +56,6 @@ async function through(form: Form, train: readonly PlainSample[]) {
   }
 }
 
-/** What a sample is to training. */
-const asRead = ({ id, turns, pictures: own, references }: PlainSample): Sample => ({
-  id,
-  turns,
-  images: own.map((bytes) => sha256(bytes)),
-  references: references ?? [turns.at(-1)!.text],
-});
 const named = FORMS.map((form) => [form.name, form] as const);
 
 describe('samples come back as they were written, whatever their texts are', () => {
@@ -71,7 +64,7 @@ describe('samples come back as they were written, whatever their texts are', () 
     const check = fc.asyncProperty(some, async (written) => {
       expect(fits(form, written)).toBe(true);
       const { samples } = await through(form, written);
-      const expected = written.map(asRead);
+      const expected = written.map(sampleOf);
       // Where the reader makes the ids, it also chooses the order.
       if (form.limits.ids !== 'none') expect(samples).toEqual(expected);
       else expect(withoutIds(samples)).toEqual(withoutIds(expected));

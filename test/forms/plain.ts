@@ -1,4 +1,5 @@
 import { sha256 } from '../../core/digest.ts';
+import type { Sample } from '../../core/sample.ts';
 import type { About } from '../../datasets/write-manifest.ts';
 
 /** A sample as a person thinks of it, before it is written in one form or another. */
@@ -16,6 +17,14 @@ export interface PlainTurn {
   readonly role: 'system' | 'user' | 'assistant';
   readonly text: string;
 }
+
+/** What a sample is to training. */
+export const sampleOf = ({ id, turns, pictures, references }: PlainSample): Sample => ({
+  id,
+  turns,
+  images: pictures.map((bytes) => sha256(bytes)),
+  references: references ?? [turns.at(-1)!.text],
+});
 
 /** Content by path, relative to dataset.json. */
 export type Files = Record<string, Uint8Array | string>;
