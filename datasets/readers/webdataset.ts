@@ -1,10 +1,15 @@
-import { unpackTar } from 'modern-tar';
+import { ReadableStream } from 'node:stream/web';
+import { createTarDecoder } from 'modern-tar';
+import { DEFAULTS } from '../../core/defaults.ts';
+import { DigestTable, digestBytes } from '../../core/digest-table.ts';
+import { isLiloraError } from '../../core/errors.ts';
 import { decodeUtf8, parseJson } from '../../core/json.ts';
 import { type Problems, quote } from '../problems.ts';
 import { pathProblem } from '../source.ts';
 import { isObject } from './conversation.ts';
 import { bad, type Entry, readEach, reason } from './each.ts';
-import type { Reader } from './reader.ts';
+import { piecesOf } from './json-text.ts';
+import type { Reader, SamplesFile } from './reader.ts';
 import { rows } from './rows.ts';
 
 const IMAGE = /(?:^|\.)(?:jpe?g|png|webp)$/i;
@@ -19,8 +24,7 @@ export const webdataset: Reader = {
   recognizes: ({ path }) => /\.tar$/i.test(path),
   async *read(file, problems) {
     const { path, manifest } = file;
-    const files = await unpack(await file.bytes(), path, problems);
-    yield* readEach(samples(files, path, problems), problems, (row, at) => {
+    yield* readEach(samples(unpack(file, problems), path, problems), problems, (row, at) => {
       const { __key__: key, ...rest } = row;
       return rows.read({ ...rest, id: rest['id'] ?? key }, at, manifest);
     });
@@ -32,45 +36,82 @@ interface TarFile {
   readonly data: Uint8Array;
 }
 
-/** The plain files of a shard in their order. Everything else than files and folders goes to `problems`. */
-async function unpack(bytes: Uint8Array, path: string, problems: Problems): Promise<TarFile[]> {
-  if (bytes[0] === 0x1f && bytes[1] === 0x8b) throw bad(`${path}: a compressed tar. Unpack it with gunzip.`);
-  let entries: Awaited<ReturnType<typeof unpackTar>>;
+/** The plain files of a shard, one after another. Everything else than files and folders goes to `problems`. */
+async function* unpack(file: SamplesFile, problems: Problems): AsyncGenerator<TarFile> {
+  const { path } = file;
+  const [a, b] = await file.slice(0, Math.min(2, file.size));
+  if (a === 0x1f && b === 0x8b) throw bad(`${path}: a compressed tar. Unpack it with gunzip.`);
+  /** What goes wrong while the shard is unpacked lies in it. */
+  const whole = <T>(read: Promise<T>) =>
+    read.catch((error: unknown) => {
+      if (isLiloraError(error)) throw error;
+      throw bad(`${path}: not a tar file that can be read, or not whole (${reason(error)}). Copy it again.`, error);
+    });
+  const entries = ReadableStream.from<Uint8Array>(piecesOf(file)).pipeThrough(createTarDecoder({ strict: true }));
+  const reader = entries.getReader();
   try {
-    entries = await unpackTar(bytes, { strict: true });
-  } catch (error) {
-    throw bad(`${path}: not a tar file that can be read, or not whole (${reason(error)}). Copy it again.`, error);
+    for (;;) {
+      const { done, value: entry } = await whole(reader.read());
+      if (done) return;
+      const { header } = entry;
+      const name = header.name.replace(/^\.\//, '');
+      const where = `${path} (${quote(name)})`;
+      const problem = header.type === 'directory' ? null : pathProblem(name);
+      if (problem) problems.add(where, problem);
+      else if (header.type === 'file') {
+        const most = DEFAULTS['dataset.maxSampleBytes'].value;
+        if (header.size > most)
+          throw bad(`${where}: ${header.size} bytes, over the limit of ${most}. Make it smaller.`);
+        yield { name, data: await whole(bytesOf(entry.body, header.size)) };
+        continue;
+      } else if (header.type !== 'directory')
+        problems.add(where, `is a ${header.type}; only plain files are read. Write the shard without it`);
+      await whole(entry.body.cancel());
+    }
+  } finally {
+    await reader.cancel().catch(() => undefined);
   }
-  const files: TarFile[] = [];
-  for (const { header, data } of entries) {
-    const name = header.name.replace(/^\.\//, '');
-    if (header.type === 'directory') continue;
-    const where = `${path} (${quote(name)})`;
-    const problem = pathProblem(name);
-    if (problem) problems.add(where, problem);
-    else if (header.type !== 'file' || data === undefined)
-      problems.add(where, `is a ${header.type}; only plain files are read. Write the shard without it`);
-    else files.push({ name, data });
+}
+
+async function bytesOf(body: ReadableStream<Uint8Array>, size: number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(size);
+  let at = 0;
+  for await (const chunk of body) {
+    bytes.set(chunk, at);
+    at += chunk.byteLength;
   }
-  return files;
+  return bytes;
 }
 
 /** Samples as rows: neighbours whose names are equal up to the first dot. */
-function* samples(files: readonly TarFile[], path: string, problems: Problems): Generator<Entry> {
-  const seen = new Set<string>();
-  for (let from = 0; from < files.length; ) {
-    const [key] = split(files[from]!.name);
-    let to = from;
-    while (to < files.length && split(files[to]!.name)[0] === key) to++;
+async function* samples(files: AsyncIterable<TarFile>, path: string, problems: Problems): AsyncGenerator<Entry> {
+  const seen = new DigestTable();
+  for await (const group of neighbours(files, path)) {
+    const [key] = split(group[0]!.name);
     const place = `${path} (${quote(key)})`;
-    if (seen.has(key)) problems.add(place, 'its files do not stand together; sort the shard by name');
+    if (seen.add(digestBytes(key), 0) !== null)
+      problems.add(place, 'its files do not stand together; sort the shard by name');
     else {
-      seen.add(key);
-      const value = rowOf(files.slice(from, to), key, path, problems);
+      const value = rowOf(group, key, path, problems);
       if (value) yield { value, place };
     }
-    from = to;
   }
+}
+
+async function* neighbours(files: AsyncIterable<TarFile>, path: string): AsyncGenerator<TarFile[]> {
+  const most = DEFAULTS['dataset.maxSampleBytes'].value;
+  let group: TarFile[] = [];
+  let bytes = 0;
+  for await (const file of files) {
+    if (group.length > 0 && split(file.name)[0] !== split(group[0]!.name)[0]) {
+      yield group;
+      [group, bytes] = [[], 0];
+    }
+    group.push(file);
+    bytes += file.data.byteLength;
+    if (bytes > most) throw bad(`${path} (${quote(file.name)}): its sample has over ${most} bytes. Make it smaller.`);
+  }
+  if (group.length > 0) yield group;
 }
 
 /** The name of a sample and what follows its first dot. */
