@@ -12,7 +12,7 @@ import type { LoraOptions } from '../learning/methods/ranks.ts';
 import { methodNamed } from '../learning/methods/registry.ts';
 import type { FileView, GenerationView, PredictionView, TaskView } from '../report/generation-view.ts';
 import type { NewFile } from '../store/generations.ts';
-import type { LearnedTask } from '../workflows/contract.ts';
+import { baseOf, type LearnedTask } from '../workflows/contract.ts';
 import { type DataContext, localFile } from './context.ts';
 import type { EvaluationFile } from './evaluation-file.ts';
 import { costView } from './generation-cost.ts';
@@ -39,7 +39,7 @@ export async function viewOf(context: DataContext, made: NewGeneration): Promise
     generation: nextGeneration,
     parent: head?.generation ?? null,
     publishedAt: made.publishedAt,
-    model: definition.model,
+    model: { ...definition.model, ...baseOf(definition) },
     method: definition.method,
     targets: definition.targets,
     training: { ...definition.training },

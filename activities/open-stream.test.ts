@@ -97,3 +97,17 @@ it('takes a router where the method needs the task, and none as if nothing had b
     /method replay answers all tasks with the same numbers.* Leave router out\./,
   );
 });
+
+it('keeps what the base is called; a stream from before it had a name may be defined again with one', async () => {
+  const base = { name: 'org/tiny', revision: 'c0ffee' };
+  await openStream(context, { definition: { name: 'named', model, base } });
+  expect((await stored('named')).base).toEqual(base);
+  await expect(openStream(context, { definition: { name: 'named', model, base: { name: 'other' } } })).rejects.toThrow(
+    /different: base/,
+  );
+  await openStream(context, { definition: { name: 'unnamed', model } });
+  expect((await openStream(context, { definition: { name: 'unnamed', model, base } })).definition.base).toEqual(base);
+  await expect(
+    openStream(context, { definition: { name: 'odd', model, base: { name: 's3://bucket/models/x' } } }),
+  ).rejects.toThrow(/use org\/name/);
+});

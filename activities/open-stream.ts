@@ -33,6 +33,15 @@ const ROUNDS = ['roundSteps', 'outerLearningRate', 'outerMomentum'] as const;
 const Definition = z.strictObject({
   name: z.string().regex(NAME_PATTERN, 'use a-z, 0-9 and -, at most 63 characters'),
   model: z.string().min(1),
+  base: z
+    .strictObject({
+      name: z.string().regex(/^[\w.-]{1,96}(?:\/[\w.-]{1,96})?$/, 'use org/name or a name: letters, digits, and . _ -'),
+      revision: z
+        .string()
+        .regex(/^[\w./-]{1,96}$/, 'use a commit, branch or tag')
+        .optional(),
+    })
+    .optional(),
   method: z.string().default(value('stream.method')),
   options: z.record(z.string(), z.unknown()).default({}),
   targets: z.union([z.string(), z.array(z.string()).min(1)]).default(value('stream.targets')),
@@ -188,7 +197,9 @@ export async function openStream(
   const text = canonicalJson(resolved);
   if ((await store.create(key, Buffer.from(text))) === 'exists') {
     const other = refill(parseJson((await store.get(key)).bytes, key) as ResolvedStream);
-    if (canonicalJson(other) !== text)
+    // A stream from before bases had names may be defined again by whoever knows one.
+    const { base: _, ...unnamed } = resolved;
+    if (canonicalJson(other) !== text && canonicalJson(other) !== canonicalJson(unnamed))
       throw new LiloraError(
         'Conflict',
         `Stream ${name} exists with another definition (${difference(other, resolved)}). Use the same definition, or another name.`,

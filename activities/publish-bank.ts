@@ -7,7 +7,14 @@ import { modelCard } from '../report/card.ts';
 import { generationReport } from '../report/html.ts';
 import { type Generation, type NewFile, publish, routingPath, type StoredFile } from '../store/generations.ts';
 import { writePeft } from '../store/peft.ts';
-import type { FileRef, LearnedTask, Matrix, StreamState } from '../workflows/contract.ts';
+import {
+  baseOf,
+  type FileRef,
+  type LearnedTask,
+  type Matrix,
+  type ResolvedStream,
+  type StreamState,
+} from '../workflows/contract.ts';
 import { beat, type DataContext } from './context.ts';
 import type { EngineInfo } from './engine.ts';
 import { EVALUATION_FILE, type EvaluationFile, writeEvaluation } from './evaluation-file.ts';
@@ -77,6 +84,7 @@ export async function publishBank(context: DataContext, made: NewGeneration): Pr
       publishedAt,
       workflow,
       model: definition.model,
+      base: baseOf(definition),
       method: definition.method,
       seed: definition.seed,
       tasks,
@@ -90,7 +98,13 @@ export async function publishBank(context: DataContext, made: NewGeneration): Pr
 }
 
 /** The bank and every task as a plain LoRA; what is byte for byte as in the parent is referred to there. */
-export function bankFiles(bank: Bank, file: NewFile, base: string, parent: Generation | null): NewFile[] {
+export function bankFiles(
+  bank: Bank,
+  file: NewFile,
+  definition: Pick<ResolvedStream, 'model' | 'base'>,
+  parent: Generation | null,
+): NewFile[] {
+  const base = baseOf(definition);
   const fold = foldOf(methodNamed(bank.method), bank.options);
   if (!fold) return [file];
   const known = new Map<string, StoredFile>(Object.entries(parent?.manifest.files ?? {}));

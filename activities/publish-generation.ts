@@ -49,7 +49,7 @@ export async function publishGeneration(context: DataContext, input: PublishInpu
   const local = await localFile(context, input.bank);
   const bank = readBank(await readWhole(local), input.bank.key);
   const { size, sha256 } = input.bank;
-  const files = bankFiles(bank, { path: 'bank.safetensors', local, size, sha256 }, definition.model.uri, parent);
+  const files = bankFiles(bank, { path: 'bank.safetensors', local, size, sha256 }, definition, parent);
 
   const matrix = withRow(state.matrix, task, input.zeroShot, input.evaluations);
   const learned: LearnedTask[] = [

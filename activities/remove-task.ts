@@ -108,7 +108,7 @@ async function publishWithout(context: DataContext, input: RemoveTaskInput): Pro
   const lineage = lineageOf(parent);
   await publishBank(context, {
     ...{ state, bank, workflow, engine: null, publishedAt: removedAt },
-    files: bankFiles(bank, file, definition.model.uri, parent),
+    files: bankFiles(bank, file, definition, parent),
     evaluation: {
       ...earlier,
       learned: others,

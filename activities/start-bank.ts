@@ -112,7 +112,7 @@ export async function publishStart(context: DataContext, input: PublishStartInpu
   const instructionFollowing = evaluations.map((evaluated) => evaluated.instructionFollowing);
   return publishBank(context, {
     ...{ state, bank, publishedAt, workflow, engine: null, tasks: [], removed: [] },
-    files: bankFiles(bank, { path: 'bank.safetensors', stored: ref }, definition.model.uri, null),
+    files: bankFiles(bank, { path: 'bank.safetensors', stored: ref }, definition, null),
     evaluation: {
       ...{ schema: 1, learned, matrix, instructionFollowing, gate: [] },
       metrics: measured(learned, matrix, instructionFollowing),

@@ -65,3 +65,9 @@ it('no router is what a definition without one has', () => {
   expect(differences({ ...wanted, router: 'none' }, found)).toEqual([]);
   expect(differences({ ...wanted, router: 'none' }, { ...found, router: 'lda' })).toEqual(['router']);
 });
+
+it('a stream from before bases had names goes on under any; another name than its own is told', () => {
+  const wanted = { name: 'pets', model: 's3://m/base', base: { name: 'org/base', revision: 'c' } };
+  expect(differences(wanted, found)).toEqual([]);
+  expect(differences(wanted, { ...found, base: { name: 'org/base', revision: 'd' } })).toEqual(['base.revision']);
+});

@@ -7,8 +7,10 @@ import type { ResolvedStream, StreamDefinition } from '../workflows/contract.ts'
  * fits anything. The model is compared by its URI only.
  */
 export function differences(wanted: StreamDefinition, found: ResolvedStream): string[] {
-  const { model, method, options, router, training, ...rest } = wanted;
+  const { model, base, method, options, router, training, ...rest } = wanted;
   return [
+    // A stream from before bases had names goes on under any.
+    ...(found.base ? compare('base', base, found.base) : []),
     ...compare('model', model, found.model.uri),
     ...compare('method', method, found.method.name),
     ...compare('options', options, found.method.options),

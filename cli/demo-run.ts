@@ -51,7 +51,7 @@ export class Demo {
   private readonly datasets = new Map<string, string>();
   private readonly submitted = new Map<string, number>();
   private serverless: FromZero | undefined;
-  private model = '';
+  private reached: Awaited<ReturnType<typeof reachableModel>> = { model: '' };
 
   constructor(options: DemoOptions) {
     this.options = options;
@@ -80,7 +80,7 @@ export class Demo {
         run: this.timed('upload', async (say) => {
           const { store } = deployment();
           const count = (what: string) => (done: number, total: number) => say(what, `${done} of ${total} files`);
-          this.model = await reachableModel(this.options.model ?? EXAMPLE_MODEL, store, count('base model'));
+          this.reached = await reachableModel(this.options.model ?? EXAMPLE_MODEL, store, count('base model'));
           for (const [name, path] of this.datasets)
             this.datasets.set(name, await reachableDataset(path, store, count(name)));
         }),
@@ -88,7 +88,7 @@ export class Demo {
       {
         title: `Defining the stream ${stream}`,
         run: this.timed('define', async () => {
-          await createStream(client(), { name: stream, model: this.model });
+          await createStream(client(), { name: stream, ...this.reached });
         }),
       },
     ];

@@ -52,7 +52,10 @@ async function release(name: string, more: object): Promise<void> {
   for (const task of ['dogs', 'cats']) bank = pretend(method, bank, task, options, 0.5);
   const adapters = method.fold
     ? bank.tasks.flatMap((task) =>
-        writePeft(method.fold!(bank, task), 'base').map((file) => ({ ...file, path: `adapters/${task}/${file.path}` })),
+        writePeft(method.fold!(bank, task), { name: 'base' }).map((file) => ({
+          ...file,
+          path: `adapters/${task}/${file.path}`,
+        })),
       )
     : [];
   const evaluation = {

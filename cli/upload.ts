@@ -9,7 +9,8 @@ import { MANIFEST_FILE } from '../datasets/source.ts';
 import { MODEL_FILE } from '../store/hub.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { openStore } from '../store/open.ts';
-import { isOnHub, localModel } from './base-model.ts';
+import type { StreamDefinition } from '../workflows/contract.ts';
+import { isOnHub, namedModel } from './base-model.ts';
 
 /** Files that go up side by side. */
 const LANES = 8;
@@ -39,18 +40,25 @@ export async function reachableDataset(dataset: string, store: string, onFile: O
   return target;
 }
 
-/** A base model as workers can reach it, by the same rules; one of a hub is copied into any store, as caches may go. */
-export async function reachableModel(model: string, store: string, onFile: OnFile = () => {}): Promise<string> {
+/**
+ * A base model as workers can reach it, by the same rules; one of a hub is copied into any store, as caches may go. `base`
+ * is what people call it, where the URI does not say so any more.
+ */
+export async function reachableModel(
+  model: string,
+  store: string,
+  onFile: OnFile = () => {},
+): Promise<Pick<StreamDefinition, 'model' | 'base'>> {
   const onHub = await isOnHub(model);
-  if (isRemote(model) && !onHub) return model;
-  const folder = await localModel(model, { weights: true });
+  if (isRemote(model) && !onHub) return { model };
+  const { folder, base } = await namedModel(model, { weights: true });
   const files = (await readdir(folder).catch(() => [])).filter((name) => MODEL_FILE.test(name));
   if (!files.includes('config.json'))
     throw new LiloraError(
       'BadModel',
       `${folder} has no config.json. Name a Hugging Face model folder, an s3:// URI, or a model of the hub: org/name.`,
     );
-  if (!isRemote(store) && !onHub) return folder;
+  if (!isRemote(store) && !onHub) return { model: folder };
   const root = isRemote(store) ? trimmed(store) : resolve(store);
   const target = `${root}/models/${(await folderDigest(folder)).slice(0, 16)}`;
   await uploadFiles(
@@ -60,7 +68,7 @@ export async function reachableModel(model: string, store: string, onFile: OnFil
     target,
     onFile,
   );
-  return target;
+  return { model: target, base };
 }
 
 /** Copies files and, when all are there, the one that makes them count. */

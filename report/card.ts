@@ -41,7 +41,7 @@ function head(view: GenerationView): string {
   );
   return [
     ...(hasAdapters(view) ? ['library_name: peft'] : []),
-    `base_model: ${yaml(view.model.uri)}`,
+    `base_model: ${yaml(view.model.name)}`,
     'base_model_relation: adapter',
     'pipeline_tag: image-text-to-text',
     `license: ${yaml(view.license ?? 'other')}`,
@@ -93,7 +93,7 @@ function body(view: GenerationView): string {
   return [
     `# ${markdown(view.stream)}, generation ${view.generation}`,
     `Adapters of a model that learned ${tasks.length} task${tasks.length === 1 ? '' : 's'} one after another, ${earlierData(view.rehearsed)}. ` +
-      `Method: ${markdown(view.method.name)}. Base model: ${code(view.model.uri)}. Published ${markdown(view.publishedAt)}.`,
+      `Method: ${markdown(view.method.name)}. Base model: ${code(view.model.revision ? `${view.model.name}@${view.model.revision}` : view.model.name)}. Published ${markdown(view.publishedAt)}.`,
     '## Accuracy of every task, after every step',
     [
       `| after learning | ${names.join(' | ')} |`,

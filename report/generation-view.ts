@@ -12,7 +12,7 @@ export interface GenerationView {
   readonly parent: number | null;
   /** ISO 8601. */
   readonly publishedAt: string;
-  readonly model: { readonly uri: string; readonly digest: string };
+  readonly model: { readonly uri: string; readonly digest: string; readonly name: string; readonly revision?: string };
   readonly method: { readonly name: string; readonly options: Readonly<Record<string, unknown>> };
   readonly targets: string | readonly string[];
   readonly training: Readonly<Record<string, number | boolean>>;

@@ -48,7 +48,10 @@ function header(view: GenerationView): Html {
     ['learned', newest ? html`<strong>${newest.task}</strong>, task ${view.tasks.length} of this stream` : '–'],
     ['published', view.publishedAt],
     ['method', view.method.name],
-    ['base model', html`<code>${view.model.uri}</code>`],
+    [
+      'base model',
+      html`${view.model.name}${view.model.revision ? ` at ${view.model.revision}` : ''}, <code>${view.model.uri}</code>`,
+    ],
     ['built on', view.parent === null ? 'the base model alone' : `generation ${view.parent}`],
     ...(view.start ? [['started from', startText(view.start, view.tasks)] as [string, string]] : []),
     ...(view.removed ?? []).map((removed): [string, string] => ['removed', removalText(removed)]),

@@ -28,7 +28,7 @@ describe.each(FIXTURES)('%s', (fixture) => {
 
   it('is written with the keys, shapes and numbers that PEFT wrote', () => {
     const files = new Map(
-      writePeft(readPeft(config, weights, fixture), 'base').map(({ path, bytes }) => [path, bytes]),
+      writePeft(readPeft(config, weights, fixture), { name: 'base' }).map(({ path, bytes }) => [path, bytes]),
     );
     expect([...files.keys()].sort()).toEqual(Object.values(PEFT_FILES).sort());
     const ours = readSafetensors(files.get(PEFT_FILES.weights)!, 'ours');
@@ -85,10 +85,26 @@ describe('readPeft', () => {
     const adapter = readPeft(withFields(fields), weights, 'a');
     expect([adapter.alpha, adapter.useRslora]).toEqual([8, true]);
     for (const [layer, { alpha }] of adapter.layers) expect(alpha).toBe(layer.endsWith('down_proj') ? 3 : undefined);
-    const [config, written] = writePeft(adapter, 'base');
+    const [config, written] = writePeft(adapter, { name: 'base' });
     const { use_rslora, lora_alpha, alpha_pattern } = JSON.parse(Buffer.from(config!.bytes).toString());
     expect({ use_rslora, lora_alpha }).toEqual({ use_rslora: true, lora_alpha: 8 });
     expect(Object.values(alpha_pattern).every((alpha) => alpha === 3)).toBe(true);
     expect(readPeft(config!.bytes, written!.bytes, 'ours')).toEqual(adapter);
   });
+});
+
+it('names the base model and its commit as servers compare them', () => {
+  const layers = new Map([['model.language_model.layers.0.mlp.up_proj', pairOf(2, 3, 4)]]);
+  const base = { name: 'llava-hf/llava-1.5-7b-hf', revision: 'c0ffee' };
+  const [config] = writePeft({ rank: 2, alpha: 4, layers }, base);
+  expect(JSON.parse(Buffer.from(config!.bytes).toString())).toMatchObject({
+    base_model_name_or_path: 'llava-hf/llava-1.5-7b-hf',
+    revision: 'c0ffee',
+  });
+});
+
+/** A pair of zeros. */
+const pairOf = (rank: number, inputs: number, outputs: number) => ({
+  A: { shape: [rank, inputs], data: new Float32Array(rank * inputs) },
+  B: { shape: [outputs, rank], data: new Float32Array(outputs * rank) },
 });

@@ -30,11 +30,11 @@ const PREFIX = 'base_model.model.';
 /**
  * The adapter as PEFT reads it (https://huggingface.co/docs/peft, checkpoint format). Only fields that every PEFT since
  * 0.5 knows: some versions refuse unknown ones. Layers are named in full, so that nothing else is adapted by accident.
- * @param base name of the base model, for people
+ * @param base what people and servers call the base model: resolvers of servers compare it with what they serve
  */
 export function writePeft(
   { rank, alpha, useRslora = false, layers }: PeftAdapter,
-  base: string,
+  base: { readonly name: string; readonly revision?: string },
 ): Array<{ path: string; bytes: Uint8Array }> {
   const tensors: TensorMap = new Map();
   const [ranks, alphas]: [Record<string, number>, Record<string, number>] = [{}, {}];
@@ -48,7 +48,7 @@ export function writePeft(
   }
   const config = {
     alpha_pattern: alphas,
-    base_model_name_or_path: base,
+    base_model_name_or_path: base.name,
     bias: 'none',
     fan_in_fan_out: false,
     inference_mode: true,
@@ -61,7 +61,7 @@ export function writePeft(
     peft_type: 'LORA',
     r: rank,
     rank_pattern: ranks,
-    revision: null,
+    revision: base.revision ?? null,
     target_modules: [...layers.keys()].sort(),
     task_type: null,
     use_rslora: useRslora,

@@ -41,7 +41,7 @@ function expectLogits(adapt: Adapt): void {
 
 it('computes what PEFT computes with it, read and written again', () => {
   const adapter = adapterOf('adapter');
-  const [config, weights] = writePeft(adapter, 'base');
+  const [config, weights] = writePeft(adapter, { name: 'base' });
   for (const each of [adapter, readPeft(config!.bytes, weights!.bytes, 'ours')]) {
     const lora = bindLora(each);
     expectLogits(lora.adapt);

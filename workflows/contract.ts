@@ -76,11 +76,20 @@ export interface FileRef {
   readonly sha256: string;
 }
 
+/** What people and servers call a base model, wherever its files lie: the id of a hub, or a name of their own. */
+export interface BaseName {
+  readonly name: string;
+  /** Commit, where the name is of a hub. */
+  readonly revision?: string;
+}
+
 /** What a person writes to define a stream; everything but `name` and `model` has a default. */
 export interface StreamDefinition {
   readonly name: string;
   /** Folder of the base model: `s3://bucket/prefix`, or a path on workers that share a disk. */
   readonly model: string;
+  /** What adapters call it; the last part of `model` when absent. */
+  readonly base?: BaseName;
   /** Method name and its options (learning/methods). */
   readonly method?: string;
   readonly options?: Readonly<Record<string, unknown>>;
@@ -109,6 +118,7 @@ export interface StreamDefinition {
 
 /** Fields of a definition that may be left out: all but the name and the model. */
 export const DEFINITION_FIELDS: readonly string[] = Object.keys({
+  base: true,
   method: true,
   options: true,
   targets: true,
@@ -137,6 +147,7 @@ export interface ResolvedStream {
   readonly schema: typeof SCHEMA;
   readonly name: string;
   readonly model: { readonly uri: string; readonly digest: string };
+  readonly base?: BaseName;
   readonly method: { readonly name: string; readonly options: Readonly<Record<string, unknown>> };
   readonly targets: string | readonly string[];
   readonly training: TrainingSettings;
@@ -152,6 +163,11 @@ export interface ResolvedStream {
   readonly prices?: PriceTable;
   readonly budget?: Budget;
   readonly start?: ResolvedStart;
+}
+
+/** What adapters call the base model: never the place where a store keeps it. */
+export function baseOf({ model, base }: Pick<ResolvedStream, 'model' | 'base'>): BaseName {
+  return base ?? { name: model.uri.replace(/\/+$/, '').split('/').at(-1)! };
 }
 
 /** What the workflow needs to know of a method to decide. */

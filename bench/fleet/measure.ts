@@ -19,7 +19,7 @@ export async function measureTimes(): Promise<Times & { run: number[]; command: 
   const servers = await TestServers.start();
   try {
     const made = await makeDatasets(join(servers.folder, 'datasets'), { names: TASKS });
-    const model = await reachableModel(join(ROOT, 'examples/base-model'), STORE);
+    const { model } = await reachableModel(join(ROOT, 'examples/base-model'), STORE);
     const datasets: string[] = [];
     for (const task of TASKS) datasets.push(await reachableDataset(made[task]!, STORE));
     await servers.worker('orchestrator');

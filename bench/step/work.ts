@@ -67,7 +67,7 @@ export function writeWork(folder: string, shape: Shape, kind: Kind, layers: read
   const learned = method.finish(bank, trainable, new Map(starts));
   const adapter = join(folder, 'adapter');
   mkdirSync(adapter, { recursive: true });
-  for (const { path, bytes } of writePeft(method.fold!(learned, 'bench'), 'bench'))
+  for (const { path, bytes } of writePeft(method.fold!(learned, 'bench'), { name: 'bench' }))
     writeFileSync(join(adapter, path), bytes);
 }
 

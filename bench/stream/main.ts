@@ -211,7 +211,7 @@ async function take(now: Outcome, planned: readonly PlannedStream[]): Promise<vo
 
 let connection: NativeConnection | null = null;
 try {
-  const model = await reachableModel(join(ROOT, 'examples/base-model'), deployment.store);
+  const { model } = await reachableModel(join(ROOT, 'examples/base-model'), deployment.store);
   const places = await datasets();
   const streams = plan();
   const workflowId = `bench-stream/${digestOf({ streams, runs, model, places }).slice(0, 16)}`;

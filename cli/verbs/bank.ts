@@ -78,7 +78,7 @@ async function importBank(file: string, dir: string, options: ImportOptions): Pr
     throw new LiloraError('BadConfig', `${target} is there already. Remove it, or name another folder.`);
   for (const task of bank.tasks) {
     await mkdir(join(folder, task), { recursive: true });
-    for (const { path, bytes } of writePeft(lilora.fold!(bank, task), options.baseModel))
+    for (const { path, bytes } of writePeft(lilora.fold!(bank, task), { name: options.baseModel }))
       await writeFile(join(folder, task, path), bytes);
   }
   await writeFile(target, writeBank(bank));

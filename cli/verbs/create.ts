@@ -3,6 +3,7 @@ import { type Command, InvalidArgumentError } from 'commander';
 import { LiloraError } from '../../core/errors.ts';
 import { parseJson } from '../../core/json.ts';
 import { DEFINITION_FIELDS, type StreamDefinition } from '../../workflows/contract.ts';
+import { baseNamed } from '../base-model.ts';
 import { verbSettings, withClient } from '../connect.ts';
 import { LiveLine, result, resultJson } from '../output.ts';
 import { type StartOptions, startFrom } from '../start-bank.ts';
@@ -13,6 +14,7 @@ interface Options extends Partial<StartOptions> {
   readonly model: string;
   readonly method?: string;
   readonly options?: string;
+  readonly baseName?: string;
   readonly seed?: number;
   readonly json?: boolean;
 }
@@ -25,6 +27,10 @@ export function addCreate(program: Command): void {
     .requiredOption(
       '--model <uri>',
       'base model: s3://bucket/prefix; or a local folder, or org/name[@revision] of the Hugging Face hub, which are copied into the store',
+    )
+    .option(
+      '--base-name <name>',
+      'what servers call the base model, org/name[@revision]: adapters name it (default: its id on the hub, or the name of its folder)',
     )
     .option('--method <name>', 'how it learns (default: lilora)')
     .option(
@@ -54,8 +60,9 @@ Examples:
     .action(async (stream: string, options: Options) => {
       const settings = await verbSettings();
       const file = options.options ? await readDefinition(options.options) : {};
+      const named = options.baseName === undefined ? {} : { base: baseNamed(options.baseName) };
       const live = new LiveLine();
-      const model = await reachableModel(options.model, settings.store, (done, total) =>
+      const reached = await reachableModel(options.model, settings.store, (done, total) =>
         live.update('copying the model into the store', `${done} of ${total} files`),
       );
       const method = options.method ?? file.method;
@@ -69,7 +76,7 @@ Examples:
       live.end();
       if (start === undefined && (options.startTask ?? options.startData))
         throw new LiloraError('BadConfig', '--start-task and --start-data are of a bank: name it with --start.');
-      const definition = { ...file, ...started, name: stream, model, seed: options.seed ?? file.seed };
+      const definition = { ...file, ...started, name: stream, ...reached, ...named, seed: options.seed ?? file.seed };
       const created = await withClient((client) => createStream(client, definition));
       if (options.json) return resultJson(created);
       result(

@@ -8,6 +8,7 @@ import { type Merging, mergeAdapters } from '../../learning/methods/merge.ts';
 import { readGeneration, type StoredFile, streamKeys } from '../../store/generations.ts';
 import { createOrSame, getVerified, type ObjectStore } from '../../store/object-store.ts';
 import { readPeft, writePeft } from '../../store/peft.ts';
+import { baseOf, type ResolvedStream } from '../../workflows/contract.ts';
 import { verbStore } from '../connect.ts';
 import { adapterFiles, type Published, published } from '../generations.ts';
 import { result, resultJson } from '../output.ts';
@@ -89,8 +90,8 @@ export async function merge(
 ) {
   const { manifestDigest, manifest } = await readGeneration(store, stream, generation.generation);
   const adapters = await Promise.all(tasks.map((task) => adapterOf(store, generation, task)));
-  const base = (manifest.lineage['model'] as { readonly uri: string }).uri;
-  const files = writePeft(mergeAdapters(adapters, merging), base);
+  const { model, base } = manifest.lineage as Pick<ResolvedStream, 'model' | 'base'>;
+  const files = writePeft(mergeAdapters(adapters, merging), baseOf({ model, ...(base && { base }) }));
   const made = { schema: 1, stream, generation: generation.generation, manifestDigest, tasks, merging } as const;
   const folder = `${streamKeys(stream).merged}${sha256(canonicalJson(made)).slice(0, 16)}`;
   const stored: Record<string, StoredFile> = {};

@@ -13,5 +13,5 @@ const given = join(import.meta.dirname, '../fixtures/llava-gqa/patterns/adapter'
 const read = (name: string) => readFileSync(join(given, name));
 const bank = bankOfLora('per-task-lora', 'task', readPeft(read(PEFT_FILES.config), read(PEFT_FILES.weights), given));
 mkdirSync(out, { recursive: true });
-for (const { path, bytes } of writePeft(perTaskLora.fold!(bank, 'task'), 'llava-gqa'))
+for (const { path, bytes } of writePeft(perTaskLora.fold!(bank, 'task'), { name: 'llava-gqa' }))
   writeFileSync(join(out, path), bytes);

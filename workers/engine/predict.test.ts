@@ -48,7 +48,7 @@ it('answers from a bank what the PEFT adapter of the task answers', async () => 
   const { bank, file, fold } = await learned('lilora', {});
   const peft = join(folder, 'peft');
   mkdirSync(peft);
-  for (const { path, bytes } of writePeft(fold!(bank, 'a'), 'base')) writeFileSync(join(peft, path), bytes);
+  for (const { path, bytes } of writePeft(fold!(bank, 'a'), { name: 'base' })) writeFileSync(join(peft, path), bytes);
   const [fromBank, fromPeft] = [await predict({ bank: file, task: 'a' }), await predict({ folder: peft })];
   expect(fromBank.tokens).toEqual(fromPeft.tokens);
   expectNear(fromBank.logProbabilities, fromPeft.logProbabilities, 2e-4, 'log-probabilities');
