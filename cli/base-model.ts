@@ -1,7 +1,10 @@
 import { stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { LiloraError } from '../core/errors.ts';
+import { parseJson } from '../core/json.ts';
+import { defineModel, type ModelDefinition, readDefinition } from '../learning/model/registry.ts';
 import { fetchHubModel, hubModel, hubOf } from '../store/hub.ts';
+import { openStore } from '../store/open.ts';
 import type { BaseName } from '../workflows/contract.ts';
 import { LiveLine } from './output.ts';
 
@@ -49,6 +52,18 @@ export function baseNamed(text: string): BaseName {
   const [, name, revision] = /^([\w.-]+(?:\/[\w.-]+)?)(?:@([\w./-]+))?$/.exec(text) ?? [];
   if (name) return { name, ...(revision && { revision }) };
   throw new LiloraError('BadConfig', `--base-name "${text}": write org/name, a name, or either with @revision.`);
+}
+
+/** What the configuration of a model says, by its path or URI: its weights stay where they are. */
+export async function definitionOf(uri: string): Promise<ModelDefinition> {
+  if (!uri.includes('://')) return readDefinition(uri);
+  const place = openStore(uri);
+  const read = async (name: string) => {
+    const file = `${uri.replace(/\/+$/, '')}/${name}`;
+    return parseJson((await place.get(name)).bytes, file, { errorName: 'BadModel' });
+  };
+  const generation = (await place.head('generation_config.json')) ? await read('generation_config.json') : undefined;
+  return defineModel(await read('config.json'), generation, `${uri}/config.json`);
 }
 
 const mebibytes = (bytes: number) => (bytes / 2 ** 20).toFixed(0);

@@ -1,15 +1,22 @@
 import { readFile, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { sha256 } from '../core/digest.ts';
-import { LiloraError } from '../core/errors.ts';
-import { parseJson } from '../core/json.ts';
+import { isLiloraError, LiloraError } from '../core/errors.ts';
 import { readBank, writeBank } from '../learning/methods/bank.ts';
 import { bankOfLora } from '../learning/methods/bank-of-lora.ts';
 import type { Bank } from '../learning/methods/method.ts';
+import { selectLayers } from '../learning/methods/targets.ts';
+import { linearLayers } from '../learning/model/layers.ts';
+import type { AdaptedLayer } from '../learning/model/model.ts';
 import { createOrSame } from '../store/object-store.ts';
 import { openStore } from '../store/open.ts';
 import { PEFT_FILES, readPeft } from '../store/peft.ts';
+import { readPeftConfig } from '../store/peft-config.ts';
+import { readPeftFolder } from '../store/peft-folder.ts';
 import { NAME_PATTERN, type StreamDefinition } from '../workflows/contract.ts';
+import { definitionOf } from './base-model.ts';
+import { otherBase } from './other-base.ts';
+import { note } from './output.ts';
 import { type OnFile, reachableDataset } from './upload.ts';
 
 const BANK_FILE = 'bank.safetensors';
@@ -23,28 +30,41 @@ export interface StartOptions {
   readonly startData?: readonly string[];
 }
 
+/** The model of the stream. */
+export interface BaseModelOf {
+  /** Where it is: a path or a URI. */
+  readonly uri: string;
+  /** As the person named it. */
+  readonly named: string;
+  /** Its commit, where it is of a hub. */
+  readonly revision?: string;
+}
+
 type Started = Pick<StreamDefinition, 'method' | 'options' | 'targets' | 'start'>;
 
 /**
  * What `lilora create --start` names, put into the store as a bank, and what follows from it for the definition: its
- * method and options where nothing else is said, for an adapter its layers. Whether it fits the model is checked when the
- * stream is opened.
+ * method and options where nothing else is said, for an adapter its layers. Whether a bank fits the model is checked when
+ * the stream is opened.
  */
 export async function startFrom(
   { start, startTask, startData = [] }: StartOptions,
   given: Pick<StreamDefinition, 'method' | 'options' | 'targets'>,
+  model: BaseModelOf,
   store: string,
   onFile: OnFile,
 ): Promise<Started> {
   const path = resolve(start);
   const folder = (await stat(path).catch(() => null))?.isDirectory() ?? false;
-  const config = folder ? await readFile(join(path, PEFT_FILES.config)).catch(() => null) : null;
-  const { bank, targets } = config
-    ? await ofAdapter(path, config, given.method ?? 'sequential-lora', startTask ?? basename(path))
-    : { bank: await ofBank(folder ? join(path, BANK_FILE) : path), targets: undefined };
+  const holds = async (name: string) => (await stat(join(path, name)).catch(() => null)) !== null;
+  // A folder with neither is read as an adapter, which says what it is instead.
+  const isBank = !folder || (!(await holds(PEFT_FILES.config)) && (await holds(BANK_FILE)));
+  const { bank, targets } = isBank
+    ? { bank: await ofBank(folder ? join(path, BANK_FILE) : path), targets: undefined }
+    : await ofAdapter(path, model, given.method ?? 'sequential-lora', startTask ?? basename(path));
   if (given.method !== undefined && given.method !== bank.method)
     throw new LiloraError('BadConfig', `${start}: it is of method ${bank.method}, not ${given.method}.`);
-  if (!config && startTask !== undefined)
+  if (isBank && startTask !== undefined)
     throw new LiloraError('BadConfig', `--start-task names the task of a PEFT adapter; ${start} is a bank.`);
 
   const datasets: Record<string, string> = {};
@@ -83,11 +103,34 @@ async function ofBank(file: string): Promise<Bank> {
   return readBank(bytes, file);
 }
 
-/** The layers of an adapter are those that its own `target_modules` choose. */
-async function ofAdapter(folder: string, config: Uint8Array, method: string, task: string) {
+/**
+ * The bank of an adapter, its layers called as the model calls them, and the targets that choose them: the adapter's own
+ * `target_modules` where they do, else the layers in full.
+ */
+async function ofAdapter(folder: string, { uri, named, revision }: BaseModelOf, method: string, task: string) {
   if (!NAME_PATTERN.test(task))
     throw new LiloraError('BadConfig', `"${task}" is no name of a task: name it with --start-task (a-z, 0-9 and -).`);
-  const adapter = readPeft(config, await readFile(join(folder, PEFT_FILES.weights)), folder);
-  const { target_modules } = parseJson(config, folder) as { target_modules?: string | string[] };
-  return { bank: bankOfLora(method, task, adapter), targets: target_modules };
+  const { config, weights } = await readPeftFolder(folder);
+  const { layers, frozen } = linearLayers(await definitionOf(uri));
+  const others = { layers: frozen, why: 'streams learn layers of projector and decoder alone' };
+  const adapter = readPeft(config, weights, folder, { layers, others });
+  const { targetModules, ...settings } = readPeftConfig(config, join(folder, PEFT_FILES.config));
+  const other = otherBase(settings, named, revision);
+  if (other) note(other);
+  const names = [...adapter.layers.keys()];
+  return {
+    bank: bankOfLora(method, task, adapter),
+    targets: targetModules !== null && chooses(targetModules, layers, names) ? targetModules : names,
+  };
+}
+
+/** Whether targets choose just these layers. */
+function chooses<Targets>(targets: Targets, layers: readonly AdaptedLayer[], names: readonly string[]): boolean {
+  try {
+    const chosen = selectLayers(layers, targets as string | readonly string[]);
+    return chosen.length === names.length && chosen.every(({ name }) => names.includes(name));
+  } catch (error) {
+    if (isLiloraError(error)) return false;
+    throw error;
+  }
 }

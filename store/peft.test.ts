@@ -108,3 +108,105 @@ const pairOf = (rank: number, inputs: number, outputs: number) => ({
   A: { shape: [rank, inputs], data: new Float32Array(rank * inputs) },
   B: { shape: [outputs, rank], data: new Float32Array(outputs * rank) },
 });
+
+describe('readPeft with the layers of a model', () => {
+  const { config, weights } = load('peft-llava-gqa/folded-adapter');
+  const tensors = readTensorMap(weights, 'x');
+  const own = readPeft(config, weights, 'own');
+  const layers = [...own.layers].map(([name, { A, B }]) => ({ name, in: A.shape[1]!, out: B.shape[0]! }));
+  const tower = { name: 'model.vision_tower.encoder.layers.0.self_attn.q_proj', in: 8, out: 8 };
+  const head = { name: 'lm_head', in: 32, out: 64 };
+  const model = { layers, others: { layers: [tower, head], why: 'the tower is not computed' } };
+  const written = (rename: (key: string) => string, more: Record<string, number[]> = {}) => {
+    const all = new Map([...tensors].map(([key, tensor]) => [rename(key), tensor]));
+    for (const [key, shape] of Object.entries(more))
+      all.set(key, { shape, data: new Float32Array(shape.reduce((a, b) => a * b, 1)) });
+    return writeSafetensors(all);
+  };
+  const pair = (layer: string) => ({ [`${layer}.lora_A.weight`]: [4, 8], [`${layer}.lora_B.weight`]: [8, 4] });
+  const withFields = (fields: object) =>
+    Buffer.from(JSON.stringify({ ...JSON.parse(Buffer.from(config).toString()), ...fields }));
+
+  it.each([
+    ['today', (key: string) => key],
+    ['transformers before 4.52', (key: string) => key.replace('.model.language_model.', '.language_model.model.')],
+    ['torch.compile', (key: string) => key.replace('base_model.model.', 'base_model.model._orig_mod.')],
+    ['the name of the adapter', (key: string) => key.replace(/\.weight$/, '.default.weight')],
+    ['no prefix', (key: string) => key.replace('base_model.model.', '')],
+    ['a language model alone', (key: string) => key.replace('.language_model.', '.')],
+  ])('finds the layers by the names of %s', (_, rename) => {
+    expect(readPeft(config, written(rename), 'a', model)).toEqual(own);
+  });
+
+  const first = 'base_model.model.model.language_model.layers.0.mlp.down_proj';
+  it.each<[string, Uint8Array, RegExp]>([
+    [
+      'a deeper model',
+      written((key) => key.replace('layers.0.', 'layers.7.')),
+      /lora_[AB]\.weight \[\d+,\d+\] belongs to no layer of this model, whose language model has 2 layers/,
+    ],
+    [
+      'another module',
+      written((key) => key, pair('base_model.model.model.resampler.proj')),
+      /model\.resampler\.proj.* belongs to no layer of this model\. Its layers are .*layers\.N\.mlp\.down_proj/,
+    ],
+    [
+      'the tower',
+      written((key) => key, pair(`base_model.model.vision_tower.vision_model.encoder.layers.0.self_attn.q_proj`)),
+      /is of model\.vision_tower\.encoder\.layers\.0\.self_attn\.q_proj: the tower is not computed\. Merge it/,
+    ],
+    [
+      'two names of one layer',
+      written((key) => key, {
+        [`${first.replace('language_model.', '')}.lora_A.weight`]: [...tensors.get(`${first}.lora_A.weight`)!.shape],
+      }),
+      /are both of model\.language_model\.layers\.0\.mlp\.down_proj\. Remove one/,
+    ],
+    [
+      'two adapters',
+      written((key) => key.replace(/(layers\.0.*)\.weight$/, '$1.dogs.weight')),
+      /holds several adapters \((dogs, one without a name|one without a name, dogs)\)/,
+    ],
+    [
+      'a saved embedding',
+      written((key) => key, { 'base_model.model.model.embed_tokens.weight': [2, 2] }),
+      /embed_tokens\.weight \[2,2\] is no tensor of a plain LoRA: it is a weight of the model/,
+    ],
+    ['DoRA without its flag', written((key) => key, { [`${first}.lora_magnitude_vector`]: [2] }), /it is of DoRA/],
+    ['a bias', written((key) => key, { [`${first}.lora_B.bias`]: [2] }), /it is a bias/],
+    [
+      'an embedding',
+      written((key) => key, { 'base_model.model.model.embed_tokens.lora_embedding_A': [2, 2] }),
+      /it is of an embedding/,
+    ],
+  ])('refuses %s by name', (_, bytes, message) => {
+    expect(() => readPeft(config, bytes, 'a', model)).toThrow(message);
+  });
+
+  it('names a layer of another size, and both shapes', () => {
+    const wider = layers.map((layer) => (layer.name.endsWith('down_proj') ? { ...layer, in: layer.in + 1 } : layer));
+    expect(() => readPeft(config, weights, 'a', { layers: wider })).toThrow(
+      /down_proj\.lora_A\.weight is \[\d+,\d+\], but model\.language_model\.layers\.0\.mlp\.down_proj of this model is \[\d+, \d+\] and needs \[r, \d+\]/,
+    );
+  });
+
+  it('refuses what PEFT would leave out', () => {
+    const fields = { target_modules: ['up_proj', 'gate_proj', 'linear_1', 'linear_2'] };
+    expect(() => readPeft(withFields(fields), weights, 'a', model)).toThrow(/down_proj.*does not choose this layer/);
+    const exclude = {
+      target_modules: ['down_proj', 'up_proj', 'gate_proj', 'linear_1', 'linear_2'],
+      exclude_modules: ['linear_2'],
+    };
+    expect(() => readPeft(withFields(exclude), weights, 'a', model)).toThrow(/linear_2.*does not choose this layer/);
+  });
+
+  it('refuses an adapter of the head that is tied to one of the embeddings', () => {
+    const tied = withFields({ target_modules: '.*', ensure_weight_tying: true });
+    const bytes = written((key) => key, {
+      'base_model.model.lm_head.lora_A.weight': [4, 32],
+      'base_model.model.lm_head.lora_B.weight': [64, 4],
+    });
+    expect(() => readPeft(tied, bytes, 'a', { layers: [...layers, head] })).toThrow(/ensure_weight_tying/);
+    expect(readPeft(tied, weights, 'a', model)).toEqual(own);
+  });
+});

@@ -1,8 +1,8 @@
 import { LiloraError } from '../core/errors.ts';
 import type { HostTensor, TensorMap } from '../core/host-tensor.ts';
-import { parseJson } from '../core/json.ts';
-import { patternMatcher } from '../core/module-patterns.ts';
 import { readTensorMap, writeSafetensors } from '../core/safetensors.ts';
+import { MERGE, type PeftSettings, readPeftConfig } from './peft-config.ts';
+import { isTargeted, type LoraName, layerFinder, loraName, type ModelLayer, unwrapped } from './peft-names.ts';
 
 /** The files of an adapter, as PEFT names them. */
 export const PEFT_FILES = { config: 'adapter_config.json', weights: 'adapter_model.safetensors' } as const;
@@ -72,70 +72,136 @@ export function writePeft(
   ];
 }
 
-/** What we do not compute, and the value that leaves it out. */
-const PLAIN: Readonly<Record<string, unknown>> = {
-  use_dora: false,
-  fan_in_fan_out: false,
-  lora_bias: false,
-  modules_to_save: null,
-  layer_replication: null,
-  use_qalora: false,
-  trainable_token_indices: null,
-  target_parameters: null,
-};
+/** Layers of a model that an adapter may have, for one use of it. */
+export interface ReadableLayers {
+  /** Those that the use computes. */
+  readonly layers: readonly ModelLayer[];
+  /** Those that it does not, and what is said of them. */
+  readonly others?: { readonly layers: readonly ModelLayer[]; readonly why: string };
+}
 
 /**
- * Reads an adapter that PEFT or we wrote. Strict: every tensor must be half of a pair. What is no plain LoRA is refused by
- * name. @param folder only used in messages
+ * Reads an adapter that PEFT, another trainer or we wrote. Nothing of it is skipped: every tensor is half of the pair of a
+ * layer that the model has, under any of the names that `layerFinder` knows, and has its shape; else `BadModel` names it.
+ * Layers are called as the model calls them.
+ * @param folder only used in messages
+ * @param model absent: an adapter that we wrote, whose names are today's already
  */
-export function readPeft(config: Uint8Array, weights: Uint8Array, folder: string): PeftAdapter {
-  const file = `${folder}/${PEFT_FILES.config}`;
+export function readPeft(config: Uint8Array, weights: Uint8Array, folder: string, model?: ReadableLayers): PeftAdapter {
+  const settings = readPeftConfig(config, `${folder}/${PEFT_FILES.config}`);
+  const file = `${folder}/${PEFT_FILES.weights}`;
+  return adapterOfTensors(settings, readTensorMap(weights, file), file, model);
+}
+
+/** The same of what its files hold. @param file only used in messages */
+export function adapterOfTensors(
+  settings: PeftSettings,
+  tensors: TensorMap,
+  file: string,
+  model?: ReadableLayers,
+): PeftAdapter {
   const refuse = (why: string) => new LiloraError('BadModel', `${file}: ${why}.`);
-  const fields = parseJson(config, file, { errorName: 'BadModel' }) as Record<string, unknown>;
-  if (typeof fields !== 'object' || fields === null || Array.isArray(fields)) throw refuse('not an object');
-  if (fields['peft_type'] !== 'LORA')
-    throw refuse(`peft_type is ${JSON.stringify(fields['peft_type'])}; only LORA is read`);
-  if ((fields['bias'] ?? 'none') !== 'none') throw refuse('adapters with a bias are not read');
-  for (const [name, plain] of Object.entries(PLAIN))
-    if ((fields[name] ?? plain) !== plain) throw refuse(`${name} is not supported; export a plain LoRA`);
-  const [rank, alpha] = [fields['r'], fields['lora_alpha']];
-  if (typeof rank !== 'number' || !Number.isInteger(rank) || rank < 1) throw refuse('r is no rank');
-  if (typeof alpha !== 'number') throw refuse('lora_alpha is no number');
-  const patternOf = (name: string) => patternIn(fields[name] ?? {}, `${file}: ${name}`);
-  const [rankOf, alphaOf] = [patternOf('rank_pattern'), patternOf('alpha_pattern')];
-  const pairs = readPairs(weights, `${folder}/${PEFT_FILES.weights}`, (layer) => rankOf(layer) ?? rank);
-  const layers = [...pairs].map(([layer, pair]): [string, PeftPair] => {
-    const own = alphaOf(layer) ?? alpha;
-    return [layer, own === alpha ? pair : { ...pair, alpha: own }];
+  const found = [...halves(tensors, refuse, model)];
+  if (found.length === 0) throw refuse('it holds no adapter');
+  const names = [...new Set(found.map(([name]) => name))];
+  const halfOf = new Map(found.map(([name, half]) => [`${name}/${half.half}`, half]));
+  const layers = names.map((name): [string, PeftPair] => {
+    const [A, B] = [halfOf.get(`${name}/A`), halfOf.get(`${name}/B`)];
+    if (!A || !B) throw refuse(`${(A ?? B)!.key} has no other half. The file is incomplete`);
+    const paths = [...new Set([A.path, unwrapped(A.path), name])];
+    checkTargeted(A, paths, settings, refuse);
+    checkShapes(name, A.tensor, B.tensor, settings.rankOf(paths), file, 'BadModel');
+    const own = settings.alphaOf(paths);
+    return [name, { A: A.tensor, B: B.tensor, ...(own !== settings.alpha && { alpha: own }) }];
   });
-  return { rank, alpha, ...(fields['use_rslora'] === true && { useRslora: true }), layers: new Map(layers) };
+  const { rank, alpha, useRslora } = settings;
+  return { rank, alpha, ...(useRslora && { useRslora }), layers: new Map(layers) };
 }
 
-/** Values by pattern, as PEFT looks them up: the first that matches counts. */
-function patternIn(value: unknown, where: string): (layer: string) => number | undefined {
-  const entries = Object.entries(value as object) as Array<[string, unknown]>;
-  if (typeof value !== 'object' || Array.isArray(value) || entries.some(([, n]) => typeof n !== 'number' || !(n > 0)))
-    throw new LiloraError('BadModel', `${where} is no object of positive numbers.`);
-  const matching = patternMatcher(Object.keys(value as object), where, 'BadModel');
-  const values = new Map(entries as Array<[string, number]>);
-  return (layer) => values.get(matching(layer)[0] ?? '');
+interface Half extends LoraName {
+  readonly key: string;
+  readonly tensor: HostTensor;
 }
 
-function readPairs(weights: Uint8Array, file: string, rankOf: (layer: string) => number): Map<string, PeftPair> {
-  const tensors = readTensorMap(weights, file);
-  const layers = new Map<string, PeftPair>();
-  for (const [name, A] of tensors) {
-    const [, layer, half] = /^base_model\.model\.(.+)\.lora_([AB])\.weight$/.exec(name) ?? [];
-    if (!layer) throw new LiloraError('BadModel', `${file}: ${name} is no tensor of a plain LoRA.`);
-    const B = tensors.get(`${PREFIX}${layer}.lora_B.weight`);
-    if (!B || !tensors.has(`${PREFIX}${layer}.lora_A.weight`))
-      throw new LiloraError('BadModel', `${file}: ${name} has no other half. The file is incomplete.`);
-    if (half === 'B') continue;
-    checkShapes(layer, A, B, rankOf(layer), file, 'BadModel');
-    layers.set(layer, { A, B });
+type Refuse = (why: string) => LiloraError;
+
+/** Every tensor of a file as half of the pair of a layer, by the layer's name. */
+function* halves(tensors: TensorMap, refuse: Refuse, model?: ReadableLayers): Generator<[layer: string, Half]> {
+  const [find, findOther] = [model?.layers, model?.others?.layers].map((layers) => layers && layerFinder(layers));
+  const taken = new Map<string, string>();
+  const adapters = new Set<string | undefined>();
+  for (const [key, tensor] of tensors) {
+    const name = model ? loraName(key) : ownName(key);
+    if (!name) throw refuse(whyNoHalf(key, tensor));
+    const layer = find ? find(name.path) : { name: name.path };
+    if (!layer) {
+      const other = findOther?.(name.path);
+      if (other) throw refuse(`${key} is of ${other.name}: ${model!.others!.why}. ${MERGE}`);
+      throw refuse(whyNoLayer(key, tensor, model!));
+    }
+    if ('in' in layer) checkFits(key, name.half, tensor, layer, refuse);
+    adapters.add(name.adapter);
+    const place = `${layer.name}/${name.half}`;
+    const first = taken.get(place);
+    if (adapters.size > 1)
+      throw refuse(
+        `it holds several adapters (${[...adapters].map((each) => each ?? 'one without a name').join(', ')}). Save each in a folder of its own`,
+      );
+    if (first !== undefined) throw refuse(`${first} and ${key} are both of ${layer.name}. Remove one`);
+    taken.set(place, key);
+    yield [layer.name, { ...name, key, tensor }];
   }
-  if (layers.size === 0) throw new LiloraError('BadModel', `${file} holds no adapter.`);
-  return layers;
+}
+
+/** The name of a tensor in an adapter that we wrote. */
+function ownName(key: string): LoraName | null {
+  const [, path, half] = /^base_model\.model\.(.+)\.lora_([AB])\.weight$/.exec(key) ?? [];
+  return path ? { path, half: half as 'A' | 'B', adapter: undefined } : null;
+}
+
+/** What a tensor is that is no half of a pair of a linear layer. */
+function whyNoHalf(key: string, { shape }: HostTensor): string {
+  const what = `${key} [${shape}] is no tensor of a plain LoRA`;
+  if (/\.lora_magnitude_vector\b/.test(key)) return `${what}: it is of DoRA, which is not supported. ${MERGE}`;
+  if (/\.lora_embedding_[AB]\b/.test(key)) return `${what}: it is of an embedding, which is not supported. ${MERGE}`;
+  if (/\.lora_[AB]\b.*\.bias$/.test(key)) return `${what}: it is a bias, which is not supported. ${MERGE}`;
+  if (/\.lora_/.test(key)) return `${what} of linear layers. ${MERGE}`;
+  return `${what}: it is a weight of the model, trained or repeated, and PEFT puts it in the place of the model's own. ${MERGE}`;
+}
+
+/** What is wrong with a pair whose layer is nowhere in the model. */
+function whyNoLayer(key: string, { shape }: HostTensor, { layers, others }: ReadableLayers): string {
+  const what = `${key} [${shape}] belongs to no layer of this model`;
+  const deepest = (path: string) => Number(/(?:^|\.)layers\.(\d+)\./.exec(path)?.[1] ?? -1);
+  const depth = Math.max(...layers.map(({ name }) => deepest(name))) + 1;
+  const asked = deepest(loraName(key)?.path ?? key);
+  if (asked >= depth && !/vision|visual/.test(key))
+    return `${what}, whose language model has ${depth} layers. Use the base model that the adapter was made for`;
+  const known = [
+    ...new Set([...layers, ...(others?.layers ?? [])].map(({ name }) => name.replaceAll(/\.\d+\./g, '.N.'))),
+  ];
+  return `${what}. Its layers are ${known.slice(0, 12).join(', ')}${known.length > 12 ? ', …' : ''}`;
+}
+
+/** One half against the sizes of its layer. */
+function checkFits(key: string, half: 'A' | 'B', tensor: HostTensor, layer: ModelLayer, refuse: Refuse): void {
+  const { shape } = tensor;
+  const fits = shape.length === 2 && (half === 'A' ? shape[1] === layer.in : shape[0] === layer.out);
+  if (fits) return;
+  const needed = half === 'A' ? `[r, ${layer.in}]` : `[${layer.out}, r]`;
+  throw refuse(
+    `${key} is [${shape}], but ${layer.name} of this model is [${layer.out}, ${layer.in}] and needs ${needed}. Use the base model that the adapter was made for`,
+  );
+}
+
+/** PEFT leaves tensors out of layers that the configuration does not choose. */
+function checkTargeted({ key }: Half, paths: readonly string[], settings: PeftSettings, refuse: Refuse): void {
+  if (settings.tied && paths.at(-1) === 'lm_head')
+    throw refuse(`${key}: the adapter of the head is tied to one of the embeddings (ensure_weight_tying). ${MERGE}`);
+  if (isTargeted(paths, settings) !== false) return;
+  throw refuse(
+    `${key}: ${PEFT_FILES.config} does not choose this layer (target_modules, exclude_modules, layers_to_transform), so PEFT leaves it out. Mend the configuration, or remove the tensor`,
+  );
 }
 
 function checkShapes(

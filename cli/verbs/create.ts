@@ -70,8 +70,12 @@ Examples:
       const started =
         start === undefined
           ? { method }
-          : await startFrom({ ...options, start }, { ...file, method }, settings.store, (done, total) =>
-              live.update('copying datasets into the store', `${done} of ${total} files`),
+          : await startFrom(
+              { ...options, start },
+              { ...file, method },
+              { uri: reached.model, named: options.baseName ?? options.model, ...reached.base },
+              settings.store,
+              (done, total) => live.update('copying datasets into the store', `${done} of ${total} files`),
             );
       live.end();
       if (start === undefined && (options.startTask ?? options.startData))

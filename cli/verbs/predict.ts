@@ -11,10 +11,14 @@ import { parseJson } from '../../core/json.ts';
 import { methodNamed } from '../../learning/methods/registry.ts';
 import { routingPath, streamKeys } from '../../store/generations.ts';
 import { openStore } from '../../store/open.ts';
+import { PEFT_FILES } from '../../store/peft.ts';
+import { readPeftConfig } from '../../store/peft-config.ts';
+import { readPeftFolder } from '../../store/peft-folder.ts';
 import type { ResolvedStream } from '../../workflows/contract.ts';
-import { localModel } from '../base-model.ts';
+import { namedModel } from '../base-model.ts';
 import { verbSettings } from '../connect.ts';
 import { holdsAdapter, mustKnowTask, published } from '../generations.ts';
+import { otherBase } from '../other-base.ts';
 import { note, result, resultJson } from '../output.ts';
 import { wholeNumber } from './create.ts';
 import { pullAdapter } from './pull.ts';
@@ -100,11 +104,14 @@ Examples:
 }
 
 async function fromFolder(model: string, { adapter }: Options): Promise<Parts> {
-  const folder = await localModel(model, { weights: true });
-  return {
-    model: { folder, digest: await folderDigest(folder) },
-    adapter: adapter === undefined ? null : { folder: resolve(adapter) },
-  };
+  const found = adapter === undefined ? null : { folder: resolve(adapter) };
+  // A large model takes long: what is wrong with the adapter is said before.
+  const settings =
+    found && readPeftConfig((await readPeftFolder(found.folder)).config, join(found.folder, PEFT_FILES.config));
+  const { folder, base } = await namedModel(model, { weights: true });
+  const other = settings && otherBase(settings, model, base.revision);
+  if (other) note(other);
+  return { model: { folder, digest: await folderDigest(folder) }, adapter: found };
 }
 
 async function fromStream(stream: string, options: Options, temporary: string): Promise<Parts> {

@@ -42,6 +42,7 @@ import { scorerNamed } from '../../learning/evaluation/scorers.ts';
 import { type BoundAdapter, bindAdapter, bindLora } from '../../learning/methods/adapter.ts';
 import { readBank, writeBank } from '../../learning/methods/bank.ts';
 import { methodNamed } from '../../learning/methods/registry.ts';
+import { linearLayers } from '../../learning/model/layers.ts';
 import { noAdapter } from '../../learning/model/model.ts';
 import { loadModel, readDefinition } from '../../learning/model/registry.ts';
 import { startTensors } from '../../learning/tensors/backend.ts';
@@ -49,7 +50,8 @@ import { padBatch } from '../../learning/training/batches.ts';
 import { chooseRehearsed } from '../../learning/training/mixture.ts';
 import { roundPlan, shardOf, trainRound } from '../../learning/training/rounds.ts';
 import { type BegunTask, beginTask, refit, type TrainTask, trainTask } from '../../learning/training/train.ts';
-import { PEFT_FILES, readPeft } from '../../store/peft.ts';
+import { readPeft } from '../../store/peft.ts';
+import { readPeftFolder } from '../../store/peft-folder.ts';
 import { FeatureFiles } from './feature-files.ts';
 import { Features } from './features.ts';
 import { OpenTest } from './open-test.ts';
@@ -345,7 +347,7 @@ export class Jobs {
     const { model, processor } = warm;
     const { asked, vision: look } = await this.ask(warm, job);
     const vision = asked.images.length > 0 ? await look() : null;
-    const adapter = job.adapter && (await openAdapter(job.adapter));
+    const adapter = job.adapter && (await openAdapter(job.adapter, job.model.folder));
     try {
       const batch = padBatch([asked], model.padToken, { side: 'left' });
       const [generated] = model.generate(batch, vision, adapter?.adapt ?? noAdapter, job.maxNewTokens);
@@ -358,13 +360,14 @@ export class Jobs {
   }
 }
 
-/** A PEFT adapter or a task of a bank on the engine. */
-async function openAdapter(source: NonNullable<AdapterSource>): Promise<Pick<BoundAdapter, 'adapt' | 'dispose'>> {
+/** A PEFT adapter or a task of a bank on the engine. @param model folder of the base model */
+async function openAdapter(
+  source: NonNullable<AdapterSource>,
+  model: string,
+): Promise<Pick<BoundAdapter, 'adapt' | 'dispose'>> {
   if ('bank' in source) return bindAdapter(readBank(await readWhole(source.bank), source.bank), source.task);
-  const { folder } = source;
-  const read = (name: string) =>
-    readFile(join(folder, name)).catch(() => {
-      throw new LiloraError('NotFound', `${join(folder, name)} does not exist. Name a PEFT adapter folder.`);
-    });
-  return bindLora(readPeft(await read(PEFT_FILES.config), await read(PEFT_FILES.weights), folder));
+  const { config, weights } = await readPeftFolder(source.folder);
+  const { layers, frozen } = linearLayers(await readDefinition(model));
+  const others = { layers: frozen, why: 'LoRA on the tower and on the head is not computed' };
+  return bindLora(readPeft(config, weights, source.folder, { layers, others }));
 }
