@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { DEFAULTS } from '../../core/defaults.ts';
 import { LiloraError } from '../../core/errors.ts';
 import { parseJson } from '../../core/json.ts';
+import { isObject } from '../forms/values.ts';
 import { quote } from '../problems.ts';
-import { isObject } from '../readers/conversation.ts';
 
 /** A question of a test file, and its place in it. */
 export interface Question {

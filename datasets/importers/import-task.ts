@@ -2,10 +2,11 @@ import { rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LiloraError } from '../../core/errors.ts';
 import { IMAGE_MARKER } from '../../core/sample.ts';
+import { llava } from '../forms/conversation.ts';
+import { readSample } from '../forms/read-sample.ts';
+import { isObject, SampleProblem } from '../forms/values.ts';
 import type { Manifest } from '../manifest.ts';
 import { Problems, quote } from '../problems.ts';
-import { isObject, SampleProblem } from '../readers/conversation.ts';
-import { llava } from '../readers/llava.ts';
 import type { ReadSample } from '../readers/reader.ts';
 import { pathProblem } from '../source.ts';
 import { writeManifest } from '../write-manifest.ts';
@@ -190,8 +191,8 @@ function each(
 
 /** Through the rules of the LLaVA format. */
 const read = (sample: Record<string, unknown>, place: string) =>
-  llava.read(sample, { place, where: place }, NO_MANIFEST);
-const NO_MANIFEST = {} as Manifest;
+  readSample(sample, { place, where: place }, NO_MANIFEST, llava.name);
+const NO_MANIFEST = { files: [], splits: {} } as unknown as Manifest;
 
 /** Paths begin with `./` in some of the files. */
 function imageOf(sample: Record<string, unknown>): string | null {

@@ -1,7 +1,9 @@
 import { DEFAULTS } from '../../core/defaults.ts';
 import { isLiloraError, LiloraError } from '../../core/errors.ts';
+import type { At } from '../forms/form.ts';
+import { Keys } from '../forms/keys.ts';
+import { isId, isObject, SampleProblem, SharedProblem } from '../forms/values.ts';
 import { type Problems, quote } from '../problems.ts';
-import { isId, isObject, SampleProblem } from './conversation.ts';
 import type { ReadSample } from './reader.ts';
 
 /** One sample of a file, not yet read, and its place. */
@@ -12,37 +14,40 @@ export interface Entry {
 
 /**
  * Reads entry by entry; what is wrong with one is noted with its place, and the others go on. Each sample is given as it is
- * read, so a file of any size passes through. Whatever a reader throws at an entry is a problem of that entry.
+ * read, so a file of any size passes through; keys that nothing read are told at the end. Whatever a reader throws at an entry is a problem of that entry.
  */
 export async function* readEach(
   entries: Iterable<Entry> | AsyncIterable<Entry>,
   problems: Problems,
-  read: (value: Record<string, unknown>, entry: { readonly place: string; readonly where: string }) => ReadSample,
+  read: (value: Record<string, unknown>, at: At) => ReadSample,
 ): AsyncGenerator<ReadSample> {
+  const keys = new Keys(problems);
   let samples = 0;
   const limit = DEFAULTS['dataset.maxSamples'].value;
   for await (const { value, place } of entries) {
     const where = isObject(value) && isId(value['id']) ? `${place} (id ${quote(String(value['id']))})` : place;
     if (samples >= limit) throw bad(`${where}: more than ${limit} samples. Split the dataset.`);
-    const sample = readOne(value, place, where, problems, read);
+    const sample = readOne(value, { place, where, keys }, problems, read);
     if (sample === null) continue;
     samples++;
     yield sample;
   }
+  keys.tell();
 }
 
 function readOne(
   value: unknown,
-  place: string,
-  where: string,
+  at: At & { readonly keys: Keys },
   problems: Problems,
   read: Parameters<typeof readEach>[2],
 ): ReadSample | null {
   try {
     if (!isObject(value)) throw new SampleProblem('a sample must be an object');
-    return read(value, { place, where });
+    return read(value, at);
   } catch (error) {
-    if (error instanceof SampleProblem) problems.add(where, error.message);
+    const { where, keys } = at;
+    if (error instanceof SharedProblem) keys.refuse(error.message, where);
+    else if (error instanceof SampleProblem) problems.add(where, error.message);
     else if (isLiloraError(error)) throw error;
     else problems.add(where, `it cannot be read (${reason(error)}); correct it, or take it out`);
     return null;

@@ -1,17 +1,19 @@
 import { parse } from 'csv-parse/sync';
 import { DEFAULTS } from '../../core/defaults.ts';
 import { decodeUtf8 } from '../../core/json.ts';
+import { readSample } from '../forms/read-sample.ts';
+import { refuse } from '../forms/values.ts';
 import { refuseByteOrderMark } from '../manifest.ts';
 import { type Problems, quote } from '../problems.ts';
 import { pathProblem } from '../source.ts';
-import { refuse } from './conversation.ts';
 import { bad, type Entry, readEach, reason } from './each.ts';
 import { jsonLines } from './json-text.ts';
 import type { Reader, SamplesFile } from './reader.ts';
-import { rows } from './rows.ts';
 
 const METADATA = /(?:^|\/)metadata\.(?:jsonl|csv)$/;
 const IMAGE = /\.(?:jpe?g|png|webp)$/i;
+/** Columns that `datasets` takes for paths of images: one, or a list of them. */
+const FILE_NAME = /^(?:.*_)?file_names?$/;
 const OTHER_IMAGE = /\.(?:gif|bmp|tiff?|heic|avif|svg)$/i;
 
 /**
@@ -26,14 +28,28 @@ export const imagefolder: Reader = {
     const { path, manifest } = file;
     const folder = isFolder(file) ? `${path}/` : path.slice(0, path.lastIndexOf('/') + 1);
     yield* readEach(await entries(file, problems), problems, (row, at) => {
-      const { file_name: name, ...rest } = row;
-      if (typeof name !== 'string') refuse(`"file_name" must be the path of an image, not ${quote(name)}`);
-      const problem = pathProblem(name);
-      if (problem) refuse(`file_name ${quote(name)}: ${problem}`);
-      return rows.read({ ...rest, image: `${folder}${name}` }, at, manifest);
+      const images = Object.keys(row).filter((key) => FILE_NAME.test(key));
+      if (images.length === 0)
+        refuse(
+          `there is no "file_name" with the path of an image, only ${Object.keys(row)
+            .map((key) => quote(key))
+            .join(', ')}`,
+        );
+      const paths = images.map((key) => [key, within(folder, row[key], key)]);
+      return readSample({ ...row, ...Object.fromEntries(paths) }, { ...at, imageColumns: images }, manifest);
     });
   },
 };
+
+/** Paths that count from the folder of the file, as paths of the dataset. */
+function within(folder: string, value: unknown, key: string): unknown {
+  if (Array.isArray(value)) return value.map((each: unknown) => within(folder, each, key));
+  if (value === null || value === undefined || value === '') return null;
+  if (typeof value !== 'string') refuse(`${quote(key)} must be the path of an image, not ${quote(value)}`);
+  const problem = pathProblem(value);
+  if (problem) refuse(`${key} ${quote(value)}: ${problem}`);
+  return `${folder}${value}`;
+}
 
 /** The file that describes a folder of images, if the dataset lists one. */
 export function metadataOf(folder: string, listed: { has(path: string): boolean }): string | null {

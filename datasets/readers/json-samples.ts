@@ -1,55 +1,60 @@
+import { parseJson } from '../../core/json.ts';
+import { FORMS, readSample } from '../forms/read-sample.ts';
+import { isObject } from '../forms/values.ts';
 import { refuseByteOrderMark } from '../manifest.ts';
-import { Problems } from '../problems.ts';
-import { isObject } from './conversation.ts';
+import type { Problems } from '../problems.ts';
 import { bad, type Entry, readEach } from './each.ts';
-import { jsonItems, jsonLines } from './json-text.ts';
-import type { Reader, ReadSample, SamplesFile } from './reader.ts';
+import { jsonItems, jsonLines, linesOf } from './json-text.ts';
+import type { Reader, SamplesFile } from './reader.ts';
 
-/** One way to write a sample as an object, in JSON or in the rows of a table. */
-export interface SampleFormat {
-  readonly name: string;
-  /** Whether an object is of this format without doubt. */
-  fits(sample: Record<string, unknown>): boolean;
-  /**
-   * Throws `SampleProblem` for one that breaks a rule.
-   * @param at `place`: file and line or index; `where`: the same with the id
-   */
-  read(
-    sample: Record<string, unknown>,
-    at: { readonly place: string; readonly where: string },
-    manifest: SamplesFile['manifest'],
-  ): ReadSample;
-}
-
-/** Reads a JSON array (`.json`) or one object per line (`.jsonl`). */
-export function jsonReader(format: SampleFormat): Reader {
+/**
+ * Reads a JSON array or one object per line, whichever the file holds (`.json`, `.jsonl`).
+ * @param form that every sample is of; without it each is read in the form that fits it
+ */
+function jsonReader(name: string, form?: string): Reader {
   return {
-    name: format.name,
-    async recognizes(file) {
-      if (!/\.jsonl?$/i.test(file.path)) return false;
-      const first = await firstOf(file);
-      return first !== null && format.fits(first);
-    },
+    name,
+    recognizes: ({ path }) => form === undefined && /\.jsonl?$/i.test(path),
     async *read(file, problems) {
       const { path, manifest } = file;
       refuseByteOrderMark(await file.slice(0, Math.min(4, file.size)), path);
-      yield* readEach(entriesOf(file, problems), problems, (sample, at) => format.read(sample, at, manifest));
+      const entries = await entriesOf(file, problems);
+      yield* readEach(entries, problems, (sample, at) => readSample(sample, at, manifest, form));
     },
   };
 }
 
-function entriesOf(file: SamplesFile, problems: Problems): AsyncIterable<Entry> {
-  if (/\.jsonl$/i.test(file.path)) return jsonLines(file, problems);
-  if (/\.json$/i.test(file.path)) return jsonItems(file);
-  throw bad(`${file.path}: the name must end in .json or .jsonl. Rename the file.`);
+/** The reader of all JSON, and one for each form by name. */
+export const jsonReaders: readonly Reader[] = [jsonReader('json'), ...FORMS.map(({ name }) => jsonReader(name, name))];
+
+/** Bytes in which a file of samples must begin. */
+const BEGINNING = 64 * 2 ** 10;
+
+async function entriesOf(file: SamplesFile, problems: Problems): Promise<AsyncIterable<Entry>> {
+  const { path, size } = file;
+  if (!/\.jsonl?$/i.test(path)) throw bad(`${path}: the name must end in .json or .jsonl. Rename the file.`);
+  const beginning = new TextDecoder().decode(await file.slice(0, Math.min(BEGINNING, size))).trimStart();
+  if (beginning.startsWith('[')) return jsonItems(file);
+  if (/\.json$/i.test(path) && !beginning.startsWith('{')) return jsonItems(file);
+  if (/\.json$/i.test(path)) await refuseOneObject(file);
+  return jsonLines(file, problems);
 }
 
-/** The first sample of a file, without reading the rest; null when there is none that can be read. */
-async function firstOf(file: SamplesFile): Promise<Record<string, unknown> | null> {
-  try {
-    for await (const { value } of entriesOf(file, new Problems(1))) return isObject(value) ? value : null;
-  } catch {
-    // Its reader says what is wrong with it.
+/** A `.json` that begins with an object holds one per line, or is one: then the samples are within, or it is a table by columns. */
+async function refuseOneObject(file: SamplesFile): Promise<void> {
+  for await (const { bytes } of linesOf(file)) {
+    if (bytes.every((byte) => byte <= 0x20)) continue;
+    if (isOneObject(bytes)) return;
+    throw bad(
+      `${file.path}: a JSON array of samples, or one object per line, is expected; this is one object over several lines. Write its samples as an array.`,
+    );
   }
-  return null;
+}
+
+function isOneObject(line: Uint8Array): boolean {
+  try {
+    return isObject(parseJson(line, 'line'));
+  } catch {
+    return false;
+  }
 }

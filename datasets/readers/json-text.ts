@@ -41,7 +41,7 @@ export async function* jsonLines(file: SamplesFile, problems: Problems): AsyncGe
     try {
       const text = decodeUtf8(bytes, place, 'BadDataset');
       if (text.trim() === '') continue;
-      value = parseJson(text, place, { errorName: 'BadDataset' });
+      value = parseJson(text, place, { errorName: 'BadDataset', writtenNumbers: true });
     } catch (error) {
       problems.addError(error);
       continue;
@@ -56,7 +56,7 @@ export async function* jsonItems(file: SamplesFile): AsyncGenerator<Entry> {
   let i = 0;
   for await (const piece of piecesOf(file))
     for (const { bytes, start } of splitter.push(piece)) {
-      const options = { errorName: 'BadDataset', start, maxBytes: bytes.length } as const;
+      const options = { errorName: 'BadDataset', start, maxBytes: bytes.length, writtenNumbers: true } as const;
       yield { value: parseJson(bytes, file.path, options), place: `${file.path}[${i++}]` };
     }
   splitter.end();

@@ -88,9 +88,9 @@ describe('files that other programs wrote, read as they read them', () => {
   it('images of Parquet files may be paths', async () => {
     const files = { 'train.parquet': fixture('paths.parquet'), 'i/1.png': await png(1), 'i/2.png': await png(2) };
     const digests = [sha256(files['i/1.png']), sha256(files['i/2.png'])];
-    const named = await dataset(files, { columns: { image: 'photo' } });
+    const named = await dataset(files, { columns: { image: 'photo' }, ignore: ['image'] });
     expect(named.splits.train!.flatMap(({ images }) => images)).toEqual(digests);
-    const { splits, pictures } = await dataset(files);
+    const { splits, pictures } = await dataset(files, { ignore: ['photo'] });
     expect(splits.train![0]!.images).toEqual(digests.slice(0, 1));
     expect(pictures.get(splits.train![1]!.images[0]!)).toEqual(
       new Uint8Array(await pictureOf('hub-labels.parquet', 1)),
@@ -153,20 +153,19 @@ describe('messages', () => {
     ],
     ['a way out', parts({ type: 'image', image: '../../etc/passwd' }, text), /leaves the dataset/],
     ['half a data URI', parts({ type: 'image', image: 'data:image/png;base64,iVBOR' }, text), /not a whole base64/],
-    ['no image at all', parts({ type: 'image' }, text), /turn 1, part 1 is an image, but "images" has only 0/],
-    ['an unknown part', parts({ type: 'input_audio' }, text), /turn 1, part 1 has the type "input_audio"/],
+    ['no image at all', parts({ type: 'image' }, text), /turn 1 \(user\), part 1 is an image, but "images" has only 0/],
+    ['an unknown part', parts({ type: 'input_audio' }, text), /turn 1 \(user\), part 1 has the type "input_audio"/],
     ['a marker as text', parts({ type: 'text', text: 'see <image>' }), /make it a part of type image/],
-    ['a tool', { messages: [{ role: 'tool', content: '1' }, ...talk('a', 'b')] }, /turn 1 has the role "tool"/],
-    ['no answer', { messages: [{ role: 'user', content: 'a' }] }, /no assistant turn/],
     [
-      'an answer that is not to be learned',
-      { messages: [{ role: 'user', content: 'a' }, { role: 'assistant', content: 'b', weight: 0 }, ...talk('c', 'd')] },
-      /turn 2 has the weight 0/,
+      'a tool',
+      { messages: [{ role: 'tool', content: '1' }, ...talk('a', 'b')] },
+      /turn 1 is the result of a tool that no turn before it calls/,
     ],
+    ['no answer', { messages: [{ role: 'user', content: 'a' }] }, /no assistant turn/],
     [
       'a data URI that is no image',
       parts({ type: 'image', image: 'data:image/png;base64,AAAA' }, text),
-      /train\.jsonl:1: turn 1, part 1: image: an unknown kind of file/,
+      /train\.jsonl:1: turn 1 \(user\), part 1: image: /,
     ],
   ])('%s is refused by name', async (_, sample, message) => {
     await expect(dataset({ 'train.jsonl': jsonl([sample]) })).rejects.toMatchObject(refused(message));
@@ -227,7 +226,7 @@ describe('which format a JSON file is of', () => {
 
   it('what cannot be told is asked for', async () => {
     await expect(dataset({ 'train.bin': 'x' })).rejects.toMatchObject(
-      refused(/"train\.bin": of what format it is cannot be told.*parquet, webdataset, imagefolder, messages/),
+      refused(/"train\.bin": of what format it is cannot be told.*parquet, webdataset, imagefolder, json, messages/),
     );
   });
 
@@ -290,7 +289,7 @@ describe('imagefolder', () => {
     ['a quote that never ends', 'file_name,label\n"1.png,a\n', /metadata\.csv: not a CSV file/],
     ['a column twice', 'file_name,label,label\n1.png,a,b\n', /a column stands there twice/],
     ['a missing image', 'file_name,label\n1.png,a\n', /"train\/1\.png" is not in "files"/],
-    ['no answer', 'file_name,label\n1.png,\n', /no column answer, label, caption/],
+    ['no answer', 'file_name,label\n1.png,\n', /a row has no answer \(answer, label, caption/],
   ])('%s is refused by name', async (_, csv, message) => {
     await expect(dataset({ 'train/metadata.csv': csv }, { question: 'What?' })).rejects.toMatchObject(refused(message));
   });
@@ -366,7 +365,7 @@ describe('Parquet files that mean harm or came to harm', () => {
     ['a damaged footer', async () => hub().map((b, i, all) => (i > all.length - 300 ? b ^ 0x55 : b)), /train\.parquet/],
     ['a damaged page', async () => hub().map((b, i) => (i > 3 && i < 80 ? 0xff : b)), /train\.parquet/],
     ['a bomb', async () => fixture('bomb.parquet'), /train\.parquet: unpacked, it is over the limit of \d+ bytes/],
-    ['no image columns', async () => fixture('numbers.parquet'), /train\.parquet row 1: no column question/],
+    ['no image columns', async () => fixture('numbers.parquet'), /train\.parquet row 1: no form of samples fits/],
   ])('%s is refused by name', async (_, make, message) => {
     const made = dataset({ 'train.parquet': new Uint8Array(await make()) });
     await expect(made).rejects.toMatchObject(refused(message));

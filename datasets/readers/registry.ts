@@ -1,24 +1,13 @@
 import { LiloraError } from '../../core/errors.ts';
 import { quote } from '../problems.ts';
 import { imagefolder } from './imagefolder.ts';
-import { jsonReader } from './json-samples.ts';
-import { llava, sharegpt } from './llava.ts';
-import { messages } from './messages.ts';
+import { jsonReaders } from './json-samples.ts';
 import { parquet } from './parquet.ts';
 import type { Reader, SamplesFile } from './reader.ts';
-import { rows } from './rows.ts';
 import { webdataset } from './webdataset.ts';
 
 /** Every format of samples files, by the name that `format` in dataset.json gives; the first that recognizes a file reads it. */
-const READERS: readonly Reader[] = [
-  parquet,
-  webdataset,
-  imagefolder,
-  jsonReader(messages),
-  jsonReader(sharegpt),
-  jsonReader(llava),
-  jsonReader(rows),
-];
+const READERS: readonly Reader[] = [parquet, webdataset, imagefolder, ...jsonReaders];
 
 /** The reader of a format; an unknown name is `BadDataset` with the names there are. */
 export function readerOf(format: string): Reader {
@@ -35,8 +24,6 @@ export async function readerFor(file: SamplesFile): Promise<Reader> {
   const { format } = file.manifest;
   if (format !== undefined) return readerOf(format);
   for (const reader of READERS) if (await reader.recognizes(file)) return reader;
-  // What is wrong with a JSON file is best said by the reader that most of them are written for.
-  if (/\.jsonl?$/i.test(file.path)) return readerOf(llava.name);
   throw new LiloraError(
     'BadDataset',
     `${quote(file.path)}: of what format it is cannot be told. Name it in "format" of dataset.json: ${names()}.`,

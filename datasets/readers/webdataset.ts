@@ -4,13 +4,13 @@ import { DEFAULTS } from '../../core/defaults.ts';
 import { DigestTable, digestBytes } from '../../core/digest-table.ts';
 import { isLiloraError } from '../../core/errors.ts';
 import { decodeUtf8, parseJson } from '../../core/json.ts';
+import { readSample } from '../forms/read-sample.ts';
+import { isObject } from '../forms/values.ts';
 import { type Problems, quote } from '../problems.ts';
 import { pathProblem } from '../source.ts';
-import { isObject } from './conversation.ts';
 import { bad, type Entry, readEach, reason } from './each.ts';
 import { piecesOf } from './json-text.ts';
 import type { Reader, SamplesFile } from './reader.ts';
-import { rows } from './rows.ts';
 
 const IMAGE = /(?:^|\.)(?:jpe?g|png|webp)$/i;
 
@@ -26,7 +26,7 @@ export const webdataset: Reader = {
     const { path, manifest } = file;
     yield* readEach(samples(unpack(file, problems), path, problems), problems, (row, at) => {
       const { __key__: key, ...rest } = row;
-      return rows.read({ ...rest, id: rest['id'] ?? key }, at, manifest);
+      return readSample({ ...rest, id: rest['id'] ?? key }, at, manifest);
     });
   },
 };
@@ -130,7 +130,7 @@ function rowOf(files: readonly TarFile[], key: string, path: string, problems: P
     try {
       if (IMAGE.test(extension)) images.push({ bytes: data, path: name });
       else if (extension === 'json') {
-        const value = parseJson(data, place, { errorName: 'BadDataset' });
+        const value = parseJson(data, place, { errorName: 'BadDataset', writtenNumbers: true });
         if (!isObject(value)) throw bad(`${place}: an object is expected. Correct it.`);
         Object.assign(row, value);
       } else if (extension === 'txt') row['text'] = decodeUtf8(data, place, 'BadDataset');

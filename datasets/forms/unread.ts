@@ -1,0 +1,106 @@
+import type { Manifest } from '../manifest.ts';
+import { SPLITS, samplesOf } from '../manifest.ts';
+import { quote } from '../problems.ts';
+import type { ReadSample } from '../readers/reader.ts';
+import { isBookkeeping } from './bookkeeping.ts';
+import type { Fields, Unread } from './fields.ts';
+import type { At } from './form.ts';
+import { looksLikeImage } from './pictures.ts';
+import { isObject, refuse, SharedProblem } from './values.ts';
+
+/** Whatever of a sample was not read is told: left out when it is bookkeeping or ignored on purpose, else refused by name. */
+export function judgeUnread(sample: Fields, read: ReadSample, isRow: boolean, at: At): void {
+  for (const unread of sample.unread()) {
+    const why = unread.isIgnored
+      ? 'ignore'
+      : isKnownElsewhere(unread, read)
+        ? 'read'
+        : wrongWith(unread, read, sample, isRow);
+    if (why === 'read') continue;
+    if (why === 'ignore' || why === 'bookkeeping') at.keys?.leaveOut(unread.key, why, at.where);
+    else if (at.keys) at.keys.refuse(why, at.where, quote(unread.value, 60));
+    else refuse(`${why}; it holds ${quote(unread.value, 60)}`);
+  }
+}
+
+const MEDIA = /^(?:videos?|audios?|sounds?|speech|video_paths?|audio_paths?|video_urls?|audio_urls?)$/i;
+const IMAGE_NAME =
+  /(?:^|[_-])(?:images?|imgs?|pics?|pictures?|photos?|screenshots?|figures?|masks?|depth)(?:$|[_\d-])|^file_?names?$|_file_names?$|^(?:image|img|pic|photo)s?(?:paths?|files?|urls?)$/i;
+const PREFERENCE = new Set([
+  'chosen',
+  'rejected',
+  'rejected_response',
+  'rejected_responses',
+  'rejected_images',
+  'rejected_messages',
+  'negative',
+]);
+/** Names of keys that hold the name of a picture which is read from elsewhere. */
+const NAMES_PICTURE =
+  /^(?:file_?name|image_?(?:name|path|file|url|source)|img_?(?:name|path|file|url)|images_?paths?)$/i;
+
+/** Video and audio are refused before anything else is looked at: no form reads them. */
+export function refuseMedia(sample: Fields): void {
+  for (const key of sample.keys)
+    if (MEDIA.test(key))
+      throw new SharedProblem(
+        `${quote(key)} holds ${/^video/i.test(key) ? 'video' : 'audio'}, which is not read yet; take these samples out`,
+      );
+}
+
+/** A text that stands word for word in a turn, as `prompt` beside `messages` may, is not lost. */
+function isKnownElsewhere({ value }: Unread, { turns }: ReadSample): boolean {
+  return typeof value === 'string' && turns.some(({ text }) => text.trim() === value.trim());
+}
+
+/** Why a key may not be passed over; `bookkeeping` when it may. */
+function wrongWith({ key, name, value }: Unread, read: ReadSample, sample: Fields, isRow: boolean): string {
+  const quoted = quote(key);
+  const ignore = `"ignore": [${quote(name)}]`;
+  if (PREFERENCE.has(name))
+    return `${quoted} is of preference data, of which nothing is learned; say ${ignore} in dataset.json to learn the other answer alone`;
+  const listed = filesIn(value, sample.manifest);
+  if (listed.some((path) => !read.images.includes(path)))
+    return `${quoted} names a file of the dataset, which is not read; ${columnsOf(name, sample)}, or say ${ignore} if it is none of the sample's`;
+  const isImage = looksLikeImage(value);
+  if (isImage || IMAGE_NAME.test(name)) {
+    if (!isImage && isBookkeeping(name)) return 'bookkeeping';
+    if (!isImage && NAMES_PICTURE.test(name) && read.images.length > 0) return 'bookkeeping';
+    return `${quoted} ${isImage ? 'holds a picture' : 'is named like a picture'} and is not read; ${columnsOf(name, sample)}, or say ${ignore} if it is none of the sample's`;
+  }
+  if (isBookkeeping(name)) return 'bookkeeping';
+  const input =
+    isRow && key === name && typeof value === 'string'
+      ? `, or "columns": {"input": ${quote(name)}} if the question is about it`
+      : '';
+  return `${quoted} is a key that no form reads; say ${ignore} in dataset.json if nothing is to be learned from it${input}`;
+}
+
+/** How `columns` would take in a picture, beside those that are read already. */
+function columnsOf(name: string, sample: Fields): string {
+  const known = [sample.manifest.columns?.image ?? ['image', 'images'].filter((key) => sample.has(key))].flat();
+  const all = [...known, name];
+  return `write "columns": {"image": ${JSON.stringify(all.length === 1 ? name : all)}} into dataset.json if it belongs to the sample`;
+}
+
+/** Files of the dataset that texts within a value name. */
+function filesIn(value: unknown, manifest: Manifest): string[] {
+  if (typeof value === 'string') {
+    const path = value.replace(/^\.\//, '');
+    return listedIn(manifest).has(path) ? [path] : [];
+  }
+  if (Array.isArray(value)) return value.flatMap((item: unknown) => filesIn(item, manifest));
+  return isObject(value) ? Object.values(value).flatMap((item) => filesIn(item, manifest)) : [];
+}
+
+const listed = new WeakMap<Manifest, ReadonlySet<string>>();
+
+/** Files of the dataset but those that hold samples. */
+function listedIn(manifest: Manifest): ReadonlySet<string> {
+  const known = listed.get(manifest);
+  if (known) return known;
+  const paths = new Set(manifest.files.map(({ path }) => path));
+  for (const split of SPLITS) for (const path of samplesOf(manifest, split)) paths.delete(path);
+  listed.set(manifest, paths);
+  return paths;
+}
