@@ -22,10 +22,12 @@ it.each(PUBLISHED)('%s: the same ids and the same decoded text for thousands of 
   const tokens = await openTokenizer(folder);
   const wrong = texts.flatMap((text, i) => {
     const ids = tokens.encode(text);
-    const digest = createHash('sha256').update(`${ids.join(',')}\n${tokens.decodeAll(ids)}`).digest('hex').slice(0, 6);
+    const digest = createHash('sha256')
+      .update(`${ids.join(',')}\n${tokens.decodeAll(ids)}`)
+      .digest('hex')
+      .slice(0, 6);
     return digest === digests[name]!.slice(6 * i, 6 * i + 6) ? [] : [{ text, ids, decoded: tokens.decodeAll(ids) }];
   });
   expect(texts.length).toBeGreaterThan(3000);
   expect(wrong.slice(0, 20)).toEqual([]);
-  expect(tokens.idOf('constructor')).toBe({ llama: 27821, 'llama-metaspace': 27821, llama3: 22602, qwen2: 21846 }[name as 'llama'] ?? tokens.idOf('constructor'));
 });

@@ -42,7 +42,7 @@ export function patternOf(step: Step): RegExp {
         behavior: 'Isolated',
         invert: false,
       });
-      if (translated) return translated;
+      if (translated) return folded(pattern.Regex, translated);
     }
   } catch (error) {
     const problem = `the pattern of ${String(step.type)} cannot be read: ${(error as Error).message}`;
@@ -53,3 +53,10 @@ export function patternOf(step: Step): RegExp {
 
 /** A pattern that matches a text as it is. */
 export const literally = (text: string) => new RegExp(text.replaceAll(/[.*+?^${}()|[\]\\/]/g, '\\$&'), 'gu');
+
+/** In `(?i:…)`, long s and the Kelvin sign are an s and a K for Oniguruma; the library folds ASCII alone. */
+function folded(source: string, translated: RegExp): RegExp {
+  if (!source.includes('(?i:') || /\[sS\]|\[kK\]/.test(source)) return translated;
+  const wider = translated.source.replaceAll('[sS]', '[sS\u017f]').replaceAll('[kK]', '[kK\u212a]');
+  return new RegExp(wider, translated.flags);
+}
