@@ -2,14 +2,14 @@ import { mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LiloraError } from '../core/errors.ts';
 import { ImageSpool } from '../datasets/images.ts';
-import { writeSplit } from '../datasets/prepared.ts';
+import { SPLIT_VERSION, writeSplit } from '../datasets/prepared.ts';
 import { openProcessor } from '../datasets/processor/processor.ts';
-import { validateDataset } from '../datasets/validate.ts';
+import { checkDataset } from '../datasets/validate.ts';
 import { scorerNamed } from '../learning/evaluation/scorers.ts';
 import { streamKeys } from '../store/generations.ts';
 import { createOrSameFrom } from '../store/object-store.ts';
 import type { FileRef, ResolvedStream } from '../workflows/contract.ts';
-import { beat, type DataContext } from './context.ts';
+import { beat, beating, type DataContext } from './context.ts';
 import { openDataset } from './dataset-place.ts';
 import { modelFolder } from './model-folder.ts';
 import { once } from './results.ts';
@@ -47,7 +47,7 @@ export async function fetchDataset(
 ): Promise<PreparedDataset> {
   const { definition, task, dataset } = input;
   const folder = `${streamKeys(input.stream).task(task)}/prepared`;
-  const identity = { dataset: dataset.digest, model: definition.model.digest, format: 1 };
+  const identity = { dataset: dataset.digest, model: definition.model.digest, format: SPLIT_VERSION };
   return once(context, folder, identity, async () => {
     const model = await modelFolder(context, definition.model.uri, definition.model.digest, { weights: false });
     const processor = await openProcessor(model.folder);
@@ -55,7 +55,11 @@ export async function fetchDataset(
     const work = await mkdtemp(join(context.cache, WORK));
     const images = await ImageSpool.create(join(work, 'images'));
     try {
-      const found = await validateDataset(await openDataset(context, dataset.uri), { processor, images });
+      const source = await openDataset(context, dataset.uri);
+      const read = join(work, 'read');
+      await mkdir(read);
+      // Decoding and comparing say nothing on their own.
+      const found = await beating(() => checkDataset(source, read, { processor, images }));
       scorerNamed(found.manifest.metric);
       if (found.digest !== dataset.digest)
         throw new LiloraError(
@@ -64,7 +68,7 @@ export async function fetchDataset(
         );
       const pack = async (split: 'train' | 'test'): Promise<FileRef> => {
         const path = join(work, split);
-        const file = await writeSplit(path, found.splits[split]!, images, found.images);
+        const file = await beating(() => writeSplit(path, found.splits[split]!, images, found.images));
         const key = `${folder}/${split}-${file.sha256}.safetensors`;
         await createOrSameFrom(context.store, key, path, file);
         await rm(path);

@@ -4,7 +4,7 @@ import { isLiloraError } from '../core/errors.ts';
 import type { Sample } from '../core/sample.ts';
 import { decodeImage } from '../datasets/image.ts';
 import type { Images } from '../datasets/images.ts';
-import { PackedSplit } from '../datasets/prepared.ts';
+import { PackedSplit } from '../datasets/packed-split.ts';
 import type { Prediction } from '../learning/evaluation/evaluate.ts';
 import { pairParameters } from '../learning/methods/lora.ts';
 import { type Bank, foldOf } from '../learning/methods/method.ts';
@@ -79,11 +79,12 @@ async function taskView(
     ...predictions.filter(({ score }) => score < 50).slice(0, SHOWN),
   ];
   const split = await PackedSplit.open(await localFile(context, test), test.key);
-  const { samples } = split;
-  const byId = new Map(samples.map((sample) => [sample.id, sample]));
+  const wanted = new Set(chosen.map(({ id }) => id));
+  const byId = new Map<string, Sample>();
+  for await (const sample of split.samples) if (wanted.has(sample.id)) byId.set(sample.id, sample);
   return {
     task,
-    dataset: { ...dataset, counts: { test: samples.length } },
+    dataset: { ...dataset, counts: { test: split.samples.length } },
     metric,
     generation,
     instructionFollowing: evaluation.instructionFollowing[j] ?? null,

@@ -1,7 +1,8 @@
 import { sha256 } from '../core/digest.ts';
-import { PackedSplit } from '../datasets/prepared.ts';
+import { PackedSplit } from '../datasets/packed-split.ts';
+import { allOf, someOf } from '../datasets/sample-list.ts';
 import { type Answer, jsonLines, scoreAnswers } from '../learning/evaluation/evaluate.ts';
-import { sampled } from '../learning/evaluation/sample.ts';
+import { sampledPlaces } from '../learning/evaluation/sample.ts';
 import { scorerNamed } from '../learning/evaluation/scorers.ts';
 import { createOrSame } from '../store/object-store.ts';
 import type { FileRef, ResolvedStream } from '../workflows/contract.ts';
@@ -72,7 +73,8 @@ export async function mergeShards(context: DataContext, input: MergeShardsInput)
     const shards = await Promise.all(input.answers.map((ref) => readLines<Answer>(context, ref)));
     beat({ shards: shards.length });
     const split = await PackedSplit.open(await localFile(context, test), test.key);
-    const samples = sampled(split.samples, sample);
+    const list = sample ? someOf(split.samples, sampledPlaces(split.samples.length, sample)) : split.samples;
+    const samples = await allOf(list);
     const { score, instructionFollowing, predictions } = scoreAnswers(samples, shards.flat(), scorerNamed(metric));
     const bytes = Buffer.from(jsonLines(predictions));
     const digest = sha256(bytes);

@@ -11,7 +11,8 @@ import sharp from 'sharp';
 import { openDataset } from '../activities/dataset-place.ts';
 import { sha256 } from '../core/digest.ts';
 import { inLanes } from '../core/lanes.ts';
-import { FoundImages, readImages } from '../datasets/files.ts';
+import { readImages } from '../datasets/files.ts';
+import { FoundImages } from '../datasets/found-images.ts';
 import { Problems } from '../datasets/problems.ts';
 import { openStore } from '../store/open.ts';
 import { pythonPackages } from '../test/python.ts';
@@ -59,7 +60,7 @@ try {
     const problems = new Problems();
     const source = await openDataset({ openPlace: async () => openStore(place) }, place);
     const kept = new Map<string, Uint8Array>();
-    await readImages(source, files, used, new FoundImages(kept), problems);
+    await readImages(source, files, used, new FoundImages(kept), problems, join(servers.folder, 'file'));
     if (problems.count > 0 || kept.size !== files.length) throw new Error('The images did not come as they were.');
   }
   function copy(): void {

@@ -68,3 +68,49 @@ function wordsOf(digest: Uint8Array): Uint32Array {
   const view = new DataView(digest.buffer, digest.byteOffset, digest.byteLength);
   return Uint32Array.from({ length: WORDS }, (_, i) => view.getUint32(4 * i, true));
 }
+
+/** SHA-256 digests with a number each, in the order in which they came: 61 to 121 bytes for one. */
+export class DigestList {
+  private readonly table = new DigestTable();
+  private bytes = new Uint8Array(64 * 32);
+
+  get size(): number {
+    return this.table.size;
+  }
+
+  /** The number of a digest, which is new when it equals the size before. */
+  add(digest: string): number {
+    const bytes = Buffer.from(digest, 'hex');
+    const { size } = this.table;
+    const known = this.table.add(bytes, size);
+    if (known !== null) return known;
+    if (this.bytes.length < 32 * (size + 1)) {
+      const larger = new Uint8Array(2 * this.bytes.length);
+      larger.set(this.bytes);
+      this.bytes = larger;
+    }
+    this.bytes.set(bytes, 32 * size);
+    return size;
+  }
+
+  /** The number of a digest; −1 when it never came. */
+  indexOf(digest: string): number {
+    return this.table.get(Buffer.from(digest, 'hex')) ?? -1;
+  }
+
+  at(i: number): string {
+    return Buffer.from(this.bytes.buffer, 32 * i, 32).toString('hex');
+  }
+
+  *keys(): Generator<string> {
+    for (let i = 0; i < this.size; i++) yield this.at(i);
+  }
+
+  /** The numbers of all digests, in the order of the digests. */
+  sorted(): Uint32Array {
+    const view = new DataView(this.bytes.buffer);
+    const heads = Uint32Array.from({ length: this.size }, (_, i) => view.getUint32(32 * i));
+    const at = (i: number) => this.bytes.subarray(32 * i, 32 * (i + 1));
+    return heads.map((_, i) => i).sort((a, b) => heads[a]! - heads[b]! || Buffer.compare(at(a), at(b)));
+  }
+}

@@ -2,11 +2,10 @@ import { DEFAULTS } from '../core/defaults.ts';
 import { sha256 } from '../core/digest.ts';
 import { LiloraError } from '../core/errors.ts';
 import { inLanes } from '../core/lanes.ts';
-import { decodeImage, type ImageSize } from './image.ts';
-import type { ImageSink } from './images.ts';
+import type { FoundImages } from './found-images.ts';
 import type { Manifest } from './manifest.ts';
 import type { Problems } from './problems.ts';
-import type { EmbeddedImage, ReadSample, Samples, SamplesFile } from './readers/reader.ts';
+import type { EmbeddedImage, ReadImage, ReadSample, Samples, SamplesFile } from './readers/reader.ts';
 import { type DatasetSource, MANIFEST_FILE, type OpenedFile } from './source.ts';
 
 export type ListedFile = Manifest['files'][number];
@@ -45,16 +44,20 @@ export async function openVerified(
   spool: string,
   manifest: Manifest,
 ): Promise<OpenedSamples> {
+  const { path, size } = file;
+  const opened = await openListed(source, file, spool);
+  const slice = (start: number, end: number) => opened.slice(start, end);
+  return { path, size, manifest, slice, bytes: () => wholeOf(path, size, slice), close: () => opened.close() };
+}
+
+async function openListed(source: DatasetSource, file: ListedFile, spool: string): Promise<OpenedFile> {
   const { path, size, sha256: digest } = file;
   const limit = DEFAULTS['dataset.maxFileBytes'].value;
   if (size > limit) throw bad(path, `${size} bytes, over the limit of ${limit}; split it`);
   const opened = await source.open(path, spool, (found) => checkSize(file, found));
-  if (opened.sha256 !== digest) {
-    await opened.close();
-    throw wrongDigest(file, opened.sha256);
-  }
-  const slice = (start: number, end: number) => opened.slice(start, end);
-  return { path, size, manifest, slice, bytes: () => wholeOf(path, size, slice), close: () => opened.close() };
+  if (opened.sha256 === digest) return opened;
+  await opened.close();
+  throw wrongDigest(file, opened.sha256);
 }
 
 /** A file that readers read, and how to let it go. */
@@ -73,52 +76,31 @@ async function wholeOf(path: string, size: number, slice: SamplesFile['slice']):
   return slice(0, size);
 }
 
-/** What is known of an image that was verified. */
-export interface ImageFacts extends ImageSize {
-  /** Encoded. */
-  readonly bytes: number;
-}
+/** Files that are no images are taken into memory up to so many bytes, else read through. */
+const SMALL = 4 * 2 ** 20;
 
-/** Images of a dataset, as they are found. */
-export class FoundImages {
-  /** SHA-256 by path. */
-  readonly digests = new Map<string, string>();
-  /** By SHA-256. */
-  readonly facts = new Map<string, ImageFacts>();
-  private readonly sink: ImageSink | undefined;
-
-  /** @param sink takes every image once, encoded as it came; without it they are let go */
-  constructor(sink?: ImageSink) {
-    this.sink = sink;
-  }
-
-  /** Decodes an image once, to find damage. @param name used in messages */
-  async add(digest: string, bytes: Uint8Array, name: string): Promise<void> {
-    if (this.facts.has(digest)) return;
-    const { width, height } = await decodeImage(bytes, name);
-    await this.sink?.set(digest, bytes);
-    this.facts.set(digest, { width, height, bytes: bytes.byteLength });
-  }
-}
-
-/** Reads and verifies files that are left after the samples: images that samples use are kept, all others are only verified. */
+/**
+ * Reads and verifies files that are left after the samples: images that samples use are kept, all others are only verified.
+ * @param spool a path of this machine where copies of large ones may be kept meanwhile
+ */
 export async function readImages(
   source: DatasetSource,
-  files: readonly ListedFile[],
-  used: ReadonlySet<string>,
+  files: Iterable<ListedFile>,
+  used: { has(path: string): boolean },
   found: FoundImages,
   problems: Problems,
+  spool: string,
 ): Promise<void> {
+  let large = 0;
   await inLanes(LANES, files, async (file) => {
     try {
-      const isImage = used.has(file.path);
-      const limit = DEFAULTS[isImage ? 'dataset.maxImageBytes' : 'dataset.maxFileBytes'].value;
-      const bytes = await readVerified(source, file, limit);
-      if (!isImage) return;
-      await found.add(file.sha256, bytes, file.path);
-      found.digests.set(file.path, file.sha256);
+      if (used.has(file.path)) {
+        const bytes = await readVerified(source, file, DEFAULTS['dataset.maxImageBytes'].value);
+        await found.add(file.sha256, bytes, file.path);
+      } else if (file.size <= SMALL) await readVerified(source, file, SMALL);
+      else await (await openListed(source, file, `${spool}-${large++}`)).close();
     } catch (error) {
-      problems.addError(error);
+      problems.addError(error, file.path);
     }
   });
 }
@@ -151,14 +133,18 @@ async function unpack(samples: readonly ReadSample[], found: FoundImages, proble
   await inLanes(LANES, new Set(embedded), async (image) => {
     try {
       const digest = sha256(image.bytes);
-      taken.set(image, { sha256: digest });
       await found.add(digest, image.bytes, image.name);
+      taken.set(image, { sha256: digest });
     } catch (error) {
-      problems.addError(error);
+      problems.addError(error, image.name);
     }
   });
-  return samples.map(({ images, ...sample }) => ({
-    ...sample,
-    images: images.map((image) => (typeof image === 'string' ? image : taken.get(image)!)),
-  }));
+  const isTaken = (image: ReadImage) => typeof image === 'string' || taken.has(image);
+  // What is wrong with the others was noted.
+  return samples
+    .filter(({ images }) => images.every(isTaken))
+    .map(({ images, ...sample }) => ({
+      ...sample,
+      images: images.map((image) => (typeof image === 'string' ? image : taken.get(image)!)),
+    }));
 }

@@ -1,7 +1,7 @@
 import sharp, { type Metadata, type Sharp } from 'sharp';
 import { DEFAULTS } from '../core/defaults.ts';
 import { isLiloraError, LiloraError } from '../core/errors.ts';
-import { type Images, imageOf } from './images.ts';
+import { type ImageSizes, type Images, imageOf } from './images.ts';
 import { bmpHeader, decodeBmp } from './pictures/bmp.ts';
 import { formatOf, formatProblem, type PictureFormat } from './pictures/formats.ts';
 import { firstFrame, opaqueGif } from './pictures/gif.ts';
@@ -125,7 +125,7 @@ function rgbOf(cmyk: Uint8Array): Uint8Array {
 }
 
 /** Sizes of encoded images by digest, as they are known or from their headers; `BadDataset` for one that cannot be read. */
-export async function imageSizes(images: Images): Promise<ReadonlyMap<string, ImageSize>> {
+export async function imageSizes(images: Images): Promise<ImageSizes> {
   if (images.sizes) return images.sizes;
   const sizes = new Map<string, ImageSize>();
   for (const digest of images.keys()) {

@@ -1,11 +1,18 @@
 import { type FileHandle, open } from 'node:fs/promises';
+import { DigestList } from '../core/digest-table.ts';
 import { LiloraError } from '../core/errors.ts';
 import { readAt } from '../core/files.ts';
+import { Numbers } from '../core/numbers.ts';
+
+/** Upright width and height of images, in pixels, by SHA-256. A map is one. */
+export interface ImageSizes {
+  get(digest: string): { readonly width: number; readonly height: number } | undefined;
+}
 
 /** Encoded images by SHA-256, read when they are needed. A map of them is one in memory. */
 export interface Images {
   /** Upright width and height of each, where they are known. */
-  readonly sizes?: ReadonlyMap<string, { readonly width: number; readonly height: number }> | undefined;
+  readonly sizes?: ImageSizes | undefined;
   keys(): Iterable<string>;
   get(digest: string): Uint8Array | undefined | Promise<Uint8Array | undefined>;
 }
@@ -22,11 +29,13 @@ export async function imageOf(images: Images, digest: string): Promise<Uint8Arra
   throw new LiloraError('IntegrityError', `Image ${digest} is not in the prepared data. Submit the dataset again.`);
 }
 
-/** Images in one file of this machine, one after another; whoever named the file removes it. */
+/** Images in one file of this machine, one after another; whoever named the file removes it. Some 90 bytes of memory for each. */
 export class ImageSpool implements Images, ImageSink {
   private readonly path: string;
   private readonly file: FileHandle;
-  private readonly places = new Map<string, { readonly at: number; readonly bytes: number }>();
+  private readonly digests = new DigestList();
+  private readonly begins = new Numbers();
+  private readonly ends = new Numbers();
   private end = 0;
 
   private constructor(path: string, file: FileHandle) {
@@ -39,12 +48,13 @@ export class ImageSpool implements Images, ImageSink {
   }
 
   keys(): Iterable<string> {
-    return this.places.keys();
+    return this.digests.keys();
   }
 
   async get(digest: string): Promise<Uint8Array | undefined> {
-    const place = this.places.get(digest);
-    return place && readAt(this.file, place.at, place.bytes, this.path);
+    const i = this.digests.indexOf(digest);
+    if (i < 0) return undefined;
+    return readAt(this.file, this.begins.at(i), this.ends.at(i) - this.begins.at(i), this.path);
   }
 
   async set(digest: string, bytes: Uint8Array): Promise<void> {
@@ -54,7 +64,9 @@ export class ImageSpool implements Images, ImageSink {
     let done = 0;
     while (done < bytes.byteLength)
       done += (await this.file.write(bytes, done, bytes.byteLength - done, at + done)).bytesWritten;
-    this.places.set(digest, { at, bytes: bytes.byteLength });
+    if (this.digests.add(digest) < this.begins.length) return;
+    this.begins.push(at);
+    this.ends.push(at + bytes.byteLength);
   }
 
   close(): Promise<void> {

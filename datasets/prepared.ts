@@ -1,41 +1,75 @@
 import { createHash } from 'node:crypto';
 import { open } from 'node:fs/promises';
+import { DigestList } from '../core/digest-table.ts';
 import { LiloraError } from '../core/errors.ts';
-import { openFile, readAt } from '../core/files.ts';
-import { canonicalJson, parseJson } from '../core/json.ts';
-import { layOut, SafetensorsFile, type TensorInfo } from '../core/safetensors.ts';
+import { canonicalJson } from '../core/json.ts';
+import { Numbers } from '../core/numbers.ts';
+import { layOut } from '../core/safetensors.ts';
 import type { Sample } from '../core/sample.ts';
-import type { ImageFacts } from './files.ts';
-import type { ImageSize } from './image.ts';
+import type { KnownImages } from './found-images.ts';
 import { type Images, imageOf } from './images.ts';
+import { listOf, type SampleList } from './sample-list.ts';
 
-const FORMAT = 'lilora-split-v1';
-const SAMPLES = 'samples';
-const IMAGE = 'image/';
-/** Width and height of every image by digest, JSON; absent in files of older versions. */
-const SIZES = 'sizes';
+/** Version of the layout of a prepared split: part of its name in the store. */
+export const SPLIT_VERSION = 2;
+export const SPLIT_FORMAT = `lilora-split-v${SPLIT_VERSION}`;
+
+/** The tensors of a split: sizes and places are numbers of bytes, [samples] or [images]. */
+export const TENSORS = {
+  /** One sample a line, canonical JSON. */
+  samples: 'samples',
+  /** Where each line ends. */
+  sampleEnds: 'sample-ends',
+  /** Encoded images, one after another, in the order of their digests. */
+  images: 'images',
+  /** Where each image ends. */
+  imageEnds: 'image-ends',
+  /** SHA-256 of each image, [images, 32], ascending. */
+  digests: 'image-digests',
+  /** Upright width and height of each image, [images, 2]; absent where nobody looked. */
+  sizes: 'image-sizes',
+} as const;
+
+/** Samples whose text is joined before it is written. */
+const TOGETHER = 256;
 
 /**
- * Writes one split as training and evaluation read it: a single file with the samples (JSON) and every image that they
- * need, encoded as it came, by digest. The same content gives the same bytes. One image is in memory at a time.
+ * Writes one split as training and evaluation read it: a single file with the samples and every image that they need,
+ * encoded as it came, by digest. The same content gives the same bytes. Samples are read twice; one image and some samples
+ * are in memory at a time, beside some 100 bytes for each image and 8 for each sample.
  * @param images more than this split needs may be there
  * @param facts of images that were looked at: then nobody need look at them again to know their size
  * @returns size and SHA-256 of the file
  */
 export async function writeSplit(
   path: string,
-  samples: readonly Sample[],
+  samples: SampleList | readonly Sample[],
   images: Images,
-  facts: ReadonlyMap<string, ImageFacts>,
+  facts: Pick<KnownImages, 'get'>,
 ): Promise<{ size: number; sha256: string }> {
-  const digests = new Set(samples.flatMap((sample) => sample.images));
-  const texts = new Map([[SAMPLES, Buffer.from(canonicalJson(samples))]]);
-  const sizes = sizesOf(digests, facts);
-  if (sizes) texts.set(SIZES, Buffer.from(canonicalJson(sizes)));
-  const parts = new Map([...texts].map(([name, text]) => [name, raw(text.byteLength)]));
-  for (const digest of digests)
-    parts.set(IMAGE + digest, raw(facts.get(digest)?.bytes ?? (await imageOf(images, digest)).byteLength));
-  const { names, head, bytes } = layOut(parts, { format: FORMAT });
+  const list = isList(samples) ? samples : listOf(samples);
+  const { sampleEnds, digests } = await measure(list);
+  const order = digests.sorted();
+  const index = await indexOf(order, digests, images, facts);
+  const pieces = new Map<string, AsyncIterable<Uint8Array> | Uint8Array>([
+    [TENSORS.sampleEnds, bytesOf(sampleEnds)],
+    [TENSORS.imageEnds, bytesOf(index.ends)],
+    [TENSORS.digests, index.digests],
+    [TENSORS.samples, textOf(list)],
+    [TENSORS.images, imagesIn(order, digests, images)],
+    ...(index.sizes ? [[TENSORS.sizes, bytesOf(index.sizes)] as const] : []),
+  ]);
+  const last = (ends: Float64Array) => ends.at(-1) ?? 0;
+  const n = order.length;
+  const parts = new Map([
+    [TENSORS.sampleEnds, { dtype: 'F64' as const, shape: [list.length], bytes: sampleEnds.byteLength }],
+    [TENSORS.imageEnds, { dtype: 'F64' as const, shape: [n], bytes: index.ends.byteLength }],
+    ...(index.sizes ? [[TENSORS.sizes, { dtype: 'I32' as const, shape: [n, 2], bytes: 8 * n }] as const] : []),
+    [TENSORS.digests, { dtype: 'U8' as const, shape: [n, 32], bytes: 32 * n }],
+    [TENSORS.samples, { dtype: 'U8' as const, shape: [last(sampleEnds)], bytes: last(sampleEnds) }],
+    [TENSORS.images, { dtype: 'U8' as const, shape: [last(index.ends)], bytes: last(index.ends) }],
+  ]);
+  const { names, head, bytes } = layOut(parts, { format: SPLIT_FORMAT });
   const hash = createHash('sha256');
   const file = await open(path, 'w');
   try {
@@ -43,13 +77,15 @@ export async function writeSplit(
       hash.update(piece);
       // Appends: the whole piece is written before this ends.
       await file.writeFile(piece);
+      return piece.byteLength;
     };
     await put(head);
     for (const name of names) {
-      const piece = texts.get(name) ?? (await imageOf(images, name.slice(IMAGE.length)));
-      if (piece.byteLength !== parts.get(name)!.bytes)
-        throw new LiloraError('IntegrityError', `Image ${name} of the split changed while it was packed. Try again.`);
-      await put(piece);
+      const content = pieces.get(name)!;
+      let written = 0;
+      for await (const piece of content instanceof Uint8Array ? [content] : content) written += await put(piece);
+      if (written !== parts.get(name as never)!.bytes)
+        throw new LiloraError('IntegrityError', `${name} of the split changed while they were packed. Try again.`);
     }
   } finally {
     await file.close();
@@ -57,80 +93,55 @@ export async function writeSplit(
   return { size: bytes, sha256: hash.digest('hex') };
 }
 
-/** Widths and heights, where they are known of every image. */
-function sizesOf(digests: ReadonlySet<string>, facts: ReadonlyMap<string, ImageSize>) {
-  const sizes: Record<string, [width: number, height: number]> = {};
-  for (const digest of digests) {
-    const size = facts.get(digest);
-    if (!size) return null;
-    sizes[digest] = [size.width, size.height];
+const isList = (samples: SampleList | readonly Sample[]): samples is SampleList => !Array.isArray(samples);
+
+const lineOf = (sample: Sample) => Buffer.from(`${canonicalJson(sample)}\n`);
+
+async function measure(list: SampleList): Promise<{ sampleEnds: Float64Array; digests: DigestList }> {
+  const ends = new Numbers();
+  const digests = new DigestList();
+  let end = 0;
+  for await (const sample of list) {
+    end += lineOf(sample).byteLength;
+    ends.push(end);
+    for (const digest of sample.images) digests.add(digest);
   }
-  return sizes;
+  return { sampleEnds: ends.all(), digests };
 }
 
-const raw = (bytes: number) => ({ dtype: 'U8' as const, shape: [bytes], bytes });
-
-function readSizes(text: Uint8Array, name: string): Map<string, ImageSize> {
-  const sizes = parseJson(text, name) as Record<string, [width: number, height: number]>;
-  return new Map(Object.entries(sizes).map(([digest, [width, height]]) => [digest, { width, height }]));
+/** What is known of every image, in the order of their digests. */
+async function indexOf(order: Uint32Array, digests: DigestList, images: Images, facts: Pick<KnownImages, 'get'>) {
+  const ends = new Float64Array(order.length);
+  const all = new Uint8Array(32 * order.length);
+  const sizes = new Int32Array(2 * order.length);
+  let isKnown = true;
+  let end = 0;
+  for (const [k, i] of order.entries()) {
+    const digest = digests.at(i);
+    const found = facts.get(digest);
+    end += found?.bytes ?? (await imageOf(images, digest)).byteLength;
+    ends[k] = end;
+    all.set(Buffer.from(digest, 'hex'), 32 * k);
+    if (found) sizes.set([found.width, found.height], 2 * k);
+    else isKnown = false;
+  }
+  return { ends, digests: all, sizes: isKnown ? sizes : null };
 }
 
-/** A file that `writeSplit` wrote: its samples in memory, its images on the disk until one is asked for. */
-export class PackedSplit implements Images {
-  readonly path: string;
-  readonly samples: readonly Sample[];
-  /** Of its images; undefined in files of older versions. */
-  readonly sizes: Images['sizes'];
-  private readonly places: ReadonlyMap<string, TensorInfo>;
-
-  private constructor(
-    path: string,
-    samples: readonly Sample[],
-    places: ReadonlyMap<string, TensorInfo>,
-    sizes: Images['sizes'],
-  ) {
-    this.path = path;
-    this.samples = samples;
-    this.places = places;
-    this.sizes = sizes;
+async function* textOf(list: SampleList): AsyncGenerator<Uint8Array> {
+  let lines: Buffer[] = [];
+  for await (const sample of list) {
+    lines.push(lineOf(sample));
+    if (lines.length < TOGETHER) continue;
+    yield Buffer.concat(lines);
+    lines = [];
   }
-
-  /** @param name of the file in messages, when it is not the path */
-  static async open(path: string, name = path): Promise<PackedSplit> {
-    const file = await SafetensorsFile.open(path);
-    try {
-      if (file.metadata['format'] !== FORMAT || !file.has(SAMPLES) || file.info(SAMPLES).dtype !== 'U8')
-        throw new LiloraError('IntegrityError', `${name} is no packed split (${FORMAT}). Submit the dataset again.`);
-      const { data } = await file.readRaw(SAMPLES);
-      const images = file.names().filter((tensor) => tensor.startsWith(IMAGE));
-      const places = new Map(images.map((tensor) => [tensor.slice(IMAGE.length), file.info(tensor)]));
-      const sizes = file.has(SIZES) ? readSizes((await file.readRaw(SIZES)).data as Uint8Array, name) : undefined;
-      return new PackedSplit(path, parseJson(data as Uint8Array, name) as Sample[], places, sizes);
-    } finally {
-      await file.close();
-    }
-  }
-
-  /** Digests of its images, in the order of the file. */
-  keys(): Iterable<string> {
-    return this.places.keys();
-  }
-
-  async get(digest: string): Promise<Uint8Array | undefined> {
-    const place = this.places.get(digest);
-    if (!place) return undefined;
-    const file = await openFile(this.path);
-    try {
-      return await readAt(file, place.begin, place.end - place.begin, this.path);
-    } finally {
-      await file.close();
-    }
-  }
-
-  /** The images of some samples alone, in the order of the file. */
-  imagesOf(samples: readonly Sample[]): Images {
-    const wanted = new Set(samples.flatMap((sample) => sample.images));
-    const digests = [...this.keys()].filter((digest) => wanted.has(digest));
-    return { keys: () => digests, get: (digest) => this.get(digest), sizes: this.sizes };
-  }
+  yield Buffer.concat(lines);
 }
+
+async function* imagesIn(order: Uint32Array, digests: DigestList, images: Images): AsyncGenerator<Uint8Array> {
+  for (const i of order) yield await imageOf(images, digests.at(i));
+}
+
+const bytesOf = ({ buffer, byteOffset, byteLength }: Float64Array | Int32Array) =>
+  new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength);

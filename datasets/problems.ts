@@ -14,6 +14,26 @@ const SHOWN = 20;
 /** Thrown inside this folder when so many problems were found that looking on is of no use. */
 class TooMany extends Error {}
 
+/** Codes of a system that has run out of something: on another machine, or later, the same may succeed. */
+const OF_THE_MACHINE = new Set(['ENOSPC', 'EDQUOT', 'EMFILE', 'ENFILE', 'ENOMEM', 'EROFS', 'EAGAIN']);
+
+/**
+ * What was thrown while a dataset was read, as an error of the closed set. Those that have a name keep it; a disk that is
+ * full is nobody's data; everything else comes of what was read and comes again, so it is `BadDataset`.
+ */
+function inReading(error: unknown, where: string): LiloraError {
+  if (isLiloraError(error)) return error;
+  const { code, message = String(error) } = (error ?? {}) as NodeJS.ErrnoException;
+  const said = message.split('\n')[0]!.slice(0, 200);
+  if (code !== undefined && OF_THE_MACHINE.has(code))
+    return new LiloraError('StoreUnavailable', `${where}: this machine cannot keep what is read (${said}). Free it.`, {
+      cause: error,
+    });
+  return new LiloraError('BadDataset', `${where}: it cannot be read (${said}). Correct it, or take it out.`, {
+    cause: error,
+  });
+}
+
 /** A key of samples that was not read: bookkeeping that nothing is learned from, or what `ignore` of the manifest names. */
 export interface LeftOutKey {
   /** As people find it: `source`, or `messages[].metadata` within a list. */
@@ -63,10 +83,17 @@ export class Problems {
     return [...this.keys.values()];
   }
 
-  /** Notes an error as a problem when it speaks of the data; lets every other error through. */
-  addError(error: unknown): void {
-    if (!isLiloraError(error, 'BadDataset') && !isLiloraError(error, 'NotFound')) throw error;
-    this.messages.push(error.message);
+  /**
+   * Notes an error as a problem of the data, and lets those through that no mending of it cures: of the store, the model,
+   * the disk of this machine.
+   * @param where the file or the sample that was read: told where the error does not say it itself
+   */
+  addError(error: unknown, where?: string): void {
+    if (error instanceof TooMany) throw error;
+    const named = inReading(error, where ?? 'the dataset');
+    if (!isLiloraError(named, 'BadDataset') && !isLiloraError(named, 'NotFound')) throw named;
+    const { message } = named;
+    this.messages.push(where === undefined || message.startsWith(where) ? message : `${where}: ${message}`);
     if (this.messages.length >= this.limit) throw new TooMany();
   }
 
@@ -76,7 +103,7 @@ export class Problems {
     try {
       result = await run();
     } catch (error) {
-      if (!(error instanceof TooMany)) throw error;
+      if (!(error instanceof TooMany)) throw inReading(error, dataset);
     }
     if (this.messages.length > 0) throw this.toError(dataset);
     return result as T;

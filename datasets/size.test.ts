@@ -44,13 +44,16 @@ function prepare(folder: string): { size: number; peak: number } {
   const from = (file: string) => JSON.stringify(new URL(file, import.meta.url).href);
   const [data, out] = [folder, join(folder, 'out')].map((path) => JSON.stringify(path));
   const lines = `
+    import { mkdir } from 'node:fs/promises';
     import { localFolder } from ${from('./local-folder.ts')};
     import { imageSizes } from ${from('./image.ts')};
     import { ImageSpool } from ${from('./images.ts')};
-    import { PackedSplit, writeSplit } from ${from('./prepared.ts')};
-    import { validateDataset } from ${from('./validate.ts')};
+    import { PackedSplit } from ${from('./packed-split.ts')};
+    import { writeSplit } from ${from('./prepared.ts')};
+    import { checkDataset } from ${from('./validate.ts')};
     const images = await ImageSpool.create(${out} + '.images');
-    const found = await validateDataset(localFolder(${data}), { images });
+    await mkdir(${out} + '.read');
+    const found = await checkDataset(localFolder(${data}), ${out} + '.read', { images });
     const { size } = await writeSplit(${out}, found.splits.train, images, found.images);
     await imageSizes(await PackedSplit.open(${out}));
     console.log(JSON.stringify({ size, peak: process.resourceUsage().maxRSS * 1024 }));`;

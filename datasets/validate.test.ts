@@ -4,14 +4,17 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { sha256 } from '../core/digest.ts';
 import { canonicalJson } from '../core/json.ts';
-import { writeSafetensors } from '../core/safetensors.ts';
+import { type RawTensor, writeSafetensors } from '../core/safetensors.ts';
+import type { Sample } from '../core/sample.ts';
 import { type LlavaSample, writeSmallDataset } from '../test/small-dataset.ts';
 import { imageSizes } from './image.ts';
 import { ImageSpool } from './images.ts';
 import { localFolder } from './local-folder.ts';
 import type { Manifest } from './manifest.ts';
-import { PackedSplit, writeSplit } from './prepared.ts';
+import { PackedSplit } from './packed-split.ts';
+import { writeSplit } from './prepared.ts';
 import { Untrainable } from './problems.ts';
+import { allOf, someOf } from './sample-list.ts';
 import { validateDataset } from './validate.ts';
 
 let folder: string;
@@ -77,28 +80,75 @@ describe('a good dataset', () => {
     const bytes = readFileSync(packed);
     expect(file).toEqual({ size: bytes.length, sha256: sha256(bytes) });
     // As the format is defined: one safetensors file that a single call writes.
-    const text = Buffer.from(canonicalJson(splits.test!));
-    const facts = splits.test!.flatMap((s) => s.images).map((digest) => [digest, [28, 28]] as const);
-    const whole = new Map([
-      ['samples', text],
-      ['sizes', Buffer.from(canonicalJson(Object.fromEntries(facts)))],
-    ]);
-    for (const digest of splits.test!.flatMap((s) => s.images))
-      whole.set(`image/${digest}`, Buffer.from((await pictures.get(digest))!));
-    const raw = [...whole].map(([name, data]) => [name, { dtype: 'U8', shape: [data.length], data }] as const);
-    expect(bytes.equals(writeSafetensors(new Map(raw), { format: 'lilora-split-v1' }))).toBe(true);
+    const lines = splits.test!.map((sample) => `${canonicalJson(sample)}\n`);
+    const digests = [...new Set(splits.test!.flatMap((s) => s.images))].sort();
+    const encoded = await Promise.all(digests.map((digest) => pictures.get(digest)));
+    const endsOf = (lengths: number[]) =>
+      Float64Array.from(lengths, (_, i) => lengths.slice(0, i + 1).reduce((a, b) => a + b));
+    const [n, text, all] = [digests.length, Buffer.from(lines.join('')), Buffer.concat(encoded.map((each) => each!))];
+    const whole: Record<string, RawTensor> = {
+      samples: { dtype: 'U8', shape: [text.length], data: text },
+      'sample-ends': { dtype: 'F64', shape: [3], data: endsOf(lines.map((line) => Buffer.byteLength(line))) },
+      images: { dtype: 'U8', shape: [all.length], data: all },
+      'image-ends': { dtype: 'F64', shape: [n], data: endsOf(encoded.map((each) => each!.length)) },
+      'image-digests': { dtype: 'U8', shape: [n, 32], data: Buffer.from(digests.join(''), 'hex') },
+      'image-sizes': { dtype: 'I32', shape: [n, 2], data: new Int32Array(2 * n).fill(28) },
+    };
+    expect(bytes.equals(writeSafetensors(new Map(Object.entries(whole)), { format: 'lilora-split-v2' }))).toBe(true);
 
     const back = await PackedSplit.open(packed);
-    expect(back.samples).toEqual(splits.test);
+    await isTheSame(back, splits.test!);
     // What older versions wrote says no sizes: they stand in the images.
-    expect(await imageSizes({ keys: () => back.keys(), get: (digest) => back.get(digest) })).toEqual(back.sizes);
-    expect([...back.keys()].sort()).toEqual([...new Set(splits.test!.flatMap((s) => s.images))].sort());
-    for (const digest of back.keys()) expect(sha256((await back.get(digest))!)).toBe(digest);
-    expect([...back.imagesOf([splits.test![0]!]).keys()]).toEqual(splits.test![0]!.images);
+    const looked = await imageSizes({ keys: () => back.keys(), get: (digest) => back.get(digest) });
+    for (const digest of back.keys()) expect(looked.get(digest)).toEqual(back.sizes!.get(digest));
     expect(await back.get('other')).toBeUndefined();
     await pictures.close();
     writeFileSync(packed, bytes.subarray(0, -1));
     await expect(PackedSplit.open(packed, 'test')).rejects.toThrow(/packed: .*cut off/);
+    whole['sample-ends']!.data[1] = 1;
+    writeFileSync(packed, writeSafetensors(new Map(Object.entries(whole)), { format: 'lilora-split-v2' }));
+    await expect(PackedSplit.open(packed, 'test')).rejects.toThrow(/test has places out of order in sample-ends/);
+  });
+
+  it.each([true, false])('packed by the first version it still opens, sizes in it: %s', async (known) => {
+    await write();
+    const pictures = new Map<string, Uint8Array>();
+    const { splits } = await validate({ images: pictures });
+    const text = Buffer.from(canonicalJson(splits.test!));
+    const facts = splits.test!.flatMap((s) => s.images).map((digest) => [digest, [28, 28]] as const);
+    const whole = new Map([['samples', text]]);
+    if (known) whole.set('sizes', Buffer.from(canonicalJson(Object.fromEntries(facts))));
+    for (const digest of splits.test!.flatMap((s) => s.images))
+      whole.set(`image/${digest}`, Buffer.from(pictures.get(digest)!));
+    const raw = [...whole].map(([name, data]) => [name, { dtype: 'U8', shape: [data.length], data }] as const);
+    writeFileSync(path('packed'), writeSafetensors(new Map(raw), { format: 'lilora-split-v1' }));
+    const back = await PackedSplit.open(path('packed'));
+    await isTheSame(back, splits.test!);
+    expect(back.sizes === undefined).toBe(!known);
+    if (known) for (const digest of back.keys()) expect(back.sizes!.get(digest)).toEqual({ width: 28, height: 28 });
+  });
+
+  async function isTheSame(back: PackedSplit, samples: readonly Sample[]) {
+    expect(await allOf(back.samples)).toEqual(samples);
+    for (const [i, sample] of samples.entries()) expect(await back.samples.at(i)).toEqual(sample);
+    expect(await allOf(someOf(back.samples, [2, 0, 2]))).toEqual([samples[2], samples[0], samples[2]]);
+    expect([...back.keys()]).toEqual([...new Set(samples.flatMap((s) => s.images))].sort());
+    for (const digest of back.keys()) expect(sha256((await back.get(digest))!)).toBe(digest);
+    const first = await back.imagesOf(someOf(back.samples, [0]));
+    expect([...first.keys()]).toEqual(samples[0]!.images);
+  }
+
+  it('gives ids that repeat their place, as often as they do; the first keeps its own', async () => {
+    await write((samples, split) => {
+      if (split === 'test') samples[1]!.id = 'train-3';
+      if (split === 'test') samples[2]!.id = 'train-3';
+      if (split === 'train') samples[0]!.id = 'train-3@test.json[1]';
+    });
+    const { splits, renamed } = await validate();
+    const ids = ['test-0', 'train-3@test.json[1]#2', 'train-3@test.json[2]'];
+    expect(splits.test!.map(({ id }) => id)).toEqual(ids);
+    expect(splits.train!.map(({ id }) => id)).toContain('train-3');
+    expect(renamed).toEqual({ count: 2, examples: ids.slice(1).map((id) => ({ was: 'train-3', id })) });
   });
 });
 
@@ -190,14 +240,6 @@ describe('is refused by name', () => {
           s[0]!.image = 'images/other.png';
         }),
       /"images\/other\.png" is not in "files"/,
-    ],
-    [
-      'an id twice',
-      () =>
-        write((s, split) => {
-          if (split === 'test') s[1]!.id = 'train-3';
-        }),
-      /test\.json\[1\].*used already at train\.json\[3\]/,
     ],
     ['an empty split', () => write((s, split) => split === 'test' && s.splice(0)), /test\.json: split test is empty/],
     [

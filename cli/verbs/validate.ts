@@ -3,12 +3,13 @@ import type { Command } from 'commander';
 import { datasetFolder, openDataset } from '../../activities/dataset-place.ts';
 import { localFolder } from '../../datasets/local-folder.ts';
 import { openProcessor } from '../../datasets/processor/processor.ts';
-import { validateDataset } from '../../datasets/validate.ts';
+import { type CheckedDataset, checkDataset, inTemporaryFolder } from '../../datasets/validate.ts';
 import { scorerNamed } from '../../learning/evaluation/scorers.ts';
 import { table } from '../../report/terminal.ts';
 import { openStore } from '../../store/open.ts';
 import { localModel } from '../base-model.ts';
 import { adoptEnvironment } from '../connect.ts';
+import { datasetNotes } from '../dataset-notes.ts';
 import { result, resultJson } from '../output.ts';
 
 export function addValidate(program: Command): void {
@@ -35,14 +36,12 @@ Examples:
         : localFolder(resolve(datasetFolder(dataset) || '.'));
       const processor =
         model === undefined ? undefined : await openProcessor(await localModel(model, { weights: false }));
-      const { manifest, digest, splits, leftOut, leftOutKeys, images } = await validateDataset(source, { processor });
+      const { splits, images, ...facts } = await inTemporaryFolder(async (folder) => {
+        const checked = await checkDataset(source, folder, { processor });
+        return { ...checked, splits: await counted(checked.splits) };
+      });
+      const { manifest, digest, leftOut, leftOutKeys, renamed, alike, unused } = facts;
       scorerNamed(manifest.metric);
-      const counts = Object.entries(splits).map(([split, samples]) => ({
-        split,
-        samples: samples.length,
-        turns: samples.reduce((sum, { turns }) => sum + turns.length, 0),
-        images: samples.reduce((sum, sample) => sum + sample.images.length, 0),
-      }));
       const found = {
         ok: true,
         name: manifest.name,
@@ -51,23 +50,33 @@ Examples:
         licence: manifest.licence,
         digest,
       };
-      if (json) return resultJson({ ...found, splits: counts, leftOut, leftOutKeys, distinctImages: images.size });
+      const notes = { leftOut, leftOutKeys, renamed, alike, unused };
+      if (json) return resultJson({ ...found, splits, ...notes, distinctImages: images.size });
       result(
         [
           `${manifest.name}: a good dataset.`,
           `kind ${manifest.kind}, scored by ${manifest.metric}, licence ${manifest.licence}`,
           `digest ${digest}, ${images.size} different images`,
-          ...leftOutKeys.map(
-            ({ key, why, samples, where }) =>
-              `not read: ${key} (${why === 'ignore' ? 'by "ignore"' : why}), in ${samples} samples from ${where} on`,
-          ),
-          ...leftOut.map(({ why }) => `left out of training: ${why}`),
+          ...datasetNotes(facts),
           '',
           table([
             ['split', 'samples', 'turns', 'images'],
-            ...counts.map(({ split, ...n }) => [split, ...Object.values(n).map(String)]),
+            ...splits.map(({ split, ...n }) => [split, ...Object.values(n).map(String)]),
           ]),
         ].join('\n'),
       );
     });
+}
+
+async function counted(splits: CheckedDataset['splits']) {
+  const counts: { split: string; samples: number; turns: number; images: number }[] = [];
+  for (const [split, list] of Object.entries(splits)) {
+    const count = { split, samples: list.length, turns: 0, images: 0 };
+    for await (const { turns, images } of list) {
+      count.turns += turns.length;
+      count.images += images.length;
+    }
+    counts.push(count);
+  }
+  return counts;
 }

@@ -4,7 +4,8 @@ import { z } from 'zod';
 import { LiloraError } from '../../core/errors.ts';
 import { parseJson } from '../../core/json.ts';
 import { type EncodedSample, IMAGE_MARKER, type Sample } from '../../core/sample.ts';
-import { decodeImage, type ImageSize } from '../image.ts';
+import { decodeImage } from '../image.ts';
+import type { ImageSizes } from '../images.ts';
 import { Untrainable } from '../problems.ts';
 import { openChat } from './chat.ts';
 import type { FamilyFiles } from './family.ts';
@@ -14,7 +15,7 @@ import { check } from './settings.ts';
 import { openTokenizer, type Tokens } from './tokenizer.ts';
 
 /** Sizes of images by digest: how many tokens an image becomes may depend on its size. */
-export type ImageSizes = ReadonlyMap<string, ImageSize>;
+export type { ImageSizes } from '../images.ts';
 
 /** Everything between a sample and the numbers that a model is fed; made from the model's own folder. */
 export interface Processor {

@@ -43,7 +43,7 @@ function readOne(
 ): ReadSample | null {
   try {
     if (!isObject(value)) throw new SampleProblem('a sample must be an object');
-    return read(value, at);
+    return { ...read(value, at), place: at.place };
   } catch (error) {
     const { where, keys } = at;
     if (error instanceof SharedProblem) keys.refuse(error.message, where);

@@ -18,6 +18,8 @@ export interface ReadSample extends Pick<Sample, 'tools' | 'specialTokens'> {
   readonly id: string;
   /** File, line or index, and id: how messages name this sample. */
   readonly where: string;
+  /** The same without the id; `readEach` sees to it. */
+  readonly place?: string;
   readonly turns: readonly Turn[];
   /** One per `<image>` marker, in the order of the markers. */
   readonly images: readonly ReadImage[];

@@ -7,7 +7,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { sha256 } from '../../core/digest.ts';
 import type { Sample } from '../../core/sample.ts';
 import { localFolder } from '../local-folder.ts';
-import { PackedSplit, writeSplit } from '../prepared.ts';
+import { PackedSplit } from '../packed-split.ts';
+import { writeSplit } from '../prepared.ts';
 import { validateDataset } from '../validate.ts';
 import { type About, writeManifest } from '../write-manifest.ts';
 
@@ -193,8 +194,9 @@ describe('which format a JSON file is of', () => {
       { ...files, 'test.json': JSON.stringify(samples).replace('What?', 'Which?') },
       { format, splits: { train: { samples: 'train.json' }, test: { samples: 'test.json' } } },
     );
-    if (format === 'llava') await expect(named).rejects.toThrow(/the id is used already/);
-    else expect((await named).splits.train).toEqual(auto.splits.train);
+    const { splits, renamed } = await named;
+    expect(splits.train).toEqual(auto.splits.train);
+    expect(renamed.examples).toEqual(format === 'llava' ? [{ was: 'a', id: 'a@test.json[0]' }] : []);
   });
 
   it('rows need no image', async () => {

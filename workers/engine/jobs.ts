@@ -32,11 +32,12 @@ import { LiloraError } from '../../core/errors.ts';
 import { readWhole } from '../../core/files.ts';
 import { digestOf } from '../../core/json.ts';
 import { readTensorMap, writeSafetensors } from '../../core/safetensors.ts';
-import { IMAGE_MARKER } from '../../core/sample.ts';
+import { type EncodedSample, IMAGE_MARKER } from '../../core/sample.ts';
 import { imageSizes } from '../../datasets/image.ts';
 import type { Images } from '../../datasets/images.ts';
-import { PackedSplit } from '../../datasets/prepared.ts';
+import { PackedSplit } from '../../datasets/packed-split.ts';
 import { openProcessor } from '../../datasets/processor/processor.ts';
+import { someOf } from '../../datasets/sample-list.ts';
 import { jsonLines, scoreAnswers } from '../../learning/evaluation/evaluate.ts';
 import { scorerNamed } from '../../learning/evaluation/scorers.ts';
 import { type BoundAdapter, bindAdapter, bindLora } from '../../learning/methods/adapter.ts';
@@ -173,10 +174,12 @@ export class Jobs {
     for (const { path, choose } of files) {
       const split = await PackedSplit.open(path);
       const { length: count } = split.samples;
-      const samples = choose ? Array.from(choose(count), (i) => split.samples[i]!) : split.samples;
-      const images = split.imagesOf(samples);
+      const list = choose ? someOf(split.samples, choose(count)) : split.samples;
+      const images = await split.imagesOf(list);
       const sizes = await imageSizes(images);
-      read.push({ count, samples: samples.map((sample) => warm.processor.encodeTraining(sample, sizes)) });
+      const samples: EncodedSample[] = [];
+      for await (const sample of list) samples.push(warm.processor.encodeTraining(sample, sizes));
+      read.push({ count, samples });
       pictures.push(images);
     }
     const progress = () => hooks.onProgress({ step: 0, steps: 0, loss: null });
