@@ -196,6 +196,11 @@ export const DEFAULTS = {
     'broken bodies are read again at once; longer trouble is for the activity to retry',
   ),
   'store.requestAttempts': entry(4, '', 'requests that fail in a way that may pass'),
+  'store.deniedAttempts': entry(
+    7,
+    '',
+    'steps that a store refuses are tried so often, over about a minute: roles rotate and clocks are set',
+  ),
   'store.partMebibytes': entry(16, 'MiB', 'files above it go up in parts, four at a time: 64 MiB of memory'),
   'store.lockSeconds': entry(
     30,

@@ -29,6 +29,8 @@ const RETRYABLE = {
   EngineLost: true,
   /** The object store did not answer, or not in time. */
   StoreUnavailable: true,
+  /** The object store refuses: credentials, rights or the clock. Roles rotate and clocks are set, so it is asked again for a while. */
+  StoreDenied: true,
   /** A compute platform that starts workers did not take a request, or not in time. */
   PlatformUnavailable: true,
   /** Work was cancelled by a person or by shutdown. */

@@ -74,6 +74,16 @@ export async function retryRead<T>(read: () => Promise<T>): Promise<T> {
   }
 }
 
+/** Reads once more where bytes are not the promised ones: what was damaged on its way need not be damaged in the store. */
+export async function rereadDamaged<T>(read: () => Promise<T>): Promise<T> {
+  try {
+    return await read();
+  } catch (error) {
+    if (!isLiloraError(error, 'IntegrityError')) throw error;
+    return read();
+  }
+}
+
 /** Reads a whole body into memory, with retries. What `accept` throws ends the read before the body comes. */
 export async function readBody(
   openObject: () => Promise<OpenObject>,
@@ -110,7 +120,7 @@ export async function saveBody(
   const partial = path === null ? null : `${path}.${randomUUID()}.part`;
   if (path !== null) await mkdir(dirname(path), { recursive: true });
   try {
-    await retryRead(async () => {
+    const read = async () => {
       const file = partial === null ? null : await open(partial, 'w');
       try {
         checkSummary(await drain(await openObject(), file), expected, what);
@@ -118,7 +128,8 @@ export async function saveBody(
       } finally {
         await file?.close();
       }
-    });
+    };
+    await rereadDamaged(() => retryRead(read));
     if (path !== null && partial !== null) await rename(partial, path);
   } finally {
     if (partial !== null) await rm(partial, { force: true });

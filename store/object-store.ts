@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { sha256 } from '../core/digest.ts';
 import { isLiloraError, LiloraError } from '../core/errors.ts';
-import { saveBody } from './bodies.ts';
+import { rereadDamaged, saveBody } from './bodies.ts';
 import { checkBytes, type Expected } from './expected.ts';
 
 export interface ObjectInfo {
@@ -47,7 +47,7 @@ export type Accept = (size: number) => void;
 /**
  * The object-store port. Keys are `/`-separated names relative to the store's root (see `checkKey`). Reads are strongly
  * consistent, an object is visible whole or not at all. Failures are `NotFound`, `StoreUnavailable` (may be retried),
- * `BadConfig` (credentials, bucket, keys) and `IntegrityError`; each names the object.
+ * `StoreDenied` (credentials, rights, clock), `BadConfig` (bucket, keys) and `IntegrityError`; each names the object.
  */
 export interface ObjectStore {
   /** The place as a URI without credentials, for messages. */
@@ -114,9 +114,11 @@ export async function newestFirst(store: ObjectStore, prefix: string): Promise<L
 
 /** The object's bytes, or `IntegrityError` with its name when they are not the promised ones. */
 export async function getVerified(store: ObjectStore, key: string, expected: Expected): Promise<Uint8Array> {
-  const { bytes } = await store.get(key);
-  checkBytes(bytes, expected, nameOf(store, key));
-  return bytes;
+  return rereadDamaged(async () => {
+    const { bytes } = await store.get(key);
+    checkBytes(bytes, expected, nameOf(store, key));
+    return bytes;
+  });
 }
 
 /** Reads an object of any size through and checks it, keeping nothing. */

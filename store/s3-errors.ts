@@ -47,7 +47,7 @@ export function fromSdk(error: unknown, what: string): LiloraError {
   }
   if (CREDENTIALS.has(name) || status === 401 || status === 403) {
     return new LiloraError(
-      'BadConfig',
+      'StoreDenied',
       `${answer}. Check the credentials (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or the machine's role), their rights on the bucket, and the clock.`,
     );
   }
@@ -57,7 +57,7 @@ export function fromSdk(error: unknown, what: string): LiloraError {
   }
   if (/could not load credentials|resolved credential/i.test(text)) {
     return new LiloraError(
-      'BadConfig',
+      'StoreDenied',
       `${what}: no credentials. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE.`,
     );
   }

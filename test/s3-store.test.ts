@@ -1,3 +1,6 @@
+import { once } from 'node:events';
+import { createServer, request } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import {
   CreateMultipartUploadCommand,
   GetObjectCommand,
@@ -6,8 +9,10 @@ import {
   UploadPartCommand,
 } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { sha256 } from '../core/digest.ts';
 import { DirectReads } from '../store/direct-reads.ts';
 import { MeteredStore, noTraffic } from '../store/metered.ts';
+import { getVerified, verifyObject } from '../store/object-store.ts';
 import { openStore } from '../store/open.ts';
 import { compactionSuite } from './compaction-suite.ts';
 import { TestServers } from './servers.ts';
@@ -33,6 +38,43 @@ storeSuite(
   () => new MeteredStore(openStore('s3://lilora-test/metered'), noTraffic()),
   abandonIn('metered'),
 );
+
+it('reads once more what was damaged on its way, and says so of what is damaged in the store', async () => {
+  const bytes = new TextEncoder().encode('what was written');
+  const plain = openStore('s3://lilora-test/flipped');
+  await plain.put('object', bytes);
+  let damaged = 0;
+  let flips = 1;
+  // Passes everything on, and flips a bit in the bodies of the first reads.
+  const proxy = createServer((from, to) => {
+    const { hostname, port } = new URL(process.env['AWS_ENDPOINT_URL']!);
+    const { method, url: path, headers } = from;
+    const passed = request({ hostname, port, method, path, headers }, (answer) => {
+      to.writeHead(answer.statusCode!, answer.headers);
+      answer.on('data', (part: Buffer) => {
+        if (method === 'GET' && flips > damaged) part[damaged++ % part.length]! ^= 1;
+        to.write(part);
+      });
+      answer.on('end', () => to.end());
+    });
+    from.pipe(passed);
+  }).listen(0, '127.0.0.1');
+  await once(proxy, 'listening');
+  const { port } = proxy.address() as AddressInfo;
+  const store = openStore('s3://lilora-test/flipped', { endpoint: `http://127.0.0.1:${port}` });
+  const expected = { size: bytes.byteLength, sha256: sha256(bytes) };
+  try {
+    expect(await getVerified(store, 'object', expected)).toEqual(bytes);
+    expect(damaged).toBe(1);
+    flips = 2;
+    await verifyObject(store, 'object', expected);
+    expect(damaged).toBe(2);
+    flips = 100;
+    await expect(getVerified(store, 'object', expected)).rejects.toMatchObject({ name: 'IntegrityError' });
+  } finally {
+    proxy.close();
+  }
+});
 
 it('direct reads begin where the SDK showed the way, and leave to it what is refused', async () => {
   const client = new S3Client({ forcePathStyle: true });

@@ -26,6 +26,8 @@ export interface Script {
   leftOut?: number;
   /** Tasks whose publication takes hold, but whose worker never says so. */
   unheard?: readonly string[];
+  /** Called whenever the stream is read from the store; what it throws is what the store says. */
+  opening?: (time: number) => void;
   /** Called when training starts; training ends when it resolves. */
   training?: (attempt: number) => Promise<void>;
   /** A round of training that the store already has. */
@@ -91,6 +93,7 @@ export function scriptedActivities(definition: ResolvedStream, script: Script) {
   const calls: string[] = [];
   let published: StreamState | null = null;
   let trainings = 0;
+  let openings = 0;
   const evaluated = ({ bank, task }: { bank: FileRef | null; task: string }) => ({
     task,
     score: script.score(bank?.key ?? null, task),
@@ -100,7 +103,10 @@ export function scriptedActivities(definition: ResolvedStream, script: Script) {
     reused: false,
   });
   const data: DataActivities = {
-    openStream: async () => published ?? emptyState(definition, script),
+    openStream: async () => {
+      script.opening?.(++openings);
+      return published ?? emptyState(definition, script);
+    },
     inspectDataset: async ({ dataset }) => {
       if (script.bad?.includes(`manifest:${dataset}`))
         throw new LiloraError('BadDataset', `${dataset}/dataset.json is not JSON.`);

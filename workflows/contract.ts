@@ -238,6 +238,13 @@ export interface SubmitTask {
 
 export type TaskStatus = 'queued' | 'running' | 'published' | 'rejected' | 'refused' | 'failed' | 'cancelled';
 
+/** What keeps a stream from going on until a person or time mends it. */
+export interface Trouble {
+  /** ISO 8601. */
+  readonly since: string;
+  readonly message: string;
+}
+
 /** The answer to a submission; the same dataset gets the same answer again. */
 export interface Submission {
   readonly task: string;
@@ -352,6 +359,8 @@ export interface StreamDescription {
   readonly matrix: Matrix;
   readonly routing?: RoutingScores;
   readonly definition: ResolvedStream | null;
+  /** Absent while all is well. */
+  readonly trouble?: Trouble;
   /** Of all tasks, the running one too, and of the stream's own steps. */
   readonly usage?: Usage;
   readonly budget?: Budget;

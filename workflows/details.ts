@@ -1,6 +1,6 @@
 import type { SearchAttributes } from '@temporalio/common';
 import { costNumbers, type PriceTable, type Usage } from '../core/cost.ts';
-import type { GateReport, Matrix, Phase, Progress, StreamState, TaskLine } from './contract.ts';
+import type { GateReport, Matrix, Phase, Progress, StreamState, TaskLine, Trouble } from './contract.ts';
 
 /** Markdown for the Temporal UI. Kept here because workflows import nothing but the contract. */
 
@@ -70,6 +70,7 @@ export function streamDetails(
   tasks: readonly TaskLine[],
   paused: boolean,
   running: string | null,
+  trouble: Trouble | null,
   cost = '',
 ): string {
   const status = running ? `Learning **${running}**` : paused ? PHASES.paused : PHASES.idle;
@@ -77,12 +78,13 @@ export function streamDetails(
   const troubles = tasks.filter(({ message }) => message).slice(-5);
   return [
     `${status}${paused && running ? ' (**paused**)' : ''}${waiting.length > 0 ? `; waiting: ${waiting.join(', ')}` : ''}`,
+    trouble && `**Waiting since ${trouble.since.slice(0, 16)}Z** and trying again: ${trouble.message}`,
     state?.head ? `Published: **generation ${state.head.generation}**` : 'Nothing published yet.',
     state ? matrixTable(state.matrix) : '',
     cost && `Used so far: ${cost}`,
     ...troubles.map(({ task, status, message }) => `- **${task}** ${status}: ${message}`),
   ]
-    .filter((part) => part !== '')
+    .filter((part) => part)
     .join('\n\n');
 }
 

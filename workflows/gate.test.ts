@@ -69,9 +69,13 @@ describe('details for the Temporal UI', () => {
       { task: 'x', dataset: 's3://b/x', datasetDigest: '1', status: 'refused', message: 'BadDataset: line 3' },
       { task: 'y', dataset: 's3://b/y', datasetDigest: '2', status: 'queued' },
     ] as const;
-    const text = streamDetails(null, tasks, true, 'z');
+    const text = streamDetails(null, tasks, true, 'z', null);
     expect(text).toContain('Learning **z** (**paused**); waiting: y');
     expect(text).toContain('- **x** refused: BadDataset: line 3');
+    const trouble = { since: '2026-01-02T03:04:05.000Z', message: 'StoreDenied: 403' };
+    expect(streamDetails(null, tasks, false, null, trouble)).toContain(
+      '**Waiting since 2026-01-02T03:04Z** and trying again: StoreDenied: 403',
+    );
   });
 
   it('shows progress of a task', () => {

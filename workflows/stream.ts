@@ -41,6 +41,7 @@ import {
 import { costLine, streamAttributes, streamDetails } from './details.ts';
 import { causeOf } from './failures.ts';
 import { budgetSignal, gateDecisionSignal, learnTask, pauseSignal, resumeSignal } from './learn-task.ts';
+import { Patience } from './patience.ts';
 import type { Compacted, CompactRequest } from './schedule-contract.ts';
 import { mustKnow } from './schema.ts';
 import { ledger, taskUsageSignal } from './usage.ts';
@@ -87,7 +88,9 @@ export async function stream(input: StreamInput): Promise<void> {
   ledger.carry(input.carried?.usage);
 
   const cost = () => costLine(ledger.usage(), state?.definition.prices);
-  const show = () => setCurrentDetails(streamDetails(state, tasks, paused, running?.task ?? null, cost()));
+  const show = () =>
+    setCurrentDetails(streamDetails(state, tasks, paused, running?.task ?? null, patience.trouble, cost()));
+  const patience = new Patience(() => show());
   const line = (task: string) => tasks.findLast((t) => t.task === task);
   const set = (task: string, change: Partial<TaskLine>) => {
     const index = tasks.findLastIndex((t) => t.task === task);
@@ -102,6 +105,7 @@ export async function stream(input: StreamInput): Promise<void> {
     matrix: state?.matrix ?? { tasks: [], zeroShot: [], rows: [] },
     ...(state?.routing && { routing: state.routing }),
     definition: state?.definition ?? null,
+    ...(patience.trouble && { trouble: patience.trouble }),
     usage: ledger.usage(),
     budget,
   });
@@ -114,6 +118,7 @@ export async function stream(input: StreamInput): Promise<void> {
   });
   setHandler(streamResumeSignal, async () => {
     paused = false;
+    patience.hurry();
     show();
     await running?.handle?.signal(resumeSignal);
   });
@@ -293,7 +298,7 @@ export async function stream(input: StreamInput): Promise<void> {
 
   /** Reads the stream anew after a task failed: what it began to publish, or published without our hearing of it, is there. */
   async function reopen(task: string): Promise<void> {
-    state = await data.openStream({ definition: input.definition });
+    state = await patience.until(() => data.openStream({ definition: input.definition }));
     const learned = state.learned.find((each) => each.task === task);
     if (learned) set(task, { status: 'published', generation: learned.generation });
   }
@@ -342,6 +347,7 @@ export async function stream(input: StreamInput): Promise<void> {
         set(task, { status: 'cancelled', message: 'Cancelled; nothing was published.' });
         if (CancellationScope.current().consideredCancelled) throw error;
       } else {
+        running = { task, handle: null, scope: null }; // its child has ended: nobody signals or cancels it
         const { type, message } = causeOf(error);
         set(task, { status: type === 'BadDataset' ? 'refused' : 'failed', message: `${type}: ${message}` });
         // Its publication may have got as far as files under its number, or even the head.
@@ -356,7 +362,9 @@ export async function stream(input: StreamInput): Promise<void> {
   }
 
   show();
-  state = await adoptBank(await data.openStream({ definition: input.definition }));
+  const open = async () => adoptBank(await data.openStream({ definition: input.definition }));
+  // Whoever creates a stream hears at once what is wrong with it; one that has run before waits with its queue.
+  state = await (input.carried ? patience.until(open) : open());
   if (!input.carried) ledger.carry(state.spent);
   publishAttributes();
   show();
@@ -369,10 +377,10 @@ export async function stream(input: StreamInput): Promise<void> {
     if (task && !paused && !busy) await learn(task);
   }
   await condition(allHandlersFinished);
-  const open = tasks.filter((t) => t.status === 'queued');
+  const queued = tasks.filter((t) => t.status === 'queued');
   const done = tasks.filter((t) => t.status !== 'queued').slice(-KEPT_LINES);
   await continueAsNew<typeof stream>({
     ...input,
-    carried: { paused, tasks: [...done, ...open], usage: ledger.usage(), budget },
+    carried: { paused, tasks: [...done, ...queued], usage: ledger.usage(), budget },
   });
 }

@@ -80,7 +80,13 @@ export function statusText({ stream, running }: Moment): string {
       `stream ${stream.stream}${stream.paused ? ' (paused)' : ''}`,
       definition ? `method ${definition.method.name}, base model ${definition.model.uri}` : 'being opened',
       head ? `published: generation ${head.generation}` : 'nothing published yet',
-      running ? `now: ${running.task}, ${step}` : 'now: idle',
+      running ? `now: ${running.task}, ${step}` : stream.trouble ? 'now: waiting' : 'now: idle',
+      ...(stream.trouble
+        ? [
+            `trouble since ${stream.trouble.since}: ${stream.trouble.message}`,
+            `  It is tried again every few minutes; at once with \`lilora resume ${stream.stream}\`. Nothing that was queued is lost.`,
+          ]
+        : []),
     ].join('\n'),
     stream.tasks.length === 0
       ? ''
