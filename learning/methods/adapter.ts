@@ -4,7 +4,7 @@ import { LiloraError } from '../../core/errors.ts';
 import type { HostTensor, TensorMap } from '../../core/host-tensor.ts';
 import { canonicalJson } from '../../core/json.ts';
 import { writeSafetensors } from '../../core/safetensors.ts';
-import type { Adapt, AdaptedLayer, AdaptPart } from '../model/model.ts';
+import type { Adapt, AdaptedLayer, AdaptPart, Beyond } from '../model/model.ts';
 import type { Tree } from '../tensors/tree.ts';
 import { MODEL } from './bank.ts';
 import type { Active, Bank, Method, Trainable } from './method.ts';
@@ -163,7 +163,7 @@ export function bindAdapter(bank: Bank, task: string): BoundAdapter {
   };
 }
 
-/** An ordinary LoRA, as PEFT publishes it: y += scale · B (A x). Dispose when done. */
+/** An ordinary LoRA, as PEFT publishes it: y += scale · B (A x), also in tower and head where it has layers there. Dispose when done. */
 export function bindLora(lora: PlainLora): { adapt: Adapt; dispose: () => void } {
   const tensors = new Map(
     [...lora.layers].map(([layer, pair]) => {
@@ -171,12 +171,13 @@ export function bindLora(lora: PlainLora): { adapt: Adapt; dispose: () => void }
       return [layer, { A, B, scale: pairScale(lora, pair) }];
     }),
   );
+  const adapt: Beyond = (layer, x, base) => {
+    const pair = tensors.get(layer);
+    if (!pair) return base;
+    return tf.add(base, tf.mul(tf.matMul(tf.matMul(x, pair.A, false, true), pair.B, false, true), pair.scale));
+  };
   return {
-    adapt: (layer, x, base) => {
-      const pair = tensors.get(layer);
-      if (!pair) return base;
-      return tf.add(base, tf.mul(tf.matMul(tf.matMul(x, pair.A, false, true), pair.B, false, true), pair.scale));
-    },
+    adapt: Object.assign((...of: Parameters<Beyond>) => adapt(...of), { beyond: adapt }),
     dispose: () => tf.dispose([...tensors.values()].flatMap(({ A, B }) => [A, B])),
   };
 }

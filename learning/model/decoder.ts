@@ -142,9 +142,13 @@ export function decode(x: tf.Tensor2D, c: DecoderConfig, weights: Weights, adapt
   return rmsNorm(state, weights(`${c.path}.norm.weight`), c.eps);
 }
 
+/** The module path of the head. */
+export const HEAD = 'lm_head';
+
 /** Logits of final states: [n, width] → [n, vocabulary]. */
-export function head(states: tf.Tensor2D, c: DecoderConfig, weights: Weights): tf.Tensor2D {
-  return linear(states, weights(c.tied ? `${c.path}.embed_tokens.weight` : 'lm_head.weight'));
+export function head(states: tf.Tensor2D, c: DecoderConfig, weights: Weights, { beyond }: Adapt): tf.Tensor2D {
+  const logits = linear(states, weights(c.tied ? `${c.path}.embed_tokens.weight` : `${HEAD}.weight`));
+  return beyond ? beyond(HEAD, states, logits) : logits;
 }
 
 /**

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { ACTIVATIONS } from '../tensors/activations.ts';
 import { attention, layerNorm, linear } from '../tensors/ops.ts';
+import type { Beyond } from './model.ts';
 import type { Weights } from './weights.ts';
 
 /** The pre-norm transformer of CLIP (Radford et al. 2021) and SigLIP (Zhai et al. 2023) towers. */
@@ -45,8 +46,9 @@ export function namedNorm(x: tf.Tensor2D, name: string, w: Weights, eps: number)
 }
 
 /** A linear layer with bias by the name of its weights. */
-export function namedLinear(x: tf.Tensor2D, name: string, w: Weights): tf.Tensor2D {
-  return linear(x, w(`${name}.weight`), w(`${name}.bias`));
+export function namedLinear(x: tf.Tensor2D, name: string, w: Weights, beyond?: Beyond): tf.Tensor2D {
+  const y = linear(x, w(`${name}.weight`), w(`${name}.bias`));
+  return beyond ? beyond(name, x, y) : y;
 }
 
 /** Numbers in the largest table of scores: 256 MiB. */
@@ -69,22 +71,26 @@ export function pictureAttention(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D,
   );
 }
 
-/** One layer: x [images * tokens, width], every token sees all tokens of its image. `w` takes names below the layer. */
+/**
+ * One layer: x [images * tokens, width], every token sees all tokens of its image. `w` and `beyond` take names below the
+ * layer.
+ */
 export function encoderLayer(
   x: tf.Tensor2D,
   images: number,
   tokens: number,
   c: EncoderConfig,
   w: Weights,
+  beyond?: Beyond,
 ): tf.Tensor2D {
   const heads = (t: tf.Tensor2D) =>
     tf.transpose(tf.reshape(t, [images, tokens, c.heads, c.width / c.heads]), [0, 2, 1, 3]) as tf.Tensor4D;
   const h = namedNorm(x, 'layer_norm1', w, c.eps);
-  const [q, k, v] = ATTENTION.slice(0, 3).map((part) => heads(namedLinear(h, `self_attn.${part}`, w)));
+  const [q, k, v] = ATTENTION.slice(0, 3).map((part) => heads(namedLinear(h, `self_attn.${part}`, w, beyond)));
   const mixed = tf.reshape(tf.transpose(pictureAttention(q!, k!, v!), [0, 2, 1, 3]), [images * tokens, c.width]);
-  const y = tf.add(x, namedLinear(mixed as tf.Tensor2D, 'self_attn.out_proj', w)) as tf.Tensor2D;
-  const inner = namedLinear(namedNorm(y, 'layer_norm2', w, c.eps), 'mlp.fc1', w);
-  return tf.add(y, namedLinear(ACTIVATIONS[c.activation]!(inner), 'mlp.fc2', w)) as tf.Tensor2D;
+  const y = tf.add(x, namedLinear(mixed as tf.Tensor2D, 'self_attn.out_proj', w, beyond)) as tf.Tensor2D;
+  const inner = namedLinear(namedNorm(y, 'layer_norm2', w, c.eps), 'mlp.fc1', w, beyond);
+  return tf.add(y, namedLinear(ACTIVATIONS[c.activation]!(inner), 'mlp.fc2', w, beyond)) as tf.Tensor2D;
 }
 
 /**

@@ -42,9 +42,18 @@ export interface Adapt {
   readonly byRows?: boolean;
   /** Learned states before those of every row, [n, width]: the decoder sees them, no loss is taken there (prefix.ts). */
   readonly prefix?: tf.Tensor2D;
+  /** What it does to linear layers that are not in `BaseModel.layers`: of the tower, and the head. Absent: nothing. */
+  readonly beyond?: Beyond;
   /** What it is in the layers whose paths begin so. There: layers of the decoder are computed again on the way back. */
   readonly part?: (path: string) => AdaptPart;
 }
+
+/** As `Adapt`, for frozen layers: x [tokens, in], base [tokens, out] → [tokens, out]. */
+export type Beyond = (layer: string, x: tf.Tensor2D, base: tf.Tensor2D) => tf.Tensor2D;
+
+/** The same by names below a path. */
+export const beyondBelow = (path: string, beyond: Beyond | undefined): Beyond | undefined =>
+  beyond && ((name, x, base) => beyond(`${path}.${name}`, x, base));
 
 /** An adapter in some layers, as a function of what it trains there. */
 export interface AdaptPart {
@@ -55,12 +64,17 @@ export interface AdaptPart {
 
 /** An adapter that calls another one, and asks for what that one asks for. */
 export function around(inner: Adapt, wrap: (inner: Adapt) => Adapt): Adapt {
-  const { byRows, prefix, part } = inner;
+  const { byRows, prefix, beyond, part } = inner;
   const wrapped = (path: string): AdaptPart => {
     const own = part!(path);
     return { tensors: own.tensors, with: (tensors) => around(own.with(tensors), wrap) };
   };
-  const asked = { ...(byRows && { byRows }), ...(prefix && { prefix }), ...(part && { part: wrapped }) };
+  const asked = {
+    ...(byRows && { byRows }),
+    ...(prefix && { prefix }),
+    ...(beyond && { beyond }),
+    ...(part && { part: wrapped }),
+  };
   return Object.assign(wrap(inner), asked);
 }
 
@@ -129,8 +143,9 @@ export interface BaseModel {
    * The frozen tower: pixels [n, 3, height, width] → features [rows, tokens, vision width], n pictures one after another.
    * LLaVA gives one row per picture, SmolVLM one per tile, Qwen2-VL one per image token. Features of several pictures are
    * put together along the rows.
+   * @param beyond what an adapter does to its linear layers
    */
-  encodeImages(pixels: tf.Tensor4D): tf.Tensor3D;
+  encodeImages(pixels: tf.Tensor4D, beyond?: Beyond): tf.Tensor3D;
   /**
    * Logits at chosen positions.
    * @param features of all images of the batch in order of appearance, [rows, tokens, vision width]; null without images

@@ -17,7 +17,7 @@ import {
 } from './batch.ts';
 import { type DecoderConfig, decode, decoderLayers, embedTokens, head, type LayerCache, type Pass } from './decoder.ts';
 import { greedy, mostProbable, type Past, type PromptStep, type Step } from './generate.ts';
-import type { Adapt, AdaptedLayer, Answers, BaseModel, Generated, Generator, TokenBatch } from './model.ts';
+import type { Adapt, AdaptedLayer, Answers, BaseModel, Beyond, Generated, Generator, TokenBatch } from './model.ts';
 import { type Positions, plainPositions, spatialPositions } from './positions.ts';
 import { afterPrefix, checkPrefix, keysAfter, placesAfter, prefixed, withoutPrefix } from './prefix.ts';
 import { type RopeTables, ropeTables, turnsAt } from './rope.ts';
@@ -39,7 +39,7 @@ export interface Eye {
   /** Image tokens that features of this shape, [rows, tokens, vision width], make. */
   imageTokens(shape: readonly [rows: number, tokens: number, width: number]): number;
   /** As `BaseModel.encodeImages`; `BadConfig` for pictures of a size that the tower does not take. */
-  encode(pixels: tf.Tensor4D): tf.Tensor3D;
+  encode(pixels: tf.Tensor4D, beyond?: Beyond): tf.Tensor3D;
   /** The projector: features [rows, tokens, vision width] → [image tokens, width]. */
   project(features: tf.Tensor3D, adapt: Adapt): tf.Tensor2D;
 }
@@ -94,8 +94,8 @@ export class VisionLanguageModel implements BaseModel {
     return this.config.imageToken;
   }
 
-  encodeImages(pixels: tf.Tensor4D): tf.Tensor3D {
-    return tf.tidy(() => this.eye.encode(pixels));
+  encodeImages(pixels: tf.Tensor4D, beyond?: Beyond): tf.Tensor3D {
+    return tf.tidy(() => this.eye.encode(pixels, beyond));
   }
 
   /** The projector: features → [image tokens, width]. */
@@ -207,15 +207,15 @@ export class VisionLanguageModel implements BaseModel {
 
   answersOf({ batch, targets, features }: LossInputs, adapt: Adapt): Answers {
     const states = this.states(batch, features, adapt, { wanted: targets.at });
-    return { ...targets, logits: head(states, this.config.decoder, this.weights) };
+    return { ...targets, logits: head(states, this.config.decoder, this.weights, adapt) };
   }
 
   logits(batch: TokenBatch, features: tf.Tensor3D | null, adapt: Adapt, positions?: Int32Array): tf.Tensor2D {
     return tf.tidy(() => {
       const inputs = this.inputs(batch, features);
-      if (!positions) return head(this.states(inputs, features, adapt), this.config.decoder, this.weights);
+      if (!positions) return head(this.states(inputs, features, adapt), this.config.decoder, this.weights, adapt);
       const wanted = tf.tensor1d(positions, 'int32');
-      return head(this.states(inputs, features, adapt, { wanted }), this.config.decoder, this.weights);
+      return head(this.states(inputs, features, adapt, { wanted }), this.config.decoder, this.weights, adapt);
     });
   }
 
@@ -328,7 +328,7 @@ export class VisionLanguageModel implements BaseModel {
       routes = made;
     };
     const states = this.states(inputs, features, adapt, { wanted, onCache, onRoutes });
-    return { next: mostProbable(head(states, this.config.decoder, this.weights)), prompt, routes };
+    return { next: mostProbable(head(states, this.config.decoder, this.weights, adapt)), prompt, routes };
   }
 
   /** One new token per row after what the cache holds. */
@@ -349,7 +349,7 @@ export class VisionLanguageModel implements BaseModel {
     };
     const routed = onRows(adapt, () => nextRows(ids.shape[0], routes));
     const states = decode(x, decoder, this.weights, routed, pass);
-    return { next: mostProbable(head(states, decoder, this.weights)), fresh };
+    return { next: mostProbable(head(states, decoder, this.weights, adapt)), fresh };
   }
 
   /** Cosines and sines for positions, each [rows, 1, length, headSize]. */

@@ -16,6 +16,9 @@ const GROUP = 32;
 /** Pixels of one pass: as many as in a group of pictures of 512 × 512. */
 const PIXELS = GROUP * 512 * 512;
 
+/** What of a model sees. */
+type Tower = Pick<BaseModel, 'encodeImages'>;
+
 /** An image among those that it shares a pass with. */
 interface Place {
   readonly key: string;
@@ -31,7 +34,7 @@ interface Place {
  * Files keep them beyond this process, and beyond its memory: those used longest ago leave it first.
  */
 export class Features {
-  private readonly model: BaseModel;
+  private readonly model: Tower;
   private readonly processor: Processor;
   private readonly files: FeatureFiles | null;
   private readonly limit: number;
@@ -51,7 +54,7 @@ export class Features {
    * @param files null: kept in memory alone
    * @param limit bytes in memory
    */
-  constructor(model: BaseModel, processor: Processor, files: FeatureFiles | null, limit = Number.POSITIVE_INFINITY) {
+  constructor(model: Tower, processor: Processor, files: FeatureFiles | null, limit = Number.POSITIVE_INFINITY) {
     this.model = model;
     this.processor = processor;
     this.files = files;

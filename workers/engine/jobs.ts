@@ -1,7 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type * as tf from '@tensorflow/tfjs';
 import type {
-  AdapterSource,
   AnswerJob,
   AnswerResult,
   AskJob,
@@ -40,19 +40,16 @@ import { openProcessor } from '../../datasets/processor/processor.ts';
 import { someOf } from '../../datasets/sample-list.ts';
 import { jsonLines, scoreAnswers } from '../../learning/evaluation/evaluate.ts';
 import { scorerNamed } from '../../learning/evaluation/scorers.ts';
-import { type BoundAdapter, bindAdapter, bindLora } from '../../learning/methods/adapter.ts';
 import { readBank, writeBank } from '../../learning/methods/bank.ts';
 import { methodNamed } from '../../learning/methods/registry.ts';
-import { linearLayers } from '../../learning/model/layers.ts';
-import { noAdapter } from '../../learning/model/model.ts';
+import { type Beyond, noAdapter } from '../../learning/model/model.ts';
 import { loadModel, readDefinition } from '../../learning/model/registry.ts';
 import { startTensors } from '../../learning/tensors/backend.ts';
 import { padBatch } from '../../learning/training/batches.ts';
 import { chooseRehearsed } from '../../learning/training/mixture.ts';
 import { roundPlan, shardOf, trainRound } from '../../learning/training/rounds.ts';
 import { type BegunTask, beginTask, refit, type TrainTask, trainTask } from '../../learning/training/train.ts';
-import { readPeft } from '../../store/peft.ts';
-import { readPeftFolder } from '../../store/peft-folder.ts';
+import { openAdapter } from './adapter.ts';
 import { FeatureFiles } from './feature-files.ts';
 import { Features } from './features.ts';
 import { OpenTest } from './open-test.ts';
@@ -321,11 +318,15 @@ export class Jobs {
   private async route(job: RouteJob, hooks: EngineHooks): Promise<RouteResult> {
     const warm = await this.model(job.model);
     const { asked, vision } = await this.ask(warm, job);
-    return routePrompt(job.routing, { model: warm.model, samples: [asked], vision, batchSize: 1 }, hooks);
+    return routePrompt(
+      job.routing,
+      { model: warm.model, samples: [asked], vision: () => vision(), batchSize: 1 },
+      hooks,
+    );
   }
 
   /** One prompt of a person as tokens, and what the model sees of its images. */
-  private async ask({ processor, features }: Warm, job: AskJob) {
+  private async ask({ model, processor, features }: Warm, job: AskJob) {
     const pictures = await Promise.all(job.images.map((path) => readFile(path)));
     const images = pictures.map((bytes) => sha256(bytes));
     const count = (text: string) => (job.raw ? processor.countMarkers(text) : text.split(IMAGE_MARKER).length - 1);
@@ -341,7 +342,13 @@ export class Jobs {
     const asked = job.raw
       ? processor.encodeRaw(prompt, images, sizes)
       : processor.encodePrompt({ id: 'prompt', turns, images, references: [] }, sizes);
-    return { asked, vision: () => features.ofBatch(images, encoded) };
+    const vision = async (tower?: Beyond) => {
+      if (!tower) return features.ofBatch(images, encoded);
+      // What was seen without it does not count.
+      const seeing = new Features({ encodeImages: (pixels) => model.encodeImages(pixels, tower) }, processor, null);
+      return seeing.ofBatch(images, encoded).finally(() => seeing.dispose());
+    };
+    return { asked, vision };
   }
 
   /** Answers one prompt with the base model or with a published adapter. */
@@ -349,9 +356,10 @@ export class Jobs {
     const warm = await this.model(job.model);
     const { model, processor } = warm;
     const { asked, vision: look } = await this.ask(warm, job);
-    const vision = asked.images.length > 0 ? await look() : null;
     const adapter = job.adapter && (await openAdapter(job.adapter, job.model.folder));
+    let vision: tf.Tensor3D | null = null;
     try {
+      vision = asked.images.length > 0 ? await look(adapter?.tower) : null;
       const batch = padBatch([asked], model.padToken, { side: 'left' });
       const [generated] = model.generate(batch, vision, adapter?.adapt ?? noAdapter, job.maxNewTokens);
       const { ids, logProbabilities } = generated!;
@@ -361,16 +369,4 @@ export class Jobs {
       adapter?.dispose();
     }
   }
-}
-
-/** A PEFT adapter or a task of a bank on the engine. @param model folder of the base model */
-async function openAdapter(
-  source: NonNullable<AdapterSource>,
-  model: string,
-): Promise<Pick<BoundAdapter, 'adapt' | 'dispose'>> {
-  if ('bank' in source) return bindAdapter(readBank(await readWhole(source.bank), source.bank), source.task);
-  const { config, weights } = await readPeftFolder(source.folder);
-  const { layers, frozen } = linearLayers(await readDefinition(model));
-  const others = { layers: frozen, why: 'LoRA on the tower and on the head is not computed' };
-  return bindLora(readPeft(config, weights, source.folder, { layers, others }));
 }

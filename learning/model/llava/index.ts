@@ -51,13 +51,13 @@ function eye(config: LlavaConfig, weights: Weights): Eye {
       { name: `${PROJECTOR}.linear_2`, in: decoder.width, out: decoder.width },
     ],
     imageTokens: ([images, tokens]) => images * tokens,
-    encode: (pixels) => {
+    encode: (pixels, beyond) => {
       const [images, ...rest] = pixels.shape;
       if (rest.join() !== `3,${vision.imageSize},${vision.imageSize}`) {
         const problem = `Pixels [${images},${rest}], but the model takes [n,3,${vision.imageSize},${vision.imageSize}]`;
         throw new LiloraError('BadConfig', `${problem}. Use the image processor of this model.`);
       }
-      return visionFeatures(pixels, vision, weights);
+      return visionFeatures(pixels, vision, weights, beyond);
     },
     project: (features, adapt) => {
       const x = tf.reshape(features, [-1, vision.width]) as tf.Tensor2D;

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { linear } from '../../tensors/ops.ts';
 import { type EncoderConfig, encoderLayer, encoderShapes, namedNorm, normShapes, patches } from '../encoder.ts';
+import { type Beyond, beyondBelow } from '../model.ts';
 import type { Weights } from '../weights.ts';
 
 /** A CLIP vision transformer (Radford et al. 2021), as far as its features are used. */
@@ -39,13 +40,22 @@ export function visionUnused(name: string, c: VisionConfig): boolean {
  * @param pixels normalised, [images, 3, size, size]
  * @returns [images, tokens, width]
  */
-export function visionFeatures(pixels: tf.Tensor4D, c: VisionConfig, weights: Weights): tf.Tensor3D {
+export function visionFeatures(pixels: tf.Tensor4D, c: VisionConfig, weights: Weights, beyond?: Beyond): tf.Tensor3D {
   const w = (name: string) => weights(`${TOWER}.${name}`);
   const [images] = pixels.shape;
   const tokens = (c.imageSize / c.patchSize) ** 2 + 1;
   let x = namedNorm(embed(pixels, c, w), 'pre_layrnorm', w, c.eps);
   for (let i = 0; i < c.featureLayers; i++)
-    x = tf.tidy(() => encoderLayer(x, images, tokens, c, (n) => w(`encoder.layers.${i}.${n}`)));
+    x = tf.tidy(() =>
+      encoderLayer(
+        x,
+        images,
+        tokens,
+        c,
+        (n) => w(`encoder.layers.${i}.${n}`),
+        beyondBelow(`${TOWER}.encoder.layers.${i}`, beyond),
+      ),
+    );
   const states = tf.reshape(x, [images, tokens, c.width]) as tf.Tensor3D;
   return c.classToken ? states : tf.slice(states, [0, 1, 0], [images, tokens - 1, c.width]);
 }

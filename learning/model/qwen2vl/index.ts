@@ -55,7 +55,7 @@ function eye({ vision, decoder }: Qwen2vlConfig, weights: Weights): Eye {
       { name: `${MERGER}.mlp.2`, in: wide, out: decoder.width },
     ],
     imageTokens: ([tokens]) => tokens,
-    encode: (pixels) => visionFeatures(pixels, vision, weights),
+    encode: (pixels, beyond) => visionFeatures(pixels, vision, weights, beyond),
     project: (features, adapt) => {
       const flat = tf.reshape(features, [-1, vision.width]) as tf.Tensor2D;
       const x = tf.reshape(namedNorm(flat, `${MERGER}.ln_q`, weights, EPS), [-1, wide]) as tf.Tensor2D;

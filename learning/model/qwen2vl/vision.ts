@@ -3,6 +3,7 @@ import { LiloraError } from '../../../core/errors.ts';
 import { ACTIVATIONS } from '../../tensors/activations.ts';
 import { linear, rotary } from '../../tensors/ops.ts';
 import { linearShapes, namedLinear, namedNorm, normShapes, patches, pictureAttention } from '../encoder.ts';
+import { type Beyond, beyondBelow } from '../model.ts';
 import { frequencies } from '../rope.ts';
 import type { Weights } from '../weights.ts';
 
@@ -47,7 +48,7 @@ export function visionShapes(c: VisionConfig): [string, number[]][] {
  * @param pixels normalised, [images, 3, height, width], whole squares of merged patches
  * @returns [images * image tokens, merge², width]
  */
-export function visionFeatures(pixels: tf.Tensor4D, c: VisionConfig, weights: Weights): tf.Tensor3D {
+export function visionFeatures(pixels: tf.Tensor4D, c: VisionConfig, weights: Weights, beyond?: Beyond): tf.Tensor3D {
   const w = (name: string) => weights(`${TOWER}.${name}`);
   const [images, channels, height, width] = pixels.shape;
   const square = c.patchSize * c.merge;
@@ -70,7 +71,9 @@ export function visionFeatures(pixels: tf.Tensor4D, c: VisionConfig, weights: We
   const turns = axialTurns(rows, columns, c);
   let x = linear(merged as tf.Tensor2D, kernel);
   for (let i = 0; i < c.layers; i++)
-    x = tf.tidy(() => block(x, images, tokens, c, turns, (n) => w(`blocks.${i}.${n}`)));
+    x = tf.tidy(() =>
+      block(x, images, tokens, c, turns, (n) => w(`blocks.${i}.${n}`), beyondBelow(`${TOWER}.blocks.${i}`, beyond)),
+    );
   return tf.reshape(x, [(images * tokens) / c.merge ** 2, c.merge ** 2, c.width]) as tf.Tensor3D;
 }
 
@@ -104,15 +107,23 @@ function axialTurns(rows: number, columns: number, c: VisionConfig): Turns {
   return { cos: tf.tensor(cos, shape), sin: tf.tensor(sin, shape) };
 }
 
-/** One block: x [images * tokens, width], every patch sees all patches of its image. `w` takes names below the block. */
-function block(x: tf.Tensor2D, images: number, tokens: number, c: VisionConfig, turns: Turns, w: Weights): tf.Tensor2D {
-  const parts = tf.split(namedLinear(namedNorm(x, 'norm1', w, EPS), 'attn.qkv', w), 3, 1);
+/** One block: x [images * tokens, width], every patch sees all patches of its image. `w` and `beyond` take names below the block. */
+function block(
+  x: tf.Tensor2D,
+  images: number,
+  tokens: number,
+  c: VisionConfig,
+  turns: Turns,
+  w: Weights,
+  beyond?: Beyond,
+): tf.Tensor2D {
+  const parts = tf.split(namedLinear(namedNorm(x, 'norm1', w, EPS), 'attn.qkv', w, beyond), 3, 1);
   const [q, k, v] = parts.map((part) =>
     tf.transpose(tf.reshape(part, [images, tokens, c.heads, c.width / c.heads]), [0, 2, 1, 3]),
   ) as [tf.Tensor4D, tf.Tensor4D, tf.Tensor4D];
   const seen = pictureAttention(rotary(q, turns.cos, turns.sin), rotary(k, turns.cos, turns.sin), v);
   const mixed = tf.reshape(tf.transpose(seen, [0, 2, 1, 3]), [images * tokens, c.width]) as tf.Tensor2D;
-  const y = tf.add(x, namedLinear(mixed, 'attn.proj', w)) as tf.Tensor2D;
-  const inner = ACTIVATIONS[c.activation]!(namedLinear(namedNorm(y, 'norm2', w, EPS), 'mlp.fc1', w));
-  return tf.add(y, namedLinear(inner, 'mlp.fc2', w)) as tf.Tensor2D;
+  const y = tf.add(x, namedLinear(mixed, 'attn.proj', w, beyond)) as tf.Tensor2D;
+  const inner = ACTIVATIONS[c.activation]!(namedLinear(namedNorm(y, 'norm2', w, EPS), 'mlp.fc1', w, beyond));
+  return tf.add(y, namedLinear(inner, 'mlp.fc2', w, beyond)) as tf.Tensor2D;
 }

@@ -35,7 +35,7 @@ function eye({ vision, shuffle, decoder }: SmolvlmConfig, weights: Weights): Eye
   return {
     layers: [{ name: PROJECTION, in: wide, out: decoder.width }],
     imageTokens: ([tiles, patches]) => tiles * (patches / shuffle ** 2),
-    encode: (pixels) => visionFeatures(pixels, vision, weights),
+    encode: (pixels, beyond) => visionFeatures(pixels, vision, weights, beyond),
     project: (features, adapt) => {
       const x = pixelShuffle(features, shuffle);
       return adapt(PROJECTION, x, linear(x, weights(`${PROJECTION}.weight`)));

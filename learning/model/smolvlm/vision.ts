@@ -10,6 +10,7 @@ import {
   normShapes,
   patches,
 } from '../encoder.ts';
+import { type Beyond, beyondBelow } from '../model.ts';
 import type { Weights } from '../weights.ts';
 
 /** A SigLIP vision transformer (Zhai et al. 2023) with the positions of NaViT, as Idefics3 uses it. */
@@ -38,7 +39,7 @@ export function visionShapes(c: VisionConfig): [string, number[]][] {
  * @param pixels normalised square tiles, [tiles, 3, side, side]
  * @returns [real tiles, patches, width]
  */
-export function visionFeatures(pixels: tf.Tensor4D, c: VisionConfig, weights: Weights): tf.Tensor3D {
+export function visionFeatures(pixels: tf.Tensor4D, c: VisionConfig, weights: Weights, beyond?: Beyond): tf.Tensor3D {
   const w = (name: string) => weights(`${TOWER}.${name}`);
   const real = withoutPadding(pixels);
   const [tiles, channels, height, width] = real.shape;
@@ -54,7 +55,16 @@ export function visionFeatures(pixels: tf.Tensor4D, c: VisionConfig, weights: We
   const places = tf.gather(w('embeddings.position_embedding.weight'), at);
   let x = tf.reshape(tf.add(tf.reshape(seen, [tiles, tokens, c.width]), places), [-1, c.width]) as tf.Tensor2D;
   for (let i = 0; i < c.layers; i++)
-    x = tf.tidy(() => encoderLayer(x, tiles, tokens, c, (n) => w(`encoder.layers.${i}.${n}`)));
+    x = tf.tidy(() =>
+      encoderLayer(
+        x,
+        tiles,
+        tokens,
+        c,
+        (n) => w(`encoder.layers.${i}.${n}`),
+        beyondBelow(`${TOWER}.encoder.layers.${i}`, beyond),
+      ),
+    );
   return tf.reshape(namedNorm(x, 'post_layernorm', w, c.eps), [tiles, tokens, c.width]) as tf.Tensor3D;
 }
 
