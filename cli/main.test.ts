@@ -229,6 +229,30 @@ describe('validate', () => {
     });
   });
 
+  it('writes a page that shows the dataset, whatever its texts are', async () => {
+    await make((samples) => {
+      samples[1]!.conversations[1]!.value = '<script>alert(1)</script>\u001b[31m';
+    });
+    const page = join(folder, 'page.html');
+    expect(await main(['validate', join(folder, 'data'), '--html', page])).toBe(DONE);
+    const html = readFileSync(page, 'utf8');
+    expect(html).toContain('&lt;script&gt;alert(1)&lt;/script&gt;\\u{1b}[31m');
+    expect(html).not.toContain('<script');
+    expect(html.match(/<img /g)).toHaveLength(7);
+    expect(html).toMatch(/✓ a good dataset[\s\S]*>train<[\s\S]*>5<[\s\S]*>10</);
+    expect(said.stdout).toMatch(/colours: a good dataset/);
+  });
+
+  it('writes a page of a dataset that is refused, too', async () => {
+    await make((samples) => {
+      samples[1]!.image = '../outside.png';
+    });
+    const page = join(folder, 'page.html');
+    expect(await main(['validate', join(folder, 'data'), '--html', page])).toBe(FAILED);
+    expect(said.stderr).toMatch(/page\.html shows the dataset[\s\S]*BadDataset/);
+    expect(readFileSync(page, 'utf8')).toMatch(/✗ refused: [\s\S]*outside\.png/);
+  });
+
   it('names what is wrong, without letting it steer the terminal', async () => {
     await make((samples, split) => {
       if (split === 'train') samples[3] = { ...samples[3]!, id: 'x', image: 'images/\u001b[31m.png' };

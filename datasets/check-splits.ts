@@ -53,8 +53,9 @@ export interface CheckedSplits {
 export async function checkSplits(
   splits: readonly ReadSplit[],
   found: FoundImages,
-  processor: Encoder | undefined,
   problems: Problems,
+  processor?: Encoder,
+  onTokens?: (split: SplitName, tokens: number) => void,
 ): Promise<CheckedSplits> {
   const likeness = new Likeness(splits, found, problems);
   const { facts } = found;
@@ -64,7 +65,8 @@ export async function checkSplits(
     let i = 0;
     for await (const { sample, where } of samples) {
       await likeness.compare(name, sample, where);
-      const why = processor && tokenProblem(processor, sample, facts, where, problems);
+      const why =
+        processor && tokenProblem(processor, sample, facts, where, problems, (tokens) => onTokens?.(name, tokens));
       // Answers of other splits are compared, not learned.
       if (why !== undefined && name === 'train') {
         leftOut.push({ id: sample.id, where, why });
@@ -84,9 +86,11 @@ function tokenProblem(
   sizes: ImageSizes,
   where: string,
   problems: Problems,
+  onTokens: (tokens: number) => void,
 ): string | undefined {
   try {
     const { length } = processor.encodeTraining(sample, sizes).inputIds;
+    onTokens(length);
     if (length <= processor.contextLength) return undefined;
     problems.add(where, `${length} tokens with its images, but the model reads ${processor.contextLength}; shorten it`);
   } catch (error) {

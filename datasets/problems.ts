@@ -8,6 +8,16 @@ export class Untrainable extends LiloraError {
   }
 }
 
+/** A dataset that is refused, with everything that was found, one message each. */
+export class RefusedDataset extends LiloraError {
+  readonly problems: readonly string[];
+
+  constructor(message: string, problems: readonly string[]) {
+    super('BadDataset', message);
+    this.problems = problems;
+  }
+}
+
 /** How many problems an error message spells out. */
 const SHOWN = 20;
 
@@ -114,7 +124,7 @@ export class Problems {
     const total = messages.length >= limit ? `${limit} problems or more` : `${messages.length} problem(s)`;
     const shown = messages.slice(0, SHOWN).map((message) => `\n  - ${message}`);
     const rest = messages.length > SHOWN ? `\n  and ${messages.length - SHOWN} more` : '';
-    return new LiloraError('BadDataset', `${dataset}: ${total} found. Nothing was trained.${shown.join('')}${rest}`);
+    return new RefusedDataset(`${dataset}: ${total} found. Nothing was trained.${shown.join('')}${rest}`, messages);
   }
 }
 

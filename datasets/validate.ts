@@ -61,6 +61,8 @@ export interface ValidateOptions {
   readonly images?: ImageSink;
   /** Sees every sample as it was read, while the images that stand in its file have just come to `images`. */
   readonly onSample?: (split: SplitName, sample: Unpacked) => void | Promise<void>;
+  /** Told how many tokens each conversation has. */
+  readonly onTokens?: (split: SplitName, tokens: number) => void;
 }
 
 /**
@@ -74,7 +76,7 @@ export interface ValidateOptions {
 export async function checkDataset(
   source: DatasetSource,
   folder: string,
-  { processor, images, onSample }: ValidateOptions = {},
+  { processor, images, onSample, onTokens }: ValidateOptions = {},
 ): Promise<CheckedDataset> {
   const problems = new Problems();
   const found = new FoundImages(images);
@@ -83,7 +85,7 @@ export async function checkDataset(
   const manifest = await stage(() => readManifest(source));
   const read = await stage(() => ReadSplits.read({ source, manifest, folder, found, problems, onSample }));
   await stage(() => readImages(source, read.others(), read, found, problems, join(folder, 'file')));
-  const checked = await stage(() => checkSplits(read.splits, found, processor, problems));
+  const checked = await stage(() => checkSplits(read.splits, found, problems, processor, onTokens));
   const { leftOut, dropped, alike } = checked;
   const splits = Object.fromEntries(
     read.splits.map(({ name, samples }) => [name, keptOf(samples, name === 'train' ? dropped : [])]),

@@ -1,16 +1,40 @@
+import { writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { datasetFolder, openDataset } from '../../activities/dataset-place.ts';
 import { localFolder } from '../../datasets/local-folder.ts';
+import { type LookOptions, lookAt } from '../../datasets/look/view.ts';
 import { openProcessor } from '../../datasets/processor/processor.ts';
-import { type CheckedDataset, checkDataset, inTemporaryFolder } from '../../datasets/validate.ts';
+import { type CheckedDataset, checkDataset, type DatasetSource, inTemporaryFolder } from '../../datasets/validate.ts';
 import { scorerNamed } from '../../learning/evaluation/scorers.ts';
+import { datasetPage } from '../../report/dataset/page.ts';
 import { table } from '../../report/terminal.ts';
 import { openStore } from '../../store/open.ts';
 import { localModel } from '../base-model.ts';
 import { adoptEnvironment } from '../connect.ts';
 import { datasetNotes } from '../dataset-notes.ts';
-import { result, resultJson } from '../output.ts';
+import { note, result, resultJson } from '../output.ts';
+
+interface ValidateFlags {
+  readonly model?: string;
+  readonly html?: string;
+  readonly json?: boolean;
+}
+
+/** Validates a dataset and writes the page that shows it, of one that is refused, too. */
+async function shown(
+  source: DatasetSource,
+  folder: string,
+  file: string,
+  model: LookOptions['model'],
+): Promise<CheckedDataset> {
+  const check: LookOptions['check'] = ({ metric }) => void scorerNamed(metric);
+  const { view, dataset, refused } = await lookAt(source, folder, { model, check });
+  await writeFile(file, datasetPage(view));
+  note(`${file} shows the dataset.`);
+  if (refused) throw refused;
+  return dataset;
+}
 
 export function addValidate(program: Command): void {
   program
@@ -21,15 +45,17 @@ export function addValidate(program: Command): void {
       '--model <folder>',
       'also check that every prompt fits into this base model: a local folder, or org/name[@revision] of the hub',
     )
+    .option('--html <file>', 'also write a page that shows it: counts, lengths, answers, pictures, some samples')
     .option('--json', 'as JSON')
     .addHelpText(
       'after',
       `
 Examples:
   $ lilora validate ./dogs
-  $ lilora validate s3://data/cats --model ./examples/base-model`,
+  $ lilora validate s3://data/cats --model ./examples/base-model
+  $ lilora validate ./dogs --model ./examples/base-model --html dogs.html`,
     )
-    .action(async (dataset: string, { model, json }: { model?: string; json?: boolean }) => {
+    .action(async (dataset: string, { model, html, json }: ValidateFlags) => {
       adoptEnvironment();
       const source = dataset.includes('://')
         ? await openDataset({ openPlace: async (uri) => openStore(uri) }, dataset)
@@ -37,7 +63,10 @@ Examples:
       const processor =
         model === undefined ? undefined : await openProcessor(await localModel(model, { weights: false }));
       const { splits, images, ...facts } = await inTemporaryFolder(async (folder) => {
-        const checked = await checkDataset(source, folder, { processor });
+        const checked =
+          html === undefined
+            ? await checkDataset(source, folder, { processor })
+            : await shown(source, folder, html, processor && { name: model!, processor });
         return { ...checked, splits: await counted(checked.splits) };
       });
       const { manifest, digest, leftOut, leftOutKeys, renamed, alike, unused } = facts;

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import type { TokenSpan } from '../../core/dataset-view.ts';
 import { LiloraError } from '../../core/errors.ts';
 import { parseJson } from '../../core/json.ts';
 import { type EncodedSample, IMAGE_MARKER, type Sample } from '../../core/sample.ts';
@@ -12,6 +13,7 @@ import type { FamilyFiles } from './family.ts';
 import type { Picture } from './picture.ts';
 import { openFamily } from './registry.ts';
 import { check } from './settings.ts';
+import { spansOf } from './spans.ts';
 import { openTokenizer, type Tokens } from './tokenizer.ts';
 
 /** Sizes of images by digest: how many tokens an image becomes may depend on its size. */
@@ -29,6 +31,8 @@ export interface Processor {
   encodeRaw(prompt: string, images: readonly string[], sizes: ImageSizes): EncodedSample;
   /** Markers of images in a prompt without the chat template: ours, or the model's own. */
   countMarkers(prompt: string): number;
+  /** Tokens as people read them: for somebody who looks at what is learned. */
+  spans(sample: EncodedSample): TokenSpan[];
   /** Text of new tokens, without special tokens. */
   decode(ids: readonly number[]): string;
   /** An encoded image file as the tower wants it. */
@@ -144,6 +148,7 @@ export async function openProcessor(folder: string): Promise<Processor> {
 
     countMarkers: (prompt) =>
       [...new Set([IMAGE_MARKER, family.marker])].reduce((count, marker) => count + prompt.split(marker).length - 1, 0),
+    spans: (sample) => spansOf(sample, tokenizer, imageToken),
     decode: tokenizer.decode,
     pixels: async (encoded) => family.pixels(await decodeImage(encoded, 'image')),
   };
