@@ -69,7 +69,7 @@ describe('samples come back as they were written, whatever their texts are', () 
       if (form.limits.ids !== 'none') expect(samples).toEqual(expected);
       else expect(withoutIds(samples)).toEqual(withoutIds(expected));
     });
-    await fc.assert(check, { numRuns: 10, examples: [[oddSamples(form.limits, pictures)]] });
+    await fc.assert(check, { numRuns: 6, examples: [[oddSamples(form.limits, pictures)]] });
   });
 });
 
@@ -103,7 +103,7 @@ describe('the same samples are the same prepared bytes in every form', () => {
       { ...pair('1', 'Which is it?', 'cat', 3), references: ['cat', 'house cat'] },
       pair('2', 'Name a fruit.', 'apple'),
     ];
-    const able = names(({ pair: only, pictures: most, references }) => !only && !most && !references);
+    const able = names((limits) => !limits.pair && !limits.system && !limits.pictures && !limits.references);
     expect(able.length).toBeGreaterThan(5);
     expect(Object.values(await digests(samples))).toEqual([able]);
   });
@@ -130,5 +130,5 @@ it('what is read in one form and written in another is the same', async () => {
       expect(await through(other, again)).toEqual(first);
     },
   );
-  await fc.assert(check, { numRuns: 20 });
+  await fc.assert(check, { numRuns: 12 });
 });

@@ -47,14 +47,11 @@ function body(limits: Limits, pictures: readonly Uint8Array[]): fc.Arbitrary<Omi
   );
   return fc
     .record({
-      system: limits.pair ? fc.constant(undefined) : fc.option(text, { nil: undefined, freq: 2 }),
+      system: limits.pair || limits.system ? fc.constant(undefined) : fc.option(text, { nil: undefined, freq: 2 }),
       rounds: fc.array(round, { minLength: 1, maxLength: limits.pair ? 1 : 3 }),
-      references:
-        limits.references === 'none'
-          ? fc.constant(undefined)
-          : fc.option(fc.array(trimmed, { minLength: 1, maxLength: 4 }), { nil: undefined, freq: 2 }),
+      references: references(limits),
     })
-    .map(({ system, rounds, references }) => {
+    .map(({ system, rounds, references: others }) => {
       const turns = rounds.flatMap(({ asked, said }): PlainTurn[] => [
         { role: 'user', text: asked },
         { role: 'assistant', text: said },
@@ -62,10 +59,20 @@ function body(limits: Limits, pictures: readonly Uint8Array[]): fc.Arbitrary<Omi
       return {
         turns: system === undefined ? turns : [{ role: 'system', text: system }, ...turns],
         pictures: rounds.flatMap(({ shown }) => shown),
-        ...(references && { references }),
+        ...(others && { references: limits.references === 'listed' ? listed(turns, others) : others }),
       };
     });
 }
+
+function references(limits: Limits): fc.Arbitrary<string[] | undefined> {
+  if (limits.references === 'none') return fc.constant(undefined);
+  const some = fc.array(trimmed, { minLength: 1, maxLength: 4 });
+  return limits.references === 'listed' ? some : fc.option(some, { nil: undefined, freq: 2 });
+}
+
+const listed = (turns: readonly PlainTurn[], others: readonly string[]) => [
+  ...new Set([turns.at(-1)!.text, ...others]),
+];
 
 /** The first question; in dataset.json it loses the white space around it. */
 const sharedQuestion = ([first]: readonly PlainTurn[]): PlainTurn => {
@@ -94,6 +101,7 @@ export function oddSamples(limits: Limits, pictures: readonly Uint8Array[]): Pla
       { role: 'user', text: `${MARKER}\n${asked}` },
       { role: 'assistant', text: limits.answers === 'names' ? 'beagle' : said },
     ];
-    return { id: `odd-${i}`, turns, pictures: [pictures[i % pictures.length]!] };
+    const accepted = limits.references === 'listed' && { references: listed(turns, [`${odd}.`.trim()]) };
+    return { id: `odd-${i}`, turns, pictures: [pictures[i % pictures.length]!], ...accepted };
   });
 }

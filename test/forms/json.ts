@@ -1,4 +1,5 @@
 import {
+  bareTurns,
   dataUris,
   type Files,
   type Form,
@@ -11,6 +12,7 @@ import {
   pictureFiles,
   picturePaths,
   plainPair,
+  sampleOf,
 } from './plain.ts';
 
 /* Forms of one JSON object per sample. */
@@ -20,19 +22,20 @@ interface Shape {
   readonly limits?: Limits;
   /** The object of one sample. */
   readonly object: (sample: PlainSample) => object;
-  /** As one array, not as lines. */
+  /** As one array, not as lines; and how the file is called, where not accordingly. */
   readonly array?: true;
+  readonly called?: 'json' | 'jsonl';
   /** The pictures stand in the samples. */
   readonly inline?: true;
   readonly about?: { readonly format: string };
 }
 
-function jsonForm({ name, limits = {}, object, array, inline, about }: Shape): Form {
+function jsonForm({ name, limits = {}, object, array, called, inline, about }: Shape): Form {
   return {
     name,
     limits,
     write(split, samples) {
-      const path = `${split}.${array ? 'json' : 'jsonl'}`;
+      const path = `${split}.${called ?? (array ? 'json' : 'jsonl')}`;
       const objects = samples.map(object);
       const files: Files = { [path]: array ? JSON.stringify(objects, null, 1) : jsonLines(objects) };
       return {
@@ -71,6 +74,12 @@ function messagesOfParts(sample: PlainSample, sources: readonly string[], part: 
     content: turn.role === 'user' ? parts(turn, rest, part) : turn.text,
   }));
 }
+
+/** Question by question, as The Cauldron has them. */
+const rounds = (turns: readonly PlainTurn[]) =>
+  turns.flatMap(({ role, text }, i) =>
+    role === 'user' ? [{ user: text, assistant: turns[i + 1]!.text, source: 'tests' }] : [],
+  );
 
 const rowOf = (sample: PlainSample) => pairOf(sample)!;
 
@@ -138,5 +147,79 @@ export const JSON_FORMS: readonly Form[] = [
     inline: true,
     limits: { pair: true },
     object: (sample) => ({ ...common(sample), images: dataUris(sample), ...rowOf(sample) }),
+  }),
+  jsonForm({
+    name: 'rows, one per line in a file called json',
+    called: 'json',
+    limits: { pair: true },
+    object: (sample) => ({ ...common(sample), images: picturePaths(sample), ...rowOf(sample) }),
+  }),
+  jsonForm({
+    name: 'alpaca',
+    array: true,
+    limits: { pair: true, markers: 'before' },
+    object: (sample) => {
+      const { question, answer } = plainPair(sample)!;
+      const [instruction, ...lines] = question.split('\n');
+      const input = lines.join('\n');
+      const isTwo = instruction!.trim() !== '' && input.trim() !== '';
+      const asked = isTwo ? { instruction, input } : { instruction: question, input: '' };
+      return { ...common(sample), ...asked, output: answer, ...optional('images', picturePaths(sample)) };
+    },
+  }),
+  jsonForm({
+    name: 'query and response with a history',
+    object: (sample) => {
+      const system = sample.turns.find(({ role }) => role === 'system');
+      const said = sample.turns.filter(({ role }) => role !== 'system').map(({ text }) => text);
+      const rounds = said.flatMap((text, i) => (i % 2 === 0 ? [[text, said[i + 1]!] as const] : []));
+      const [query, response] = rounds.at(-1)!;
+      const row = { ...common(sample), system: system?.text ?? '', query, response, images: picturePaths(sample) };
+      return { ...row, history: rounds.slice(0, -1) };
+    },
+  }),
+  jsonForm({
+    name: 'prompt and completion',
+    limits: { pair: true },
+    object: (sample) => {
+      const { question, answer } = rowOf(sample);
+      return { ...common(sample), prompt: question, completion: ` ${answer}`, images: picturePaths(sample) };
+    },
+  }),
+  jsonForm({
+    name: 'prompt and completion of messages',
+    limits: { pair: true },
+    object: (sample) => {
+      const messages = sample.turns.map(({ role, text }) => ({ role, content: text }));
+      const [prompt, completion] = [messages.slice(0, -1), messages.slice(-1)];
+      return { ...common(sample), prompt, completion, images: picturePaths(sample) };
+    },
+  }),
+  jsonForm({
+    name: 'texts',
+    limits: { system: 'none' },
+    object: (sample) => ({
+      ...common(sample),
+      images: picturePaths(sample),
+      texts: rounds(bareTurns(sample) ?? sample.turns),
+    }),
+  }),
+  jsonForm({
+    name: 'captions',
+    limits: { pair: true, pictures: 'one', markers: 'before', references: 'listed' },
+    object: (sample) => ({
+      id: sample.id,
+      image: picturePaths(sample)[0],
+      question: plainPair(sample)!.question,
+      captions: sampleOf(sample).references,
+    }),
+  }),
+  jsonForm({
+    name: 'conversations as JSON text',
+    object: (sample) => ({
+      ...common(sample),
+      images: picturePaths(sample),
+      conversations: JSON.stringify(humanGpt(sample.turns)),
+    }),
   }),
 ];

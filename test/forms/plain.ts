@@ -18,6 +18,12 @@ export interface PlainTurn {
   readonly text: string;
 }
 
+/** Whether the accepted answers begin with the one that is learned, and none stands there twice. */
+function isListed(sample: PlainSample): boolean {
+  const { references } = sampleOf(sample);
+  return references[0] === sample.turns.at(-1)!.text && new Set(references).size === references.length;
+}
+
 /** What a sample is to training. */
 export const sampleOf = ({ id, turns, pictures, references }: PlainSample): Sample => ({
   id,
@@ -48,10 +54,12 @@ export interface Form {
 export interface Limits {
   /** One question and its answer, no system turn. */
   readonly pair?: true;
+  readonly system?: 'none';
   readonly pictures?: 'one' | 'at most one';
   /** Markers stand before the question, each on a line of its own; or anywhere, followed by a line end. */
   readonly markers?: 'before' | 'lines';
-  readonly references?: 'none';
+  /** No other answers than the last turn; or they are listed, the last turn first, each once. */
+  readonly references?: 'none' | 'listed';
   /** Ids are names of files, or made by the reader. */
   readonly ids?: 'names' | 'none';
   /** Answers are names of folders. */
@@ -78,7 +86,9 @@ function fitsOne(limits: Limits, sample: PlainSample): boolean {
       (limits.pictures === 'at most one' && pictures.length === 0)) &&
     (limits.markers !== 'before' || plainPair(sample) !== null) &&
     (limits.markers !== 'lines' || lines) &&
-    (limits.references === undefined || references === undefined) &&
+    (limits.system === undefined || turns[0]?.role !== 'system') &&
+    (limits.references !== 'none' || references === undefined) &&
+    (limits.references !== 'listed' || isListed(sample)) &&
     (limits.ids !== 'names' || NAME.test(id)) &&
     (limits.answers === undefined || NAME.test(turns.at(-1)!.text))
   );
@@ -125,6 +135,14 @@ export function plainPair(sample: PlainSample): Pair | null {
   const pair = pairOf(sample);
   const question = pair && bareQuestion(pair.question, sample.pictures.length);
   return pair && question !== null ? { question, answer: pair.answer } : null;
+}
+
+/** The turns with all pictures before the first question, which readers put there; null when markers stand elsewhere. */
+export function bareTurns({ turns, pictures }: PlainSample): readonly PlainTurn[] | null {
+  const first = turns.findIndex(({ role }) => role === 'user');
+  const question = bareQuestion(turns[first]!.text, pictures.length);
+  if (question === null || turns.slice(first + 1).some(({ text }) => text.includes(MARKER))) return null;
+  return turns.map((turn, i) => (i === first ? { ...turn, text: question } : turn));
 }
 
 /** The only picture of a sample. */

@@ -113,4 +113,33 @@ export const TABLE_FORMS: readonly Form[] = [
       references: sample.references,
     }),
   ),
+  parquetForm(
+    'parquet of texts',
+    { id: TEXT, images: list(IMAGE), texts: list(struct({ user: TEXT, assistant: TEXT })), references: list(TEXT) },
+    { system: 'none' },
+    (sample) => {
+      const said = sample.turns.map(({ text }) => text);
+      const texts = said.flatMap((user, i) => (i % 2 === 0 ? [{ user, assistant: said[i + 1] }] : []));
+      return { id: sample.id, images: sample.pictures.map(embedded), texts, references: sample.references };
+    },
+  ),
+  parquetForm(
+    'parquet of conversations as lists in a struct',
+    {
+      id: TEXT,
+      images: list(IMAGE),
+      conversations: struct({ from: list(TEXT), value: list(TEXT) }),
+      references: list(TEXT),
+    },
+    {},
+    (sample) => ({
+      id: sample.id,
+      images: sample.pictures.map(embedded),
+      conversations: {
+        from: sample.turns.map(({ role }) => ({ user: 'human', assistant: 'gpt', system: 'system' })[role]),
+        value: sample.turns.map(({ text }) => text),
+      },
+      references: sample.references,
+    }),
+  ),
 ];
