@@ -91,7 +91,7 @@ async function learn(form: Form, name: string, splits: Splits): Promise<Learned>
   const training = { batchSize: 2, epochs: 1, learningRate: 1e-3 };
   await startStream(servers, tinyStream(name, { model: MODEL, training }));
   await submitDataset(servers, name, uri);
-  const line = await untilSettled(servers, name, name);
+  const line = await untilSettled(servers, name, name, 250);
   expect(line.message ?? '', form.name).toBe('');
   const keys: string[] = [];
   for await (const { key } of store.list(`streams/${name}/tasks/${name}/prepared/`)) keys.push(key);
