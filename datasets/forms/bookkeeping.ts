@@ -12,10 +12,10 @@ const NAMES = new Set(
     // of its origin
     'source sources data_source datasource dataset dataset_name dataset_id origin subset split data_split url urls page_url source_url',
     'coco_url flickr_url flickr_300k_url original_url thumbnail_url license licence license_id copyright attribution author creator',
-    'date date_captured timestamp created created_at updated_at create_time version metadata meta',
+    'date date_captured when timestamp created created_at updated_at create_time version metadata meta',
     // of how it was made
     'model model_name generator generated_by annotator annotator_id worker_id workerid answer_confidence parallel_tool_calls',
-    'question_type answer_type language lang',
+    'question_type answer_type language lang tags',
     // of its size
     'width height image_width image_height original_width original_height image_size img_size size_bytes num_turns n_turns turn_count',
     'num_tokens n_tokens token_count num_images n_images image_count images_count',

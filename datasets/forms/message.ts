@@ -64,7 +64,7 @@ function textOfContent(turn: Fields, content: unknown, turning: Turning): string
   const isAnswer = role === 'assistant';
   // A call may stand without words, and a tool may have nothing to say.
   if (!holds(content) && (calls.length > 0 || role === 'tool')) return '';
-  const parts = isObject(content) ? itemsOf(content, what) : content;
+  const parts = isObject(content) ? (itemsOf(content, what) ?? [content]) : content;
   if (!Array.isArray(parts)) {
     const text = readText(content, what, isAnswer);
     return role === 'user' ? marks.asked(text, what) : marks.plain(text, what);

@@ -31,7 +31,7 @@ export function picturesOf(sample: Fields, at: At): Picture[] {
   const numbered = sample.keys
     .filter((key) => NUMBERED.test(key) && !at.imageColumns?.includes(key.replace(NUMBERED, 'image')))
     .sort((a, b) => numberOf(a) - numberOf(b));
-  const found = [...new Set(plain)].filter((key) => sample.has(key) && !numbered.includes(key));
+  const found = [...new Set(plain)].filter((key) => isThere(sample.peek(key)) && !numbered.includes(key));
   if (found.length + Math.min(1, numbered.length) > 1) {
     const all = [...found, ...numbered];
     refuse(
@@ -43,6 +43,10 @@ export function picturesOf(sample: Fields, at: At): Picture[] {
   return key === undefined ? [] : picturesIn(sample.take(key), key, at.where, null);
 }
 
+/** Whether there is a picture, be it one without bytes and path, which is damage. */
+const isThere = (value: unknown): boolean =>
+  holds(value) || (Array.isArray(value) ? value.some(isThere) : isObject(value) && isEmbedded(value));
+
 const numberOf = (key: string) => Number(NUMBERED.exec(key)![1]);
 
 /**
@@ -52,14 +56,23 @@ const numberOf = (key: string) => Number(NUMBERED.exec(key)![1]);
  */
 export function picturesIn(value: unknown, key: string, where: string, number: number | null): Picture[] {
   if (value === undefined || value === null || value === '') return [];
-  if (isObject(value) && !isEmbedded(value) && Object.values(value).every((each) => !Array.isArray(each)))
+  if (
+    isObject(value) &&
+    !isEmbedded(value) &&
+    holds(value) &&
+    Object.values(value).every((each) => !Array.isArray(each))
+  )
     return Object.entries(value)
       .filter(([, image]) => holds(image))
       .map(([mark, image]) => ({ image: readImage(image, key, `${where}: image ${quote(mark)}`), mark, name: mark }));
   const images = isObject(value) ? listOfStruct(value) : Array.isArray(value) ? (value as unknown[]) : [value];
   const most = DEFAULTS['dataset.maxImagesPerSample'].value;
   if (images.length > most) refuse(`${images.length} images, over the limit of ${most}`);
-  if (images.length > 0 && images.every((each) => typeof each === 'number' || typeof each === 'bigint'))
+  if (
+    Array.isArray(value) &&
+    images.length > 0 &&
+    images.every((each) => typeof each === 'number' || typeof each === 'bigint')
+  )
     refuse(`${quote(key)} holds a list of numbers; write the encoded picture (JPEG, PNG), or the path of its file`);
   return images.map((image, i) => ({
     image: readImage(image, key, images.length > 1 ? `${where}: image ${i + 1}` : `${where}: image`),

@@ -1,5 +1,5 @@
 import type { Turn } from '../../core/sample.ts';
-import { finish } from './conversation.ts';
+import { before, finish } from './conversation.ts';
 import type { Form } from './form.ts';
 import { Marks } from './marks.ts';
 import { thoughtOf } from './message.ts';
@@ -21,7 +21,8 @@ export const texts: Form = {
     const marks = new Marks(picturesOf(sample, at), sample.manifest);
     const rounds = itemsOf(sample.take('texts'), '"texts"');
     if (!rounds || rounds.length === 0) refuse(`"texts" must be a list of rounds; ${SHAPE}`);
-    const turns = rounds.flatMap((round, i): Turn[] => {
+    const earlier = before(sample, marks);
+    const said = rounds.flatMap((round, i): Turn[] => {
       if (!isObject(round)) refuse(`round ${i + 1} of "texts" must be an object; ${SHAPE}`);
       const fields = sample.inside(round, 'texts[]');
       const [user, assistant] = [`round ${i + 1} (user)`, `round ${i + 1} (assistant)`];
@@ -31,6 +32,6 @@ export const texts: Form = {
         { role: 'assistant', ...thoughtOf(fields, answer, assistant) },
       ];
     });
-    return finish(sample, turns, marks, at);
+    return finish(sample, [...earlier, ...said], marks, at);
   },
 };

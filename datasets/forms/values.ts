@@ -97,8 +97,8 @@ export function itemsOf(value: unknown, what: string): unknown[] | null {
 
 export function isId(value: unknown): value is string | number | bigint | WrittenNumber {
   if (typeof value === 'bigint') return true;
-  if (typeof value === 'number') return Number.isSafeInteger(value);
-  if (value instanceof WrittenNumber) return /^-?\d+$/.test(value.text);
+  if (typeof value === 'number') return Number.isFinite(value);
+  if (value instanceof WrittenNumber) return true;
   return (
     typeof value === 'string' && value.trim() !== '' && value.length <= 200 && !/\p{Cc}|\p{Surrogate}/u.test(value)
   );
@@ -106,8 +106,9 @@ export function isId(value: unknown): value is string | number | bigint | Writte
 
 /** The id of a sample; where it has none, its place is one. */
 export function readId(value: unknown, place: string): string {
-  if (value === undefined || value === null) return place;
-  if (!isId(value)) refuse(`"id" must be a text of 1 to 200 characters or a whole number, not ${quote(value)}`);
+  // pandas writes NaN for an id that is missing.
+  if (value === undefined || value === null || Number.isNaN(value)) return place;
+  if (!isId(value)) refuse(`"id" must be a text of 1 to 200 characters or a number, not ${quote(value)}`);
   return String(value);
 }
 

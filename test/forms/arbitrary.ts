@@ -15,7 +15,7 @@ const text = fc
     maxLength: 6,
   })
   .map((pieces) => pieces.join('').replaceAll('\0', ''))
-  .filter((joined) => joined.trim() !== '' && !joined.includes(MARKER));
+  .filter((joined) => joined.trim() !== '' && !/<image>|<\|?image[ _-]?\d+\|?>/i.test(joined));
 
 /** Answers lose the white space around them. */
 const trimmed = text.map((joined) => joined.trim());

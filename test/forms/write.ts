@@ -3,11 +3,12 @@ import { dirname, join } from 'node:path';
 import { type About, writeManifest } from '../../datasets/write-manifest.ts';
 import { FOLDER_FORMS } from './folders.ts';
 import { JSON_FORMS } from './json.ts';
+import { MORE_JSON_FORMS } from './more-json.ts';
 import type { Form, PlainSample } from './plain.ts';
 import { TABLE_FORMS } from './tables.ts';
 
 /** Every form of samples that the product reads. */
-export const FORMS: readonly Form[] = [...JSON_FORMS, ...TABLE_FORMS, ...FOLDER_FORMS];
+export const FORMS: readonly Form[] = [...JSON_FORMS, ...MORE_JSON_FORMS, ...TABLE_FORMS, ...FOLDER_FORMS];
 
 export const formNamed = (name: string): Form => {
   const form = FORMS.find((each) => each.name === name);
