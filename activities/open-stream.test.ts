@@ -111,3 +111,17 @@ it('keeps what the base is called; a stream from before it had a name may be def
     openStream(context, { definition: { name: 'odd', model, base: { name: 's3://bucket/models/x' } } }),
   ).rejects.toThrow(/use org\/name/);
 });
+
+it('refuses numbers that no one means, by name', async () => {
+  const absurd: Array<[object, RegExp]> = [
+    [{ options: { rank: 1e9 } }, /rank/],
+    [{ training: { epochs: 1e15 } }, /epochs/],
+    [{ training: { batchSize: 1e9 } }, /batchSize/],
+    [{ evaluation: { maxNewTokens: 1e15 } }, /maxNewTokens/],
+    [{ limits: { trainHours: 1e9 } }, /trainHours/],
+    [{ limits: { heartbeatSeconds: 1e-9 } }, /heartbeatSeconds/],
+    [{ gpuQueue: 'any queue at all\n' }, /gpuQueue/],
+  ];
+  for (const [change, named] of absurd)
+    await expect(openStream(context, { definition: { name: 'absurd', model, ...change } })).rejects.toThrow(named);
+});

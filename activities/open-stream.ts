@@ -25,6 +25,9 @@ import { checkStart, startSchema } from './start-bank.ts';
 type Defaults = typeof DEFAULTS;
 const value = <K extends keyof Defaults>(name: K): Defaults[K]['value'] => DEFAULTS[name].value;
 const positive = z.number().positive();
+/** A count that a mistaken or hostile definition cannot make absurd: each attempt would cost an engine. */
+const count = (most: number) => z.number().int().positive().max(most);
+const queue = z.string().regex(/^[\w./-]{1,200}$/, 'use letters, digits, and _ . / -');
 const limit = z.number().min(0).optional();
 
 const ROUNDS = ['roundSteps', 'outerLearningRate', 'outerMomentum'] as const;
@@ -47,10 +50,10 @@ const Definition = z.strictObject({
   targets: z.union([z.string(), z.array(z.string()).min(1)]).default(value('stream.targets')),
   training: z
     .strictObject({
-      learningRate: positive.default(value('training.learningRate')),
-      batchSize: positive.int().default(value('training.batchSize')),
-      microBatchSize: positive.int().default(value('training.microBatchSize')),
-      epochs: positive.int().default(value('training.epochs')),
+      learningRate: positive.max(100).default(value('training.learningRate')),
+      batchSize: count(65_536).default(value('training.batchSize')),
+      microBatchSize: count(65_536).default(value('training.microBatchSize')),
+      epochs: count(10_000).default(value('training.epochs')),
       warmupRatio: z.number().min(0).max(1).default(value('training.warmupRatio')),
       weightDecay: z.number().min(0).default(value('training.weightDecay')),
       clipNorm: z.number().min(0).default(value('training.clipNorm')),
@@ -59,7 +62,7 @@ const Definition = z.strictObject({
       groupByLength: z.boolean().optional(),
       // 64 workers: the references that their rounds pass on still fit our limit on payloads.
       workers: positive.int().max(64).default(value('training.workers')),
-      roundSteps: positive.int().optional(),
+      roundSteps: count(1_000_000).optional(),
       outerLearningRate: positive.optional(),
       outerMomentum: z.number().min(0).lt(1).optional(),
     })
@@ -81,10 +84,10 @@ const Definition = z.strictObject({
     .prefault({}),
   evaluation: z
     .strictObject({
-      maxNewTokens: positive.int().default(value('evaluation.maxNewTokens')),
-      batchSize: positive.int().default(value('evaluation.batchSize')),
-      shardSamples: positive.int().default(value('evaluation.shardSamples')),
-      earlierSamples: positive.int().optional(),
+      maxNewTokens: count(32_768).default(value('evaluation.maxNewTokens')),
+      batchSize: count(4096).default(value('evaluation.batchSize')),
+      shardSamples: count(10_000_000).default(value('evaluation.shardSamples')),
+      earlierSamples: count(10_000_000).optional(),
     })
     .prefault({}),
   gate: z
@@ -101,14 +104,14 @@ const Definition = z.strictObject({
   router: z.enum(['none', 'centroid', 'lda']).default(value('router.kind') as 'none'),
   limits: z
     .strictObject({
-      trainHours: positive.default(value('limits.trainHours')),
-      heartbeatSeconds: positive.default(value('limits.heartbeatSeconds')),
-      checkpointSeconds: positive.default(value('limits.checkpointSeconds')),
+      trainHours: positive.max(24 * 365).default(value('limits.trainHours')),
+      heartbeatSeconds: z.number().min(1).max(3600).default(value('limits.heartbeatSeconds')),
+      checkpointSeconds: z.number().min(0.01).max(86_400).default(value('limits.checkpointSeconds')),
     })
     .prefault({}),
   seed: z.number().int().min(0).max(0xffffffff).default(value('stream.seed')),
-  gpuQueue: z.string().min(1).default(QUEUES.gpu),
-  evaluationQueue: z.string().min(1).optional(),
+  gpuQueue: queue.default(QUEUES.gpu),
+  evaluationQueue: queue.optional(),
   fairness: z
     .strictObject({
       key: z

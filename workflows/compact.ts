@@ -15,7 +15,7 @@ const TOLD = 20;
  * tasks meanwhile.
  */
 export async function compact(input: CompactInput): Promise<CompactResult> {
-  mustKnow(input.schema);
+  mustKnow(input?.schema);
   const { stream, apply = false, carried } = input;
   const { runId, startTime } = workflowInfo();
   const settings = await upkeep.retentionSettings(input);

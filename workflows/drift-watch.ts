@@ -22,7 +22,7 @@ type Fresh = FreshTests['fresh'][number];
  * on. The stream itself is never touched.
  */
 export async function driftWatch(input: DriftWatchInput): Promise<DriftReport> {
-  mustKnow(input.schema);
+  mustKnow(input?.schema);
   const { stream, prefix, limit } = input;
   upsertSearchAttributes({ LiloraStream: [stream] });
   const tests = await upkeep.findFreshTests({ stream, prefix, limit });

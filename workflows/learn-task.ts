@@ -30,8 +30,10 @@ import { roundsOf } from './definition-contract.ts';
 import { costAttributes, costLine, taskDetails } from './details.ts';
 import { evaluateTasks, testOf } from './evaluation.ts';
 import { explain, judge } from './gate.ts';
+import { heard, isBudget, isDecision, isProgress } from './messages.ts';
 import { trainInRounds } from './rounds.ts';
 import { routeTasks } from './routing.ts';
+import { mustKnow } from './schema.ts';
 import { accounted, ledger, wasLost } from './usage.ts';
 
 export const describeTaskQuery = defineQuery<TaskDescription>(QUERIES.describe);
@@ -54,7 +56,8 @@ interface Candidate {
  * Learns one dataset: fetch, train, regularize, evaluate every task (and the new one on the base model), gate, publish. Child of
  * `stream`; only decides, all work is in activities. Nothing is visible to readers until `publishGeneration` moves the head.
  */
-export function learnTask(input: LearnTaskInput): Promise<LearnTaskResult> {
+export async function learnTask(input: LearnTaskInput): Promise<LearnTaskResult> {
+  mustKnow(input?.schema);
   return accounted(input.task, () => learn(input));
 }
 
@@ -88,19 +91,28 @@ async function learn(input: LearnTaskInput): Promise<LearnTaskResult> {
     const usage = ledger.usage();
     return { stream, task, phase: paused ? 'paused' : phase, progress, gate, note: note ?? remark, usage };
   });
-  setHandler(progressSignal, (latest) => {
-    progress = latest;
-    ledger.hear(latest);
-    if (overBudget()) interrupt();
-    show();
-  });
-  setHandler(budgetSignal, (raised) => {
-    budget = raised;
-    if (overBudget()) interrupt();
-  });
-  setHandler(gateDecisionSignal, (made) => {
-    decision = made;
-  });
+  setHandler(
+    progressSignal,
+    heard('progress', isProgress, (latest) => {
+      progress = latest;
+      ledger.hear(latest);
+      if (overBudget()) interrupt();
+      show();
+    }),
+  );
+  setHandler(
+    budgetSignal,
+    heard('budget', isBudget, (raised) => {
+      budget = raised;
+      if (overBudget()) interrupt();
+    }),
+  );
+  setHandler(
+    gateDecisionSignal,
+    heard('gateDecision', isDecision, (made) => {
+      decision = made;
+    }),
+  );
   setHandler(pauseSignal, () => {
     paused = true;
     interrupt();

@@ -1,5 +1,4 @@
 import {
-  ApplicationFailure,
   allHandlersFinished,
   CancellationScope,
   type ChildWorkflowHandle,
@@ -41,6 +40,16 @@ import {
 import { costLine, streamAttributes, streamDetails } from './details.ts';
 import { causeOf } from './failures.ts';
 import { budgetSignal, gateDecisionSignal, learnTask, pauseSignal, resumeSignal } from './learn-task.ts';
+import {
+  checkCompaction,
+  checkDecision,
+  checkGeneration,
+  checkSubmission,
+  heard,
+  isTaskUsage,
+  refuse,
+  taskOf,
+} from './messages.ts';
 import { Patience } from './patience.ts';
 import type { Compacted, CompactRequest } from './schedule-contract.ts';
 import { mustKnow } from './schema.ts';
@@ -62,16 +71,15 @@ const TASKS_PER_RUN = 20;
 /** Finished lines that are carried over and shown. */
 const KEPT_LINES = 100;
 
-const refuse = (message: string, type = 'BadConfig') => ApplicationFailure.nonRetryable(message, type);
-
 /**
  * One model line. Takes datasets by update, learns them one after another in child workflows (the shared factors are one
  * thing), and rolls over by continue-as-new. What it learned is read back from the store, so it carries only its queue.
  */
 export async function stream(input: StreamInput): Promise<void> {
-  const name = input.definition?.name ?? '';
-  mustKnow(input.schema);
-  if (!NAME_PATTERN.test(name)) throw refuse(`"${name}" is no stream name: use a-z, 0-9 and -, at most 63 characters.`);
+  const name = input?.definition?.name;
+  mustKnow(input?.schema);
+  if (typeof name !== 'string' || !NAME_PATTERN.test(name))
+    throw refuse(`"${name}" is no stream name: use a-z, 0-9 and -, at most 63 characters.`);
 
   let paused = input.carried?.paused ?? false;
   let tasks: TaskLine[] = [...(input.carried?.tasks ?? [])];
@@ -162,14 +170,7 @@ export async function stream(input: StreamInput): Promise<void> {
       show();
       return { ...answer(added), duplicate: false };
     },
-    {
-      validator: ({ dataset, task }) => {
-        if (typeof dataset !== 'string' || dataset === '')
-          throw refuse('submitTask needs {"dataset": "s3://bucket/folder"}.');
-        if (task !== undefined && !NAME_PATTERN.test(task))
-          throw refuse(`"${task}" is no task name: use a-z, 0-9 and -.`);
-      },
-    },
+    { validator: checkSubmission },
   );
   const answer = (t: TaskLine) => ({
     task: t.task,
@@ -186,8 +187,9 @@ export async function stream(input: StreamInput): Promise<void> {
       await running!.handle!.signal(gateDecisionSignal, { decision, reason });
     },
     {
-      validator: ({ task, decision }) => {
-        if (decision !== 'approve' && decision !== 'reject') throw refuse('decision is "approve" or "reject".');
+      validator: (made) => {
+        const task = taskOf(made);
+        checkDecision(made);
         if (running?.task !== task || !running?.handle)
           throw refuse(`Task "${task}" is not running: nothing waits at its gate.`, 'NotFound');
       },
@@ -204,10 +206,13 @@ export async function stream(input: StreamInput): Promise<void> {
     { validator: checkLimits },
   );
   // What a task used that ended without a result.
-  setHandler(taskUsageSignal, ({ task, usage }) => {
-    ledger.carry(usage);
-    if (line(task)) set(task, { usage });
-  });
+  setHandler(
+    taskUsageSignal,
+    heard('taskUsage', isTaskUsage, ({ task, usage }) => {
+      ledger.carry(usage);
+      if (line(task)) set(task, { usage });
+    }),
+  );
   setHandler(
     cancelTaskUpdate,
     ({ task }) => {
@@ -215,7 +220,8 @@ export async function stream(input: StreamInput): Promise<void> {
       else set(task, { status: 'cancelled', message: 'Cancelled before it started.' });
     },
     {
-      validator: ({ task }) => {
+      validator: (wanted) => {
+        const task = taskOf(wanted);
         if (running?.task !== task && line(task)?.status !== 'queued')
           throw refuse(`Task "${task}" is neither queued nor running.`, 'NotFound');
       },
@@ -249,28 +255,27 @@ export async function stream(input: StreamInput): Promise<void> {
         show();
         return describe();
       }),
-    {
-      validator: ({ generation }) => {
-        if (!Number.isInteger(generation) || generation < 1) throw refuse('rollback needs {"generation": N}.');
-      },
-    },
+    { validator: checkGeneration },
   );
 
-  setHandler(removeTaskUpdate, ({ task }) =>
-    alone('remove', async (before) => {
-      const { workflowId: id, runId } = workflowInfo();
-      const removed = await data.removeTask({
-        state: before,
-        task,
-        removedAt: new Date().toISOString(),
-        workflow: { id, runId },
-      });
-      state = removed.state;
-      tasks = tasks.filter((t) => t.task !== task);
-      publishAttributes();
-      show();
-      return removed.removal;
-    }),
+  setHandler(
+    removeTaskUpdate,
+    ({ task }) =>
+      alone('remove', async (before) => {
+        const { workflowId: id, runId } = workflowInfo();
+        const removed = await data.removeTask({
+          state: before,
+          task,
+          removedAt: new Date().toISOString(),
+          workflow: { id, runId },
+        });
+        state = removed.state;
+        tasks = tasks.filter((t) => t.task !== task);
+        publishAttributes();
+        show();
+        return removed.removal;
+      }),
+    { validator: (wanted) => void taskOf(wanted) },
   );
 
   setHandler(
@@ -286,12 +291,7 @@ export async function stream(input: StreamInput): Promise<void> {
         busy = false;
       }
     },
-    {
-      validator: (request) => {
-        if (typeof request?.run?.id !== 'string' || !(request.settings?.keepGenerations >= 0))
-          throw refuse('compact is asked by the compact workflow: `lilora schedule create compact`.');
-      },
-    },
+    { validator: checkCompaction },
   );
 
   const publishAttributes = () => upsertSearchAttributes(streamAttributes(state!, ledger.usage()));

@@ -9,7 +9,7 @@ import { mustKnow } from './schema.ts';
  * run. A dataset version is submitted once: what was refused, rejected or cancelled is left to a person.
  */
 export async function sweep(input: SweepInput): Promise<SweepResult> {
-  mustKnow(input.schema);
+  mustKnow(input?.schema);
   const { stream, prefix, limit } = input;
   upsertSearchAttributes({ LiloraStream: [stream] });
   const { fresh, left, known } = await upkeep.findDatasets({ stream, prefix, limit });

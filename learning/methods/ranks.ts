@@ -5,8 +5,9 @@ import { patternMatcher } from '../../core/module-patterns.ts';
 import type { AdaptedLayer } from '../model/model.ts';
 import type { LoraPair } from './method.ts';
 
-const rank = z.number().int().positive();
-const alpha = z.number().positive();
+/** Above the width of any layer that is adapted today; a bank of such a rank would be larger than the model. */
+export const rank = z.number().int().positive().max(16_384);
+const alpha = z.number().positive().max(1e9);
 
 /** Options of single layers, that a method with one rank for all of them refuses by name. */
 const OF_LAYERS = ['rankPattern', 'alphaPattern', 'useRslora'];

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { DEFAULTS } from '../../../core/defaults.ts';
 import type { AdaptedLayer } from '../../model/model.ts';
+import { rank } from '../ranks.ts';
 import { startOptions } from '../similar.ts';
 
 /** What each variant sets; any of it may be overridden by name. */
@@ -26,7 +27,7 @@ const positive = z.number().positive();
 export const liloraOptions = z
   .strictObject({
     variant: z.enum(['paper', 'released', 'safe', 'anchored']).default('anchored'),
-    rank: positive.int().default(DEFAULTS['adapter.rank'].value),
+    rank: rank.default(DEFAULTS['adapter.rank'].value),
     alpha: positive.default(DEFAULTS['adapter.alpha'].value),
     /** q, the rank of a task's own part; half the rank when absent. */
     innerRank: positive.int().optional(),
