@@ -6,12 +6,14 @@ import {
   type FileMetaData,
   parquetMetadataAsync,
   parquetReadObjects,
+  parquetSchema,
   type RowGroup,
 } from 'hyparquet';
 import { DEFAULTS } from '../../core/defaults.ts';
 import { isLiloraError } from '../../core/errors.ts';
 import { bad, reason } from './each.ts';
 import { pagesOf, placeOf } from './parquet-pages.ts';
+import { asStored, checkDecimals, exact, PARSERS } from './parquet-values.ts';
 import type { SamplesFile } from './reader.ts';
 
 /** Bytes, unpacked, of the rows that are read together; a row group of more is read in parts. */
@@ -20,7 +22,7 @@ const WINDOW = 64 * 2 ** 20;
 /** A Parquet file that is read a few rows at a time. */
 export interface ParquetTable {
   readonly metadata: FileMetaData;
-  /** Every row, in order. At most `dataset.maxUnpackedBytes` of them are unpacked at once. */
+  /** Every row, in order, its values as they were written. At most `dataset.maxUnpackedBytes` of them are unpacked at once. */
   rows(): AsyncGenerator<Record<string, unknown>>;
 }
 
@@ -31,6 +33,7 @@ export async function openParquet(samples: SamplesFile): Promise<ParquetTable> {
   if (size < 12 || (await magic(0)) !== 'PAR1' || (await magic(size - 4)) !== 'PAR1')
     throw bad(`${path}: not a whole Parquet file: it must begin and end with PAR1. Copy it again.`);
   const metadata = await readable(path, () => parquetMetadataAsync(bufferOf(samples)));
+  checkDecimals(metadata, path);
   const most = DEFAULTS['dataset.maxSamples'].value;
   if (metadata.num_rows > most) throw tooMuch(path, `${metadata.num_rows} rows, over the limit of ${most}`);
   return {
@@ -64,12 +67,14 @@ async function* rowsOf(
   const { path } = samples;
   const file = await groupFile(samples, group);
   const pages = await readable(path, () => pagesOfGroup(file, path, metadata, group));
+  const tree = parquetSchema(metadata);
+  const schema = metadata.schema.map(asStored);
   for (const [from, to] of pages.windows) {
     pages.check(from, to);
     // One group alone: looking for it among thousands would take longer than reading it.
     const options = {
       file: bufferOf(file),
-      metadata: { ...metadata, row_groups: [group], num_rows: group.num_rows },
+      metadata: { ...metadata, schema, row_groups: [group], num_rows: group.num_rows },
       compressors: COMPRESSORS,
       parsers: PARSERS,
       // Columns of bytes that are no text stay bytes.
@@ -78,7 +83,8 @@ async function* rowsOf(
       rowEnd: to,
       pageLocationsByGroup: [pages.locations],
     };
-    yield* await readable(path, () => parquetReadObjects(options));
+    const rows = await readable(path, () => parquetReadObjects(options));
+    for (const row of rows) yield exact(row, tree) as Record<string, unknown>;
   }
 }
 
@@ -200,7 +206,3 @@ const COMPRESSORS: Compressors = {
   BROTLI: (input, length) => new Uint8Array(brotliDecompressSync(input, { maxOutputLength: Math.max(1, length) })),
   ZSTD: (input, length) => zstd(input, new Uint8Array(length)),
 };
-
-const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-/** Texts as they are: what is no UTF-8 is refused, and a byte order mark at their beginning is part of them. */
-const PARSERS = { stringFromBytes: (bytes: Uint8Array | undefined) => bytes && decoder.decode(bytes) };

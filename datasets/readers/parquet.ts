@@ -1,13 +1,12 @@
-import { readSample } from '../forms/read-sample.ts';
-import { type Entry, readEach } from './each.ts';
-import { type Features, featuresOf, named } from './features.ts';
+import { readEach } from './each.ts';
+import { featuresOf, readRow } from './features.ts';
 import { openParquet, type ParquetTable } from './parquet-rows.ts';
 import type { Reader } from './reader.ts';
 
 /**
  * Parquet as the Hugging Face Hub keeps datasets: a row is a sample, its columns those of rows or a conversation. Images are
- * embedded as `{bytes, path}` or are paths; labels that are class numbers become the names that the file's own description
- * (`huggingface`) gives. Pages may be plain or packed by Snappy, gzip, Brotli or Zstandard.
+ * embedded as `{bytes, path}` or are paths, in columns of any name that the file's own description (`huggingface`) declares;
+ * class numbers become the names that it gives. Pages may be plain or packed by Snappy, gzip, Brotli or Zstandard.
  */
 export const parquet: Reader = {
   name: 'parquet',
@@ -15,22 +14,13 @@ export const parquet: Reader = {
   async *read(file, problems) {
     const { path, manifest } = file;
     const table = await openParquet(file);
-    const features = featuresOf(table.metadata, path);
-    yield* readEach(entries(table, features, path), problems, (row, at) =>
-      readSample(row, { ...at, imageColumns: features.images }, manifest),
-    );
+    const text = table.metadata.key_value_metadata?.find(({ key }) => key === 'huggingface')?.value;
+    const features = featuresOf(text, path);
+    yield* readEach(entries(table, path), problems, (row, at) => readRow(row, at, manifest, features));
   },
 };
 
-async function* entries(table: ParquetTable, { labels }: Features, path: string): AsyncGenerator<Entry> {
+async function* entries(table: ParquetTable, path: string) {
   let i = 0;
-  for await (const row of table.rows()) {
-    const value = Object.fromEntries(
-      Object.entries(row).map(([name, cell]) => {
-        const isSafe = typeof cell === 'bigint' && Number.isSafeInteger(Number(cell));
-        return [name, named(isSafe ? Number(cell) : cell, labels.get(name))];
-      }),
-    );
-    yield { value, place: `${path} row ${++i}` };
-  }
+  for await (const value of table.rows()) yield { value, place: `${path} row ${++i}` };
 }

@@ -165,7 +165,7 @@ describe('messages', () => {
     ['no answer', { messages: [{ role: 'user', content: 'a' }] }, /no assistant turn/],
     [
       'a data URI that is no image',
-      parts({ type: 'image', image: 'data:image/png;base64,AAAA' }, text),
+      parts({ type: 'image', image: 'data:image/png;base64,AAECAw==' }, text),
       /train\.jsonl:1: turn 1 \(user\), part 1: image: /,
     ],
   ])('%s is refused by name', async (_, sample, message) => {
@@ -228,7 +228,9 @@ describe('which format a JSON file is of', () => {
 
   it('what cannot be told is asked for', async () => {
     await expect(dataset({ 'train.bin': 'x' })).rejects.toMatchObject(
-      refused(/"train\.bin": of what format it is cannot be told.*parquet, webdataset, imagefolder, json, messages/),
+      refused(
+        /"train\.bin": of what format it is cannot be told.*parquet, arrow, webdataset, imagefolder, json, messages/,
+      ),
     );
   });
 

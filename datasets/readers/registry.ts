@@ -1,5 +1,6 @@
 import { LiloraError } from '../../core/errors.ts';
 import { quote } from '../problems.ts';
+import { arrow } from './arrow.ts';
 import { imagefolder } from './imagefolder.ts';
 import { jsonReaders } from './json-samples.ts';
 import { parquet } from './parquet.ts';
@@ -7,7 +8,7 @@ import type { Reader, SamplesFile } from './reader.ts';
 import { webdataset } from './webdataset.ts';
 
 /** Every format of samples files, by the name that `format` in dataset.json gives; the first that recognizes a file reads it. */
-const READERS: readonly Reader[] = [parquet, webdataset, imagefolder, ...jsonReaders];
+const READERS: readonly Reader[] = [parquet, arrow, webdataset, imagefolder, ...jsonReaders];
 
 /** The reader of a format; an unknown name is `BadDataset` with the names there are. */
 export function readerOf(format: string): Reader {
