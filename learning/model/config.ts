@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { LiloraError } from '../../core/errors.ts';
 import { ACTIVATIONS } from '../tensors/activations.ts';
 import type { DecoderConfig } from './decoder.ts';
+import { type Generation, readGeneration } from './generation.ts';
 import { readRope, ropeSchema } from './rope.ts';
 
 /* Parts of `config.json` that families share. Bounds are far above any real model, so that a damaged file cannot ask for absurd tables. */
@@ -117,16 +118,28 @@ const generationSchema = z.looseObject({ eos_token_id: tokens, pad_token_id: tok
 
 type TokenFields = { readonly eos_token_id?: number | number[] | null; readonly pad_token_id?: number | null };
 
-/** End and padding tokens: what `generation_config.json` says, else the first of the configurations that says it. */
-export function endAndPad(
-  generation: unknown,
-  configs: readonly TokenFields[],
-  file: string,
-): { endTokens: readonly number[]; padToken: number } {
-  const all = [check(generationSchema, generation ?? {}, `${file} (generation_config.json)`), ...configs];
+/** What answers depend on besides the weights. */
+export interface Answering {
+  readonly endTokens: readonly number[];
+  readonly padToken: number;
+  /** What greedy decoding heeds beyond the scores; null where it is plain. */
+  readonly generation: Generation | null;
+}
+
+/**
+ * End and padding tokens: what `generation_config.json` says, else the first of the configurations that says it. All
+ * other settings are those of `generation_config.json`, and where there is no such file, of the configurations.
+ */
+export function answering(generation: unknown, configs: readonly TokenFields[], file: string): Answering {
+  const at = `${file} (generation_config.json)`;
+  const all = [check(generationSchema, generation ?? {}, at), ...configs];
   const first = <T>(values: ReadonlyArray<T | null | undefined>) => values.find((value) => value != null);
   const endTokens = [first(all.map((config) => config.eos_token_id)) ?? 2].flat();
-  return { endTokens, padToken: first(all.map((config) => config.pad_token_id)) ?? endTokens[0] ?? 0 };
+  return {
+    endTokens,
+    padToken: first(all.map((config) => config.pad_token_id)) ?? endTokens[0] ?? 0,
+    generation: generation == null ? readGeneration(configs, file) : readGeneration([generation], at),
+  };
 }
 
 /** The value with its defaults, or `BadModel` that names the first field that is not supported. */

@@ -2,7 +2,8 @@ import * as tf from '@tensorflow/tfjs';
 import { LiloraError } from '../../core/errors.ts';
 import { tensorsOf } from '../tensors/tree.ts';
 import type { LayerCache } from './decoder.ts';
-import type { Generated } from './model.ts';
+import { adjust, type Generation } from './generation.ts';
+import type { Generated, TokenBatch } from './model.ts';
 import type { Routes } from './rows.ts';
 
 /** The most probable next token of every row (the first of equals), and its log-probability. */
@@ -11,6 +12,8 @@ type Next = {
   readonly ids: tf.Tensor1D;
   /** [rows]. */
   readonly logProbabilities: tf.Tensor1D;
+  /** [rows, vocabulary], where the settings of the model change them before a token is chosen. */
+  readonly logits?: tf.Tensor2D;
 };
 
 /** What the prompt's pass gives, and what holds for all later ones: its keys and values, and what adapters chose for its rows. */
@@ -33,14 +36,65 @@ export interface GreedyOptions {
   prefill(): PromptStep;
   /** Room for the tokens after it. */
   room(prompt: readonly LayerCache[]): readonly LayerCache[];
+  /** The next token of a row by its number in the prompt, where it is not just the most probable one. */
+  choose?(row: number, answer: readonly number[], logits: Float32Array): Choice;
   /** One more token for some rows: their last tokens, their numbers in the prompt; the first step is 1. */
   next(ids: Int32Array, rows: readonly number[], past: Past, step: number): Step;
 }
 
-/** From logits [rows, vocabulary]. */
-export function mostProbable(logits: tf.Tensor2D): Next {
+/** A token, and its log-probability as the model has it. */
+type Choice = { readonly id: number; readonly logProbability: number };
+
+/** From logits [rows, vocabulary]. @param keep the logits themselves are wanted too */
+export function nextOf(logits: tf.Tensor2D, keep: boolean): Next {
   const ids = tf.argMax(logits, 1) as tf.Tensor1D;
-  return { ids, logProbabilities: tf.max(tf.logSoftmax(logits), 1) as tf.Tensor1D };
+  const logProbabilities = tf.max(tf.logSoftmax(logits), 1) as tf.Tensor1D;
+  return { ids, logProbabilities, ...(keep && { logits }) };
+}
+
+/**
+ * How a row's next token is chosen where the model comes with settings for it. Log-probabilities stay those of the model.
+ * @param prompt padded
+ */
+export function chosenBy(
+  settings: Generation,
+  prompt: Pick<TokenBatch, 'inputIds' | 'attentionMask' | 'length'>,
+  endTokens: readonly number[],
+  maxNewTokens: number,
+): NonNullable<GreedyOptions['choose']> {
+  const real = (row: number) => {
+    const mask = prompt.attentionMask.subarray(row * prompt.length, (row + 1) * prompt.length);
+    return [...prompt.inputIds.subarray(row * prompt.length, (row + 1) * prompt.length)].filter((_, i) => mask[i]);
+  };
+  const prompts = new Map<number, number[]>();
+  return (row, answer, logits) => {
+    if (!prompts.has(row)) prompts.set(row, real(row));
+    const scores = Float32Array.from(logits);
+    adjust(scores, settings, { prompt: prompts.get(row)!, answer, maxNewTokens, endTokens });
+    const id = scores.reduce((best, score, i) => (score > scores[best]! ? i : best), 0);
+    const most = logits.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
+    const sum = logits.reduce((sum, logit) => sum + Math.exp(logit - most), 0);
+    return { id, logProbability: logits[id]! - most - Math.log(sum) };
+  };
+}
+
+/** What the prompts of several lanes give, as that of one. */
+export function together(steps: readonly PromptStep[]): PromptStep {
+  const [first, ...others] = steps;
+  if (others.length === 0) return first!;
+  const joined = <T extends tf.Tensor>(of: (step: PromptStep) => T) => tf.concat(steps.map(of)) as T;
+  return {
+    next: {
+      ids: joined(({ next }) => next.ids),
+      logProbabilities: joined(({ next }) => next.logProbabilities),
+      ...(first!.next.logits && { logits: joined(({ next }) => next.logits!) }),
+    },
+    prompt: first!.prompt.map((_, layer) => ({
+      k: joined(({ prompt }) => prompt[layer]!.k),
+      v: joined(({ prompt }) => prompt[layer]!.v),
+    })),
+    routes: Object.fromEntries(Object.keys(first!.routes).map((name) => [name, joined(({ routes }) => routes[name]!)])),
+  };
 }
 
 /**
@@ -60,11 +114,15 @@ export function greedy(options: GreedyOptions): Generated[] {
   let past: Past = { ...known, fresh: options.room(known.prompt) };
   try {
     for (let count = 1; ; count++) {
-      const ids = next.ids.dataSync() as Int32Array;
-      const logProbabilities = next.logProbabilities.dataSync();
+      const ids = Int32Array.from(next.ids.dataSync());
+      const logProbabilities = Float32Array.from(next.logProbabilities.dataSync());
+      const logits = next.logits?.dataSync() as Float32Array | undefined;
+      const width = next.logits?.shape[1] ?? 0;
       for (const row of [...open]) {
         const at = rows.indexOf(row);
         const result = results[row]!;
+        const chosen = logits && options.choose?.(row, result.ids, logits.subarray(at * width, (at + 1) * width));
+        if (chosen) [ids[at], logProbabilities[at]] = [chosen.id, chosen.logProbability];
         if (result.ids.length < room(row)) {
           if (!Number.isFinite(logProbabilities[at])) {
             const problem = `the logits of row ${row} are not finite at new token ${count}`;

@@ -15,8 +15,9 @@ import {
   rowsOf,
   type Targets,
 } from './batch.ts';
+import type { Answering } from './config.ts';
 import { type DecoderConfig, decode, decoderLayers, embedTokens, head, type LayerCache, type Pass } from './decoder.ts';
-import { greedy, mostProbable, type Past, type PromptStep, type Step } from './generate.ts';
+import { chosenBy, greedy, nextOf, type Past, type PromptStep, type Step, together } from './generate.ts';
 import type { Adapt, AdaptedLayer, Answers, BaseModel, Beyond, Generated, Generator, TokenBatch } from './model.ts';
 import { type Positions, plainPositions, spatialPositions } from './positions.ts';
 import { afterPrefix, checkPrefix, keysAfter, placesAfter, prefixed, withoutPrefix } from './prefix.ts';
@@ -25,11 +26,9 @@ import { imageRows, nextRows, onRows, promptRows, type Routes } from './rows.ts'
 import type { Weights } from './weights.ts';
 
 /** What every family's configuration holds. */
-export interface LanguageConfig {
+export interface LanguageConfig extends Answering {
   readonly decoder: DecoderConfig;
   readonly imageToken: number;
-  readonly endTokens: readonly number[];
-  readonly padToken: number;
 }
 
 /** What a family adds to the decoder: how pictures become states of the language model. */
@@ -276,7 +275,9 @@ export class VisionLanguageModel implements BaseModel {
     const { next: first } = this.positions(prompt);
     const capacity = length + maxNewTokens;
     const { contextLength, endTokens } = this;
+    const { generation } = this.config;
     return greedy({
+      ...(generation && { choose: chosenBy(generation, prompt, endTokens, maxNewTokens) }),
       rows,
       maxNewTokens,
       lengths,
@@ -328,7 +329,7 @@ export class VisionLanguageModel implements BaseModel {
       routes = made;
     };
     const states = this.states(inputs, features, adapt, { wanted, onCache, onRoutes });
-    return { next: mostProbable(head(states, this.config.decoder, this.weights, adapt)), prompt, routes };
+    return { next: this.nextOf(states, adapt), prompt, routes };
   }
 
   /** One new token per row after what the cache holds. */
@@ -349,7 +350,11 @@ export class VisionLanguageModel implements BaseModel {
     };
     const routed = onRows(adapt, () => nextRows(ids.shape[0], routes));
     const states = decode(x, decoder, this.weights, routed, pass);
-    return { next: mostProbable(head(states, decoder, this.weights, adapt)), fresh };
+    return { next: this.nextOf(states, adapt), fresh };
+  }
+
+  private nextOf(states: tf.Tensor2D, adapt: Adapt) {
+    return nextOf(head(states, this.config.decoder, this.weights, adapt), this.config.generation !== null);
   }
 
   /** Cosines and sines for positions, each [rows, 1, length, headSize]. */
@@ -373,21 +378,6 @@ export class VisionLanguageModel implements BaseModel {
     if (this.rope) tf.dispose([...this.rope.cos, ...this.rope.sin]);
     this.rope = null;
   }
-}
-
-/** What the prompts of several lanes give, as that of one. */
-function together(steps: readonly PromptStep[]): PromptStep {
-  const [first, ...others] = steps;
-  if (others.length === 0) return first!;
-  const joined = <T extends tf.Tensor>(of: (step: PromptStep) => T) => tf.concat(steps.map(of)) as T;
-  return {
-    next: { ids: joined(({ next }) => next.ids), logProbabilities: joined(({ next }) => next.logProbabilities) },
-    prompt: first!.prompt.map((_, layer) => ({
-      k: joined(({ prompt }) => prompt[layer]!.k),
-      v: joined(({ prompt }) => prompt[layer]!.v),
-    })),
-    routes: Object.fromEntries(Object.keys(first!.routes).map((name) => [name, joined(({ routes }) => routes[name]!)])),
-  };
 }
 
 /** The bias of every layer of one pass, made once per width of window. */

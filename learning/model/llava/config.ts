@@ -2,10 +2,10 @@ import { z } from 'zod';
 import { LiloraError } from '../../../core/errors.ts';
 import {
   activation,
+  answering,
   check,
   decoderConfig,
   depth,
-  endAndPad,
   eps,
   llamaText,
   oneOf,
@@ -109,7 +109,7 @@ export function llavaConfig(json: unknown, generation: unknown, file: string): L
     projector: { activation: config.projector_hidden_act, bias: config.multimodal_projector_bias },
     tokensPerImage: (v.image_size / v.patch_size) ** 2 + (classToken ? 1 : 0),
     imageToken: config.image_token_index ?? config.image_token_id ?? 32000,
-    ...endAndPad(generation, [config, t], file),
+    ...answering(generation, [config, t], file),
   };
 }
 

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { LiloraError } from '../../../core/errors.ts';
-import { activation, check, decoderConfig, depth, endAndPad, part, qwen2Text, side, size, token } from '../config.ts';
+import { activation, answering, check, decoderConfig, depth, part, qwen2Text, side, size, token } from '../config.ts';
 import { ropeGiven } from '../rope.ts';
 import type { LanguageConfig } from '../vision-language.ts';
 import type { VisionConfig } from './vision.ts';
@@ -83,7 +83,7 @@ export function qwen2vlConfig(json: unknown, generation: unknown, file: string):
     },
     decoder: { ...decoder, ropeSections: sections, windows: windows(t, file) },
     imageToken: config.image_token_id,
-    ...endAndPad(generation, [t], file),
+    ...answering(generation, [t], file),
   };
 }
 

@@ -2,10 +2,10 @@ import { z } from 'zod';
 import { LiloraError } from '../../../core/errors.ts';
 import {
   activation,
+  answering,
   check,
   decoderConfig,
   depth,
-  endAndPad,
   eps,
   llamaText,
   part,
@@ -89,6 +89,6 @@ export function smolvlmConfig(json: unknown, generation: unknown, file: string):
       file,
     ),
     imageToken: config.image_token_id,
-    ...endAndPad(generation, [config, t], file),
+    ...answering(generation, [config, t], file),
   };
 }
