@@ -1,6 +1,18 @@
 import { z } from 'zod';
 import { LiloraError } from '../../../core/errors.ts';
-import { activation, answering, check, decoderConfig, depth, part, qwen2Text, side, size, token } from '../config.ts';
+import {
+  activation,
+  answering,
+  check,
+  decoderConfig,
+  depth,
+  part,
+  qwen2Text,
+  side,
+  size,
+  token,
+  tokens,
+} from '../config.ts';
 import { ropeGiven } from '../rope.ts';
 import type { LanguageConfig } from '../vision-language.ts';
 import type { VisionConfig } from './vision.ts';
@@ -34,6 +46,8 @@ const schema = z.looseObject({
   vision_config: part(vision.prefault({})),
   image_token_id: token.default(151655),
   tie_word_embeddings: z.boolean().optional(),
+  pad_token_id: token.nullish(),
+  eos_token_id: tokens,
 });
 
 /**
@@ -83,7 +97,7 @@ export function qwen2vlConfig(json: unknown, generation: unknown, file: string):
     },
     decoder: { ...decoder, ropeSections: sections, windows: windows(t, file) },
     imageToken: config.image_token_id,
-    ...answering(generation, [t], file),
+    ...answering(generation, [config, t], file),
   };
 }
 
