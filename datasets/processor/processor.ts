@@ -4,6 +4,7 @@ import { z } from 'zod';
 import type { TokenSpan } from '../../core/dataset-view.ts';
 import { LiloraError } from '../../core/errors.ts';
 import { parseJson } from '../../core/json.ts';
+import { noConfig, refuseOtherKinds } from '../../core/model-folder.ts';
 import { type EncodedSample, IMAGE_MARKER, type Sample } from '../../core/sample.ts';
 import { decodeImage } from '../image.ts';
 import type { ImageSizes } from '../images.ts';
@@ -42,18 +43,26 @@ export interface Processor {
 const tokenId = z.int().min(0);
 const tokenIds = z.union([tokenId, z.array(tokenId)]).nullish();
 
+/** Where `config.json` names none, by `model_type`, as transformers has it. */
+const IMAGE_TOKENS: Readonly<Record<string, number>> = {
+  ...{ llava: 32000, idefics3: 128257, smolvlm: 128257, qwen2_vl: 151655 },
+};
+
 const configSchema = z.looseObject({
+  model_type: z.string(),
   image_token_index: tokenId.optional(),
   image_token_id: tokenId.optional(),
   max_position_embeddings: z.int().positive().optional(),
-  text_config: z.looseObject({ max_position_embeddings: z.int().positive().optional() }).optional(),
+  text_config: z.looseObject({ max_position_embeddings: z.int().positive().optional() }).nullish(),
 });
 
 /** Opens the processor of a model folder; `BadModel` when files are missing or say what is not supported. */
 export async function openProcessor(folder: string): Promise<Processor> {
-  const json = (await readJson(folder, 'config.json'))!;
+  const json = await readJson(folder, 'config.json', true);
+  if (json === undefined) throw await noConfig(folder);
+  refuseOtherKinds(json, join(folder, 'config.json'));
   const config = check(configSchema, json);
-  const imageToken = config.image_token_index ?? config.image_token_id;
+  const imageToken = config.image_token_index ?? config.image_token_id ?? IMAGE_TOKENS[config.model_type];
   if (imageToken === undefined)
     throw new LiloraError('BadModel', 'config.json names no image_token_index. Correct the file.');
   const tokenizer = await openTokenizer(folder);
@@ -195,11 +204,13 @@ async function familyFiles(
   const file = 'processor_config.json';
   const processor = ((await readJson(folder, file, true)) ?? {}) as { image_processor?: unknown };
   const own = await readJson(folder, 'preprocessor_config.json', true);
-  if (own === undefined && processor.image_processor === undefined)
+  if (own === undefined && processor.image_processor == null)
     throw new LiloraError('BadModel', `${folder} has neither preprocessor_config.json nor ${file}. Add what it lacks.`);
-  // Settings of the image processor have a file of their own, or stand within the processor's.
-  const settings =
-    own === undefined ? { value: processor.image_processor, file } : { value: own, file: 'preprocessor_config.json' };
+  // Settings of the image processor stand within the processor's, or have a file of their own; the first count.
+  const nested = processor.image_processor != null;
+  const settings = nested
+    ? { value: processor.image_processor, file: `${file}: image_processor` }
+    : { value: own, file: 'preprocessor_config.json' };
   return {
     config,
     processor,
@@ -212,7 +223,7 @@ async function familyFiles(
 
 async function readJson(folder: string, name: string, optional = false): Promise<unknown> {
   const bytes = await readFile(join(folder, name)).catch(() => null);
-  if (bytes) return parseJson(bytes, name, { errorName: 'BadModel' });
+  if (bytes) return parseJson(bytes, name, { errorName: 'BadModel', anyKeys: true, nonFinite: true });
   if (optional) return undefined;
   throw new LiloraError('BadModel', `${join(folder, name)} does not exist. Name a Hugging Face model folder.`);
 }

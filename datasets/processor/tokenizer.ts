@@ -108,7 +108,7 @@ async function readFiles(folder: string): Promise<Files> {
   const read = async (name: string): Promise<unknown> => {
     const bytes = await readFile(join(folder, name)).catch(() => null);
     // Vocabularies hold words such as `constructor`; they end in a Map, never as names of properties.
-    return bytes && parseJson(bytes, name, { errorName: 'BadModel', anyKeys: true });
+    return bytes && parseJson(bytes, name, { errorName: 'BadModel', anyKeys: true, nonFinite: true });
   };
   const record = async (name: string) => {
     const value = (await read(name)) ?? {};
