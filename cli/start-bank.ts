@@ -10,9 +10,10 @@ import { linearLayers } from '../learning/model/layers.ts';
 import type { AdaptedLayer } from '../learning/model/model.ts';
 import { createOrSame } from '../store/object-store.ts';
 import { openStore } from '../store/open.ts';
-import { PEFT_FILES, readPeft } from '../store/peft.ts';
+import { PEFT_FILES, type PeftAdapter, readPeft } from '../store/peft.ts';
 import { readPeftConfig } from '../store/peft-config.ts';
 import { readPeftFolder } from '../store/peft-folder.ts';
+import { missingLayers } from '../store/peft-names.ts';
 import { NAME_PATTERN, type StreamDefinition } from '../workflows/contract.ts';
 import { definitionOf } from './base-model.ts';
 import { otherBase } from './other-base.ts';
@@ -55,12 +56,9 @@ export async function startFrom(
   onFile: OnFile,
 ): Promise<Started> {
   const path = resolve(start);
-  const folder = (await stat(path).catch(() => null))?.isDirectory() ?? false;
-  const holds = async (name: string) => (await stat(join(path, name)).catch(() => null)) !== null;
-  // A folder with neither is read as an adapter, which says what it is instead.
-  const isBank = !folder || (!(await holds(PEFT_FILES.config)) && (await holds(BANK_FILE)));
+  const isBank = await bankAt(path);
   const { bank, targets } = isBank
-    ? { bank: await ofBank(folder ? join(path, BANK_FILE) : path), targets: undefined }
+    ? { bank: await ofBank(isBank), targets: undefined }
     : await ofAdapter(path, model, given.method ?? 'sequential-lora', startTask ?? basename(path));
   if (given.method !== undefined && given.method !== bank.method)
     throw new LiloraError('BadConfig', `${start}: it is of method ${bank.method}, not ${given.method}.`);
@@ -92,6 +90,20 @@ export async function startFrom(
   };
 }
 
+/** Looks at what `--start` names before a large model is copied: a folder whose adapter is not read is refused. */
+export async function checkReadable(start: string): Promise<void> {
+  const path = resolve(start);
+  if (await bankAt(path)) return;
+  readPeftConfig((await readPeftFolder(path)).config, join(path, PEFT_FILES.config));
+}
+
+/** The file of the bank that a path is or holds; null for another folder, which is then read as an adapter. */
+async function bankAt(path: string): Promise<string | null> {
+  if (!(await stat(path).catch(() => null))?.isDirectory()) return path;
+  const holds = async (name: string) => (await stat(join(path, name)).catch(() => null)) !== null;
+  return !(await holds(PEFT_FILES.config)) && (await holds(BANK_FILE)) ? join(path, BANK_FILE) : null;
+}
+
 async function ofBank(file: string): Promise<Bank> {
   const bytes = await readFile(file).catch((error: NodeJS.ErrnoException) => {
     throw new LiloraError(
@@ -114,14 +126,28 @@ async function ofAdapter(folder: string, { uri, named, revision }: BaseModelOf, 
   const { layers, frozen } = linearLayers(await definitionOf(uri));
   const others = { layers: frozen, why: 'streams learn layers of projector and decoder alone' };
   const adapter = readPeft(config, weights, folder, { layers, others });
-  const { targetModules, ...settings } = readPeftConfig(config, join(folder, PEFT_FILES.config));
+  const settings = readPeftConfig(config, join(folder, PEFT_FILES.config));
   const other = otherBase(settings, named, revision);
   if (other) note(other);
+  const missing = missingLayers(adapter.layers, layers, settings);
+  if (missing) note(missing);
+  mustScale(adapter, folder);
   const names = [...adapter.layers.keys()];
+  const { targetModules } = settings;
   return {
     bank: bankOfLora(method, task, adapter),
     targets: targetModules !== null && chooses(targetModules, layers, names) ? targetModules : names,
   };
+}
+
+/** What is trained on has scales above 0. */
+function mustScale({ alpha, layers }: PeftAdapter, folder: string): void {
+  const least = Math.min(alpha, ...[...layers.values()].map((pair) => pair.alpha ?? alpha));
+  if (least > 0) return;
+  throw new LiloraError(
+    'BadModel',
+    `${join(folder, PEFT_FILES.config)}: lora_alpha is ${least}, and a stream goes on from scales above 0. Turn the sign of every lora_B instead, or leave the adapter out.`,
+  );
 }
 
 /** Whether targets choose just these layers. */

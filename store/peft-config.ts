@@ -98,7 +98,7 @@ function isEmpty(value: unknown): boolean {
  */
 export function readPeftConfig(bytes: Uint8Array, file: string): PeftSettings {
   const refuse = (why: string) => new LiloraError('BadModel', `${file}: ${why}.`);
-  const fields = parseJson(bytes, file, { errorName: 'BadModel' }) as Fields;
+  const fields = parseJson(bytes, file, { errorName: 'BadModel', nonFinite: true }) as Fields;
   if (typeof fields !== 'object' || fields === null || Array.isArray(fields)) throw refuse('not an object');
   mustBeLora(fields, refuse);
   for (const [name, value] of Object.entries(fields)) {

@@ -4,7 +4,7 @@ import { linearLayers } from '../learning/model/layers.ts';
 import { defineModel } from '../learning/model/registry.ts';
 import { MODEL_SHAPES } from '../test/model-shapes.ts';
 import type { PeftSettings } from './peft-config.ts';
-import { isTargeted, layerFinder, loraName } from './peft-names.ts';
+import { isTargeted, layerFinder, loraName, missingLayers } from './peft-names.ts';
 
 /** One published model of each family. */
 const MODELS = ['llava-1.5-7b', 'smolvlm-256m', 'idefics3-8b', 'qwen2-vl-2b'].map((wanted) => {
@@ -86,9 +86,10 @@ it("knows the projector by LLaVA's own names", () => {
   expect(find('model.mm_projector.2')?.name).toBe('model.multi_modal_projector.linear_2');
 });
 
+const settings = (more: object) =>
+  ({ targetModules: null, excludeModules: null, layersToTransform: null, ...more }) as unknown as PeftSettings;
+
 it('tells what PEFT would leave out', () => {
-  const settings = (more: object) =>
-    ({ targetModules: null, excludeModules: null, layersToTransform: null, ...more }) as unknown as PeftSettings;
   const names = ['model.layers.1.mlp.down_proj', 'model.language_model.layers.1.mlp.down_proj'];
   const targeted = (more: object) => isTargeted(names, settings(more));
   expect(targeted({ targetModules: ['down_proj'] })).toBe(true);
@@ -99,5 +100,20 @@ it('tells what PEFT would leave out', () => {
   expect(targeted({ targetModules: ['down_proj'], layersToTransform: [0, 1] })).toBe(true);
   expect(targeted({ targetModules: '.*up_proj' })).toBe(null);
   expect(targeted({})).toBe(null);
+  expect(targeted({ targetModules: ['down_proj'], excludeModules: '.*vision.*' })).toBe(null);
   expect(isTargeted(['lm_head'], settings({ targetModules: 'all-linear' }))).toBe(false);
+});
+
+it('tells of layers that an adapter should have and has not, in the parts that it has', () => {
+  const { all } = MODELS[0]!;
+  const path = (i: number, name: string) => `model.language_model.layers.${i}.self_attn.${name}`;
+  const has = (count: number) => new Map(Array.from({ length: count }, (_, i) => [path(i, 'q_proj'), i]));
+  const missing = (count: number, more: object) => missingLayers(has(count), all, settings(more));
+  expect(missing(32, { targetModules: ['q_proj'] })).toBe(null);
+  expect(missing(30, { targetModules: ['q_proj'] })).toMatch(
+    /nothing for model\.language_model\.layers\.30\.self_attn\.q_proj and 1 more, .* as in PEFT/,
+  );
+  expect(missing(30, { targetModules: ['q_proj'], layersToTransform: [0, 1] })).toBe(null);
+  expect(missing(32, { targetModules: ['q_proj', 'v_proj'] })).toMatch(/layers\.0\.self_attn\.v_proj and 31 more/);
+  expect(missing(30, { targetModules: '.*q_proj' })).toBe(null);
 });

@@ -44,7 +44,8 @@ function placeOf(path: string): string {
   const start = parts.findIndex((part) => !LANGUAGE.has(part) && !VISION.has(part));
   const rest = parts.slice(start < 0 ? parts.length : start).join('.');
   const seen = parts.slice(0, Math.max(start, 0)).some((part) => VISION.has(part));
-  return seen ? `vision ${rest}` : (RENAMED[rest] ?? rest);
+  if (seen) return `vision ${rest}`;
+  return Object.hasOwn(RENAMED, rest) ? RENAMED[rest]! : rest;
 }
 
 /** Finds the layer of a model that a path of an adapter is. */
@@ -78,9 +79,29 @@ export function isTargeted(names: readonly string[], settings: PeftSettings): bo
   const endsIn = (endings: readonly string[]) =>
     names.some((name) => endings.some((ending) => name === ending || name.endsWith(`.${ending}`)));
   if (Array.isArray(excluded) && endsIn(excluded)) return false;
-  if (targets === 'all-linear') return names.every((name) => !/(^|\.)lm_head$/.test(name));
+  const chosen = typeof excluded === 'string' ? null : true;
+  if (targets === 'all-linear') return names.every((name) => !/(^|\.)lm_head$/.test(name)) && chosen;
   if (targets === null || typeof targets === 'string') return null;
   if (!endsIn(targets)) return false;
   const [, index] = /^.*\.[^.]*\.(\d+)\./.exec(names.at(-1)!) ?? [];
-  return indices === null || (index !== undefined && indices.includes(Number(index)));
+  return (indices === null || (index !== undefined && indices.includes(Number(index)))) && chosen;
+}
+
+/**
+ * What to tell of layers that an adapter should have by its `target_modules` and has not; null where there are none. Only
+ * parts of the model of which it has any layer count: names such as `q_proj` stand in towers as well.
+ */
+export function missingLayers(
+  has: ReadonlyMap<string, unknown>,
+  layers: readonly ModelLayer[],
+  settings: PeftSettings,
+): string | null {
+  const partOf = (name: string) => name.replace(/\.(layers|blocks)\.\d+\..*$|\.[^.]+$/, '');
+  const parts = new Set([...has.keys()].map(partOf));
+  const missing = layers.filter(
+    ({ name }) => !has.has(name) && parts.has(partOf(name)) && isTargeted([name], settings) === true,
+  );
+  if (missing.length === 0) return null;
+  const more = missing.length > 1 ? ` and ${missing.length - 1} more` : '';
+  return `The adapter holds nothing for ${missing[0]!.name}${more}, which its target_modules choose: they stay as in the base model, as in PEFT. Its file may be incomplete.`;
 }

@@ -27,6 +27,9 @@ interface PeftPair {
 
 const PREFIX = 'base_model.model.';
 
+/** Longest name of a tensor: several times what any trainer writes. */
+const LONGEST = 1000;
+
 /**
  * The adapter as PEFT reads it (https://huggingface.co/docs/peft, checkpoint format). Only fields that every PEFT since
  * 0.5 knows: some versions refuse unknown ones. Layers are named in full, so that nothing else is adapted by accident.
@@ -131,6 +134,7 @@ function* halves(tensors: TensorMap, refuse: Refuse, model?: ReadableLayers): Ge
   const taken = new Map<string, string>();
   const adapters = new Set<string | undefined>();
   for (const [key, tensor] of tensors) {
+    if (key.length > LONGEST) throw refuse(`a tensor has a name of ${key.length} characters`);
     const name = model ? loraName(key) : ownName(key);
     if (!name) throw refuse(whyNoHalf(key, tensor));
     const layer = find ? find(name.path) : { name: name.path };

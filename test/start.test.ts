@@ -2,6 +2,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { readEvaluation } from '../activities/evaluation-file.ts';
+import { readTensorMap, writeSafetensors } from '../core/safetensors.ts';
 import { readBank } from '../learning/methods/bank.ts';
 import { readGeneration } from '../store/generations.ts';
 import type { ObjectStore } from '../store/object-store.ts';
@@ -106,12 +107,48 @@ it('goes on from an adapter of PEFT', async () => {
   }
 });
 
+it('goes on from an adapter that older transformers named, under the names of today', async () => {
+  const adapter = join(reference('llava-mha').folder, 'adapter');
+  const old = join(servers.folder, 'older');
+  mkdirSync(old);
+  const config = JSON.parse(readFileSync(join(adapter, PEFT_FILES.config), 'utf8'));
+  const own = readTensorMap(readFileSync(join(adapter, PEFT_FILES.weights)), 'adapter');
+  const named = [...own].map(([key, tensor]) => {
+    const before = key.replace('.model.language_model.', '.language_model.model.').replace('.model.multi', '.multi');
+    return [before.replace(/\.weight$/, '.default.weight'), tensor] as const;
+  });
+  writeFileSync(join(old, PEFT_FILES.weights), writeSafetensors(new Map(named)));
+  const wrong = { target_modules: '^language_model.*_proj|multi_modal_projector.*', modules_to_save: [] };
+  writeFileSync(join(old, PEFT_FILES.config), JSON.stringify({ ...config, ...wrong }));
+  const { code, stdout, stderr } = await create('older', {}, '--start', old);
+  expect(code, stderr).toBe(0);
+  const { layers } = readPeft(
+    readFileSync(join(adapter, PEFT_FILES.config)),
+    readFileSync(join(adapter, PEFT_FILES.weights)),
+    'adapter',
+  );
+  const { targets, start } = JSON.parse(stdout).definition;
+  expect([...targets].sort()).toEqual([...layers.keys()].sort());
+  const bank = readBank((await store.get(start.bank.key)).bytes, 'bank');
+  expect(bank.layers.map(({ name }) => name).sort()).toEqual([...layers.keys()].sort());
+  for (const [layer, { A }] of layers) {
+    const kept = [...bank.tensors].find(([key]) => key.endsWith(`${layer}/lora_A`));
+    expect(kept?.[1].data, layer).toEqual(A.data);
+  }
+});
+
 it('refuses in words that help', async () => {
   const bank = join(servers.folder, 'elsewhere');
   const refusals: Array<[string[], RegExp]> = [
     [['--start', bank, '--method', 'per-task-lora'], /it is of method lilora, not per-task-lora/],
     [['--start', join(reference('llava-mha').folder, 'adapter'), '--method', 'ewc'], /cannot start from an adapter/],
     [['--start-task', 'x'], /name it with --start/],
+    [
+      ['--start', join(reference('llava-mha').folder, 'adapters/adapter')],
+      /vision_tower.*streams learn layers of projector/,
+    ],
+    [['--start', reference('llava-mha').folder], /adapters below \(.*\): name one/],
+    [['--start', join(reference('llava-mha').folder, 'model')], /is a whole model, not an adapter/],
   ];
   for (const [i, [args, message]] of refusals.entries()) {
     const { code, stderr } = await create(`refused-${i}`, {}, ...args);

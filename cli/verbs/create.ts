@@ -6,7 +6,7 @@ import { DEFINITION_FIELDS, type StreamDefinition } from '../../workflows/contra
 import { baseNamed } from '../base-model.ts';
 import { verbSettings, withClient } from '../connect.ts';
 import { LiveLine, result, resultJson } from '../output.ts';
-import { type StartOptions, startFrom } from '../start-bank.ts';
+import { checkReadable, type StartOptions, startFrom } from '../start-bank.ts';
 import { createStream } from '../streams.ts';
 import { reachableModel } from '../upload.ts';
 
@@ -61,6 +61,7 @@ Examples:
       const settings = await verbSettings();
       const file = options.options ? await readDefinition(options.options) : {};
       const named = options.baseName === undefined ? {} : { base: baseNamed(options.baseName) };
+      if (options.start !== undefined) await checkReadable(options.start);
       const live = new LiveLine();
       const reached = await reachableModel(options.model, settings.store, (done, total) =>
         live.update('copying the model into the store', `${done} of ${total} files`),
