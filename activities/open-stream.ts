@@ -5,7 +5,7 @@ import { canonicalJson, parseJson } from '../core/json.ts';
 import { priceTable } from '../core/prices.ts';
 import { looksAtData } from '../learning/methods/method.ts';
 import { methodNamed } from '../learning/methods/registry.ts';
-import { nextGeneration, readGeneration, readHead, streamKeys } from '../store/generations.ts';
+import { headGeneration, nextGeneration, readHead, streamKeys } from '../store/generations.ts';
 import { probe } from '../store/object-store.ts';
 import {
   type Head,
@@ -228,7 +228,7 @@ export async function readState(
   const common = { definition, abilities, nextGeneration: next };
   const nothing = { learned: [], matrix: { tasks: [], zeroShot: [], rows: [] } };
   if (!head) return { ...common, ...nothing, head: null, bank: definition.start?.bank ?? null };
-  const generation = await readGeneration(store, definition.name, head.generation);
+  const generation = await headGeneration(store, definition.name, head);
   const { learned, matrix, cost, routing } = await readEvaluation(store, generation);
   return {
     ...{ ...common, head, bank: generation.file('bank.safetensors'), learned, matrix },

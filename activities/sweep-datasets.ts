@@ -3,7 +3,7 @@ import { WorkflowNotFoundError } from '@temporalio/client';
 import { DEFAULTS } from '../core/defaults.ts';
 import { isLiloraError, type LiloraError } from '../core/errors.ts';
 import { canonicalJson, parseJson } from '../core/json.ts';
-import { readGeneration, readHead, streamKeys } from '../store/generations.ts';
+import { headGeneration, readHead, streamKeys } from '../store/generations.ts';
 import {
   QUERIES,
   type StreamDescription,
@@ -54,7 +54,7 @@ async function knownDigests({ store }: DataContext, stream: string): Promise<Set
   const known = new Set(tasks.map(({ datasetDigest }) => datasetDigest));
   const head = await readHead(store, stream);
   if (head) {
-    const { learned } = await readEvaluation(store, await readGeneration(store, stream, head.generation));
+    const { learned } = await readEvaluation(store, await headGeneration(store, stream, head));
     for (const { dataset } of learned) known.add(dataset.digest);
   }
   const { swept, removals } = streamKeys(stream);

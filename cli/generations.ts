@@ -1,12 +1,14 @@
 import { type RoutingFile, readEvaluation } from '../activities/evaluation-file.ts';
 import { isLiloraError, LiloraError } from '../core/errors.ts';
-import { readGeneration, readHead } from '../store/generations.ts';
+import { type Generation, headGeneration, readHead } from '../store/generations.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { type FileRef, type Matrix, NAME_PATTERN, type ResolvedStream } from '../workflows/contract.ts';
 
 /** A published generation, as the verbs that read it need it. */
 export interface Published {
   readonly generation: number;
+  readonly manifest: Generation['manifest'];
+  readonly manifestDigest: string;
   /** All that it has an adapter for, in the order of learning: also those of a bank that the stream started from. */
   readonly tasks: readonly string[];
   readonly matrix: Matrix;
@@ -19,10 +21,11 @@ export interface Published {
 
 /** Reads a generation of a stream, by default the one at its head. */
 export async function published(store: ObjectStore, stream: string, wanted?: number): Promise<Published> {
-  const number = wanted ?? (await readHead(store, stream))?.generation;
-  if (number === undefined)
+  const head = await readHead(store, stream);
+  if (head === null)
     throw new LiloraError('NotFound', `Stream ${stream} has published nothing yet. See \`lilora status ${stream}\`.`);
-  const generation = await readGeneration(store, stream, number);
+  const generation = await headGeneration(store, stream, head, wanted);
+  const number = generation.manifest.generation;
   const { learned, matrix, metrics, routing } = await readEvaluation(store, generation);
   const { start } = generation.manifest.lineage as Partial<Pick<ResolvedStream, 'start'>>;
   const tasks = [...new Set([...(start?.tasks ?? []), ...learned.map(({ task }) => task)])];
@@ -35,6 +38,8 @@ export async function published(store: ObjectStore, stream: string, wanted?: num
     );
   return {
     generation: number,
+    manifest: generation.manifest,
+    manifestDigest: generation.manifestDigest,
     tasks,
     matrix,
     metrics,

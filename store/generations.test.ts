@@ -4,7 +4,15 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { sha256 } from '../core/digest.ts';
 import { FolderStore } from './folder.ts';
-import { nextGeneration, publish, readGeneration, readHead, rollback, streamKeys } from './generations.ts';
+import {
+  headGeneration,
+  nextGeneration,
+  publish,
+  readGeneration,
+  readHead,
+  rollback,
+  streamKeys,
+} from './generations.ts';
 import type { Head } from './head.ts';
 import type { ObjectStore } from './object-store.ts';
 
@@ -41,6 +49,33 @@ function dyingAt(write: number): ObjectStore {
     Object.defineProperty(dying, name, { value: guard(store[name].bind(store) as never) });
   return dying;
 }
+
+describe('a generation at or below the head', () => {
+  it('is checked against the digest that its successor has of it', async () => {
+    const first = await publish(store, generation(1, null));
+    const second = await publish(store, generation(2, first));
+    const third = await publish(store, generation(3, second));
+    for (const number of [1, 2, 3])
+      expect((await headGeneration(store, 'pets', third, number)).manifest.generation).toBe(number);
+    // Somebody who may write manifests, but not the head, puts other adapters in their place.
+    const key = streamKeys('pets').manifest(2);
+    const text = new TextDecoder().decode((await store.get(key)).bytes);
+    await store.put(key, bytes(text.replace(sha256('bank 2'), sha256('evil'))));
+    for (const number of [1, 2])
+      await expect(headGeneration(store, 'pets', third, number)).rejects.toMatchObject({ name: 'IntegrityError' });
+    expect((await headGeneration(store, 'pets', third)).manifest.generation).toBe(3);
+    await expect(rollback(store, 'pets', 1, third)).rejects.toMatchObject({ name: 'IntegrityError' });
+    const wrong = { ...third, manifestDigest: '0'.repeat(64) };
+    await expect(headGeneration(store, 'pets', wrong)).rejects.toThrow(/the head says 000/);
+  });
+
+  it('may be one that a rollback left behind', async () => {
+    const first = await publish(store, generation(1, null));
+    const second = await publish(store, generation(2, first));
+    const back = await rollback(store, 'pets', 1, second);
+    expect((await headGeneration(store, 'pets', back, 2)).manifest.generation).toBe(2);
+  });
+});
 
 describe('publish', () => {
   it('makes a generation that can be read back, and moves the head', async () => {

@@ -93,6 +93,26 @@ export async function readGeneration(
   return { manifest, manifestDigest, file: (path) => fileOf(manifest, path) };
 }
 
+/**
+ * A generation that a head stands on, each manifest checked against the digest that its successor (the head, at last) has of
+ * it. One that a rollback left behind is on no such chain: it is only checked in itself.
+ * @param number the head's own when absent
+ */
+export async function headGeneration(
+  store: ObjectStore,
+  stream: string,
+  head: Pick<Head, 'generation' | 'manifestDigest'>,
+  number = head.generation,
+): Promise<Generation> {
+  let next: Pick<Head, 'generation' | 'manifestDigest'> | null = head;
+  while (next && next.generation >= number) {
+    const found = await readGeneration(store, stream, next.generation, next.manifestDigest);
+    if (next.generation === number) return found;
+    next = found.manifest.parent;
+  }
+  return readGeneration(store, stream, number);
+}
+
 function fileOf({ stream, generation, files }: Manifest, path: string): StoredFile {
   const found = Object.hasOwn(files, path) ? files[path] : undefined;
   if (found) return found;
@@ -157,7 +177,9 @@ async function place(store: ObjectStore, folder: string, file: NewFile): Promise
 
 /** Points the head at an earlier generation, after every byte of it was checked. Later generations stay readable. */
 export async function rollback(store: ObjectStore, stream: string, number: number, head: Head | null): Promise<Head> {
-  const { manifest, manifestDigest } = await readGeneration(store, stream, number);
+  const { manifest, manifestDigest } = head
+    ? await headGeneration(store, stream, head, number)
+    : await readGeneration(store, stream, number);
   for (const { key, ...expected } of Object.values(manifest.files)) await verifyObject(store, key, expected);
   return moveHead(store, streamKeys(stream).head, head, { generation: number, manifestDigest });
 }

@@ -7,7 +7,7 @@ import { readPrices } from '../../core/prices.ts';
 import { COST_HEADS, costCells, moneyText } from '../../report/cost.ts';
 import { bytes, fixed } from '../../report/generation-view.ts';
 import { table } from '../../report/terminal.ts';
-import { readGeneration, streamKeys } from '../../store/generations.ts';
+import { headGeneration, streamKeys } from '../../store/generations.ts';
 import type { ObjectStore } from '../../store/object-store.ts';
 import { verbStore, withClient } from '../connect.ts';
 import { type FleetCost, fleetCosts, idleShares } from '../fleet-cost.ts';
@@ -112,7 +112,7 @@ async function costOf(store: ObjectStore, { stream, running }: Moment, given?: P
 /** Tasks of the head's generation, as it tells them. */
 async function publishedTasks(store: ObjectStore, { stream, head }: Moment['stream']) {
   if (!head) return [];
-  const { learned, cost } = await readEvaluation(store, await readGeneration(store, stream, head.generation));
+  const { learned, cost } = await readEvaluation(store, await headGeneration(store, stream, head));
   return learned.map(({ task, generation }) => ({
     task,
     generation,

@@ -5,7 +5,7 @@ import { DEFAULTS } from '../../core/defaults.ts';
 import { sha256 } from '../../core/digest.ts';
 import { canonicalJson } from '../../core/json.ts';
 import { type Merging, mergeAdapters } from '../../learning/methods/merge.ts';
-import { readGeneration, type StoredFile, streamKeys } from '../../store/generations.ts';
+import { type StoredFile, streamKeys } from '../../store/generations.ts';
 import { createOrSame, getVerified, type ObjectStore } from '../../store/object-store.ts';
 import { readPeft, writePeft } from '../../store/peft.ts';
 import { baseOf, type ResolvedStream } from '../../workflows/contract.ts';
@@ -88,7 +88,7 @@ export async function merge(
   tasks: readonly string[],
   merging: Merging,
 ) {
-  const { manifestDigest, manifest } = await readGeneration(store, stream, generation.generation);
+  const { manifestDigest, manifest } = generation;
   const adapters = await Promise.all(tasks.map((task) => adapterOf(store, generation, task)));
   const { model, base } = manifest.lineage as Pick<ResolvedStream, 'model' | 'base'>;
   const files = writePeft(mergeAdapters(adapters, merging), baseOf({ model, ...(base && { base }) }));
