@@ -119,6 +119,8 @@ export interface SampleView {
   readonly id: string;
   readonly where: string;
   readonly pictures: readonly PictureView[];
+  /** Tools that the template is given, as JSON. */
+  readonly tools: readonly string[];
   readonly turns: readonly TurnView[];
   readonly references: readonly string[];
   /** With a model: how many, and what of them is shown. */
@@ -135,13 +137,14 @@ export interface PictureView {
 }
 
 export interface TurnView {
+  /** With the name of the tool that answers. */
   readonly role: string;
   readonly text: string;
   /** Whether it is learned. */
   readonly loss: boolean;
   readonly reasoning?: string;
   /** Calls of tools, as JSON. */
-  readonly tools?: readonly string[];
+  readonly calls?: readonly string[];
 }
 
 export interface TokensView {

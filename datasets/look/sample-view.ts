@@ -58,6 +58,7 @@ export async function sampleView(
     id,
     where,
     pictures: views,
+    tools: (sample.tools ?? []).map((tool) => clip(JSON.stringify(tool), LONGEST)),
     turns: turns.map((turn) => turnView(turn, last.includes(turn))),
     references: references.slice(0, REFERENCES).map((reference) => clip(literal(reference), LONGEST)),
   };
@@ -87,13 +88,13 @@ function notTooLarge(size: number): void {
   if (size > DEFAULTS['dataset.maxImageBytes'].value) throw new Error('too large');
 }
 
-function turnView({ role, text, reasoning, toolCalls }: Turn, loss: boolean): TurnView {
+function turnView({ role, name, text, reasoning, toolCalls }: Turn, loss: boolean): TurnView {
   return {
-    role,
+    role: name === undefined ? role : `${role} ${name}`,
     text: clip(literal(text), LONGEST),
     loss,
     ...(reasoning !== undefined && { reasoning: clip(reasoning, LONGEST) }),
-    ...(toolCalls && { tools: toolCalls.map((call) => clip(JSON.stringify(call), LONGEST)) }),
+    ...(toolCalls && { calls: toolCalls.map((call) => clip(JSON.stringify(call), LONGEST)) }),
   };
 }
 

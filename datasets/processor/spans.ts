@@ -2,8 +2,8 @@ import type { TokenSpan } from '../../core/dataset-view.ts';
 import type { EncodedSample } from '../../core/sample.ts';
 import type { Tokens } from './tokenizer.ts';
 
-/** A letter takes at most so many bytes, and a token at least one. */
-const LETTER_TOKENS = 4;
+/** Tokens that are taken for one letter, at most: four bytes each, and a token may end one and begin the next. */
+const LETTER_TOKENS = 8;
 
 /**
  * Tokens as people read them, in order: each with its text and whether it carries loss. Tokens that only make a letter

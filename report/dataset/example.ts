@@ -64,6 +64,7 @@ export function exampleDataset(): DatasetView {
           { small: RED, width: 1, height: 1 },
           { small: null, width: 640, height: 480 },
         ],
+        tools: [],
         turns: [{ role: 'assistant', text: 'Beagle', loss: true }],
         references: ['Beagle', 'beagle dog'],
         tokens: {
@@ -84,9 +85,10 @@ export function exampleDataset(): DatasetView {
         id: 'b1',
         where: 'test.json[0]',
         pictures: [],
+        tools: ['{"type":"function"}'],
         turns: [
           { role: 'user', text: 'Which?', loss: false },
-          { role: 'assistant', text: '', loss: true, reasoning: 'It has long ears.', tools: ['{"name":"look"}'] },
+          { role: 'assistant', text: '', loss: true, reasoning: 'It has long ears.', calls: ['{"name":"look"}'] },
         ],
         references: [],
         tokens: null,

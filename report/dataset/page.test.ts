@@ -62,6 +62,7 @@ describe('the page of a dataset', () => {
       '… 20 tokens …',
       'also accepted: beagle dog',
       'thinks: It has long ears.',
+      'tool given {&quot;type&quot;:&quot;function&quot;}',
       'calls {&quot;name&quot;:&quot;look&quot;}',
       'Left out of training 120',
       'and 119 more',

@@ -19,12 +19,12 @@ export function samplesSection({ samples, model, splits }: DatasetView): Html {
 }
 
 function sampleItem(sample: SampleView): Html {
-  const { split, id, where, pictures, turns, references, tokens, leftOut } = sample;
+  const { split, id, where, pictures, tools, turns, references, tokens, leftOut } = sample;
   const place = where.includes(id) ? where : html`${id} <span class="soft">${where}</span>`;
   return html`<li><h3>${split} <span class="soft">·</span> <span class="mono">${place}</span></h3>
 ${leftOut !== undefined && html`<p class="bad">${leftOut}</p>`}
 <div class="${pictures.length > 0 ? 'beside' : ''}">${pictures.length > 0 && html`<div class="pictures">${pictures.map(picture)}</div>`}
-<div>${tokens ? tokensBlock(tokens) : html`<dl class="turns">${turns.map(turnRow)}</dl>`}
+<div>${tokens ? tokensBlock(tokens) : html`<dl class="turns">${tools.map((tool) => html`<dt>tool given</dt><dd class="mono">${tool}</dd>`)}${turns.map(turnRow)}</dl>`}
 ${otherReferences(turns, references)}</div></div></li>`;
 }
 
@@ -42,10 +42,10 @@ function picture({ small, width, height }: PictureView): Html {
   return html`<figure><img class="${tiny ? 'tiny' : ''}" src="${small}" alt=""><figcaption>${size}</figcaption></figure>`;
 }
 
-function turnRow({ role, text, loss, reasoning, tools }: TurnView): Html {
+function turnRow({ role, text, loss, reasoning, calls }: TurnView): Html {
   return html`<dt>${loss ? html`<span class="mark">${role}</span>` : role}</dt><dd>${
     reasoning !== undefined && html`<span class="soft">thinks: ${reasoning}</span>\n`
-  }${text === '' && !tools ? html`<em class="soft">(empty)</em>` : text}${tools?.map((tool) => html`\n<span class="mono">calls ${tool}</span>`)}</dd>`;
+  }${text === '' && !calls ? html`<em class="soft">(empty)</em>` : text}${calls?.map((call) => html`\n<span class="mono">calls ${call}</span>`)}</dd>`;
 }
 
 function tokensBlock({ count, withLoss, spans }: TokensView): Html {
