@@ -17,7 +17,7 @@ export interface DatasetView {
   /** The base model whose template and tokenizer read it; null: none was named. */
   readonly model: { readonly name: string; readonly contextLength: number } | null;
   /** What is wrong with it; empty for a good one. */
-  readonly problems: readonly string[];
+  readonly problems: ReadonlyArray<{ readonly text: string; readonly sample?: string | undefined }>;
   /** Problems that are not in `problems`. */
   readonly moreProblems: number;
   readonly splits: readonly SplitView[];

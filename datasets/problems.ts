@@ -8,11 +8,18 @@ export class Untrainable extends LiloraError {
   }
 }
 
-/** A dataset that is refused, with everything that was found, one message each. */
-export class RefusedDataset extends LiloraError {
-  readonly problems: readonly string[];
+/** What is wrong somewhere. */
+export interface Problem {
+  readonly text: string;
+  /** The sample that stands there, as JSON, shortened; of the first problems. */
+  readonly sample?: string | undefined;
+}
 
-  constructor(message: string, problems: readonly string[]) {
+/** A dataset that is refused, with everything that was found. */
+export class RefusedDataset extends LiloraError {
+  readonly problems: readonly Problem[];
+
+  constructor(message: string, problems: readonly Problem[]) {
     super('BadDataset', message);
     this.problems = problems;
   }
@@ -20,6 +27,22 @@ export class RefusedDataset extends LiloraError {
 
 /** How many problems an error message spells out. */
 const SHOWN = 20;
+
+/** Samples with problems that are kept, and characters of each and of a text in it. */
+const KEPT = 50;
+const LONGEST = { sample: 2000, text: 300 };
+
+/** A sample as JSON, however large it is. */
+function shortened(sample: unknown): string {
+  const part = function (this: Record<string, unknown>, key: string, value: unknown) {
+    const own = this[key];
+    if (own instanceof Uint8Array) return `(${own.byteLength} bytes)`;
+    if (typeof own === 'bigint') return String(own);
+    return typeof value === 'string' && value.length > LONGEST.text ? `${value.slice(0, LONGEST.text)}…` : value;
+  };
+  const text = JSON.stringify(sample, part, 1) ?? String(sample);
+  return text.length > LONGEST.sample ? `${text.slice(0, LONGEST.sample)}…` : text;
+}
 
 /** Thrown inside this folder when so many problems were found that looking on is of no use. */
 class TooMany extends Error {}
@@ -60,6 +83,8 @@ export class Problems {
   private readonly messages: string[] = [];
   private readonly limit: number;
   private readonly keys = new Map<string, LeftOutKey>();
+  /** By place. */
+  private readonly samples = new Map<string, string>();
 
   constructor(limit: number = DEFAULTS['dataset.maxProblems'].value) {
     this.limit = limit;
@@ -77,6 +102,11 @@ export class Problems {
   add(where: string, what: string): void {
     this.messages.push(`${where}: ${what}`);
     if (this.messages.length >= this.limit) throw new TooMany();
+  }
+
+  /** Keeps what stands at a place where something is wrong, of the first few: a person wants to see it. */
+  keepSample(where: string, sample: unknown): void {
+    if (this.samples.size < KEPT) this.samples.set(where, shortened(sample));
   }
 
   /** Notes that samples hold something under a key that was left out, which is no problem but must be told. */
@@ -124,7 +154,13 @@ export class Problems {
     const total = messages.length >= limit ? `${limit} problems or more` : `${messages.length} problem(s)`;
     const shown = messages.slice(0, SHOWN).map((message) => `\n  - ${message}`);
     const rest = messages.length > SHOWN ? `\n  and ${messages.length - SHOWN} more` : '';
-    return new RefusedDataset(`${dataset}: ${total} found. Nothing was trained.${shown.join('')}${rest}`, messages);
+    const all = messages.map((text) => ({ text, sample: this.sampleOf(text) }));
+    return new RefusedDataset(`${dataset}: ${total} found. Nothing was trained.${shown.join('')}${rest}`, all);
+  }
+
+  private sampleOf(message: string): string | undefined {
+    for (const [where, sample] of this.samples) if (message.startsWith(`${where}: `)) return sample;
+    return undefined;
   }
 }
 

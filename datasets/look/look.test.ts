@@ -106,10 +106,24 @@ describe('what there is to see of a dataset', () => {
     });
     const { view, refused } = await look();
     expect(refused).toMatchObject({ name: 'BadDataset' });
-    expect(view.problems.join('\n')).toMatch(/none\.png/);
+    expect(view.problems.map(({ text }) => text).join('\n')).toMatch(/none\.png/);
     // The sample of the picture that is not there was not read.
     expect([view.digest, view.splits[0]!.samples]).toEqual([null, 5]);
     expect(view.samples.find(({ id }) => id === 'train-3')!.pictures[0]!.small).toMatch(/^data:image/);
+  });
+
+  it('shows the sample that something is wrong with, however much it holds', async () => {
+    const image = `data:image/png;base64,${'A'.repeat(100_000)}`;
+    await write({
+      spoil: (samples, split) => {
+        if (split === 'train')
+          Object.assign(samples[4]!, { image, conversations: [{ from: 'nobody', value: 'Hello?' }] });
+      },
+    });
+    const { problems } = (await look()).view;
+    const { sample } = problems.find(({ text }) => text.includes('train.json[4]'))!;
+    expect(JSON.parse(sample!)).toMatchObject({ id: 'train-4', conversations: [{ from: 'nobody', value: 'Hello?' }] });
+    expect(sample!.length).toBeLessThan(1000);
   });
 
   it('tells what is odd: ids that repeat, samples that are alike, files that nobody uses', async () => {
@@ -133,7 +147,7 @@ describe('what there is to see of a dataset', () => {
       digest: null,
       splits: [],
       samples: [],
-      problems: [expect.stringMatching(/dataset\.json/)],
+      problems: [{ text: expect.stringMatching(/dataset\.json/) }],
     });
   });
 });

@@ -43,7 +43,8 @@ export async function lookAt(
   const dataset = 'value' in outcome ? outcome.value : null;
   const manifest = dataset?.manifest ?? (await manifestOf(source));
   const refused = 'error' in outcome ? outcome.error : null;
-  const problems = refused === null ? [] : refused instanceof RefusedDataset ? refused.problems : [refused.message];
+  const problems =
+    refused === null ? [] : refused instanceof RefusedDataset ? refused.problems : [{ text: refused.message }];
   const known = dataset && { images: dataset.images, model: model?.processor };
   const view: DatasetView = {
     name: manifest?.name ?? source.describe(),

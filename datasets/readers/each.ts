@@ -46,6 +46,7 @@ function readOne(
     return { ...read(value, at), place: at.place };
   } catch (error) {
     const { where, keys } = at;
+    problems.keepSample(where, value);
     if (error instanceof SharedProblem) keys.refuse(error.message, where);
     else if (error instanceof SampleProblem) problems.add(where, error.message);
     else if (isLiloraError(error)) throw error;

@@ -15,7 +15,7 @@ function filled(text: string): DatasetView {
     if (value === null || typeof value !== 'object') return value;
     return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, fill(each, name)]));
   };
-  return fill({ ...exampleDataset(), problems: ['x'] }) as DatasetView;
+  return fill({ ...exampleDataset(), problems: [{ text: 'x', sample: 'x' }, { text: 'x' }] }) as DatasetView;
 }
 const textOf = (page: string) =>
   page
@@ -84,7 +84,7 @@ describe('the page of a dataset', () => {
     const none = { count: 0, shown: [] };
     const page = datasetPage({
       ...{ name, place, madeAt, digest: null, model: null, pictures: null, splits: [], samples: [], keys: [] },
-      problems: ['dataset.json: "schema" is missing; add it'],
+      problems: [{ text: 'dataset.json: "schema" is missing; add it' }],
       moreProblems: 7,
       answers: { splits: [], commonest: [], distinct: [], atLeast: false, unseen: null },
       ...{ leftOut: none, renamedIds: none, alike: [], unusedFiles: none },

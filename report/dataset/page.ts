@@ -46,7 +46,7 @@ function header({ name, place, madeAt, manifest, digest, model, problems: wrong,
 function problems({ problems: wrong, moreProblems }: DatasetView): Html {
   if (wrong.length === 0) return html``;
   return html`<section><h2>What is wrong</h2><p>Nothing is trained on this dataset until it is mended. What was read before it was refused stands below.</p>
-<ul class="problems">${wrong.map((problem) => html`<li>${problem}</li>`)}</ul>
+<ul class="problems">${wrong.map(({ text, sample }) => html`<li>${text}${sample !== undefined && html`<details><summary>the sample there</summary><pre>${sample}</pre></details>`}</li>`)}</ul>
 ${moreProblems > 0 && html`<p class="soft">and ${whole(moreProblems)} more</p>`}</section>`;
 }
 

@@ -6,6 +6,7 @@ export const DATASET_STYLE = `${STYLE}
 .badge { font-size: .95rem; font-weight: 600; vertical-align: .2em; margin-left: .5rem; border: 1px solid currentColor; border-radius: 999px; padding: .1rem .7rem; white-space: nowrap; }
 .problems { padding: 0; list-style: none; display: grid; gap: .5rem; }
 .problems li { background: var(--card); border: 1px solid var(--line); border-left: 4px solid var(--bad); border-radius: 8px; padding: .5rem .9rem; overflow-wrap: anywhere; white-space: pre-wrap; }
+.problems pre { background: var(--page); margin: .4rem 0; white-space: pre-wrap; overflow-wrap: anywhere; }
 .figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(19rem, 100%), 1fr)); gap: 1rem; align-items: start; }
 .bars td:last-child { min-width: 8rem; width: 30%; } .bars tbody th { min-width: 11rem; max-width: 26rem; overflow-wrap: anywhere; white-space: pre-wrap; }
 .samples { padding: 0; list-style: none; display: grid; gap: 1rem; }
