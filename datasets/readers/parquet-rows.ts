@@ -26,8 +26,11 @@ export interface ParquetTable {
   rows(): AsyncGenerator<Record<string, unknown>>;
 }
 
-/** Opens a Parquet file by its last bytes. What cannot be read is `BadDataset`, here or while rows are read. */
-export async function openParquet(samples: SamplesFile): Promise<ParquetTable> {
+/**
+ * Opens a Parquet file by its last bytes. What cannot be read is `BadDataset`, here or while rows are read.
+ * @param window bytes, unpacked, of the rows that are read together
+ */
+export async function openParquet(samples: SamplesFile, window = WINDOW): Promise<ParquetTable> {
   const { path, size } = samples;
   const magic = async (at: number) => Buffer.from(await samples.slice(at, at + 4)).toString('latin1');
   if (size < 12 || (await magic(0)) !== 'PAR1' || (await magic(size - 4)) !== 'PAR1')
@@ -39,7 +42,7 @@ export async function openParquet(samples: SamplesFile): Promise<ParquetTable> {
   return {
     metadata,
     async *rows() {
-      for (const group of metadata.row_groups) yield* rowsOf(samples, metadata, group);
+      for (const group of metadata.row_groups) yield* rowsOf(samples, metadata, group, window);
     },
   };
 }
@@ -63,10 +66,11 @@ async function* rowsOf(
   samples: SamplesFile,
   metadata: FileMetaData,
   group: RowGroup,
+  window: number,
 ): AsyncGenerator<Record<string, unknown>> {
   const { path } = samples;
-  const file = await groupFile(samples, group);
-  const pages = await readable(path, () => pagesOfGroup(file, path, metadata, group));
+  const file = await groupFile(samples, group, window);
+  const pages = await readable(path, () => pagesOfGroup(file, path, metadata, group, window));
   const tree = parquetSchema(metadata);
   const schema = metadata.schema.map(asStored);
   for (const [from, to] of pages.windows) {
@@ -91,7 +95,7 @@ async function* rowsOf(
 type Bytes = Pick<SamplesFile, 'path' | 'size' | 'slice'>;
 
 /** The bytes of a row group: read at once where they are few, else from the file as they are needed. */
-async function groupFile(samples: SamplesFile, { columns }: RowGroup): Promise<Bytes> {
+async function groupFile(samples: SamplesFile, { columns }: RowGroup, window: number): Promise<Bytes> {
   const { path, size } = samples;
   const places = columns.map(({ meta_data: column }) => {
     if (!column) throw bad(`${path}: a column without a description. Write it again.`);
@@ -101,7 +105,7 @@ async function groupFile(samples: SamplesFile, { columns }: RowGroup): Promise<B
   });
   const start = Math.min(...places.map((place) => place.start));
   const end = Math.max(...places.map((place) => place.end));
-  if (!(end - start <= WINDOW)) return samples;
+  if (!(end - start <= window)) return samples;
   const held = await samples.slice(start, end);
   return {
     path,
@@ -120,11 +124,11 @@ interface Location {
 }
 
 /** Where the pages of a row group lie. Before anything is unpacked, it is known what it will take. */
-async function pagesOfGroup(file: Bytes, path: string, metadata: FileMetaData, group: RowGroup) {
+async function pagesOfGroup(file: Bytes, path: string, metadata: FileMetaData, group: RowGroup, window: number) {
   const [mostBytes, mostRows] = [DEFAULTS['dataset.maxUnpackedBytes'].value, DEFAULTS['dataset.maxSamples'].value];
   const count = Number(group.num_rows);
   const said = group.columns.reduce((sum, { meta_data: column }) => sum + Number(column!.total_uncompressed_size), 0);
-  const rows = said > WINDOW ? { schema: metadata.schema, compressors: COMPRESSORS } : null;
+  const rows = said > window ? { schema: metadata.schema, compressors: COMPRESSORS } : null;
   const locations: Record<string, Location[]> = {};
   let unpacked = 0;
   let always = 0;
@@ -156,7 +160,11 @@ async function pagesOfGroup(file: Bytes, path: string, metadata: FileMetaData, g
     const needed = rows === null ? unpacked : always + unpackedWithin(lists, from, to, count);
     if (needed > mostBytes) throw tooMuch(path, `unpacked, it is over the limit of ${mostBytes} bytes`);
   };
-  return { locations, check, windows: rows === null ? [[0, count] as const] : windowsOf(lists, unpacked, count) };
+  return {
+    locations,
+    check,
+    windows: rows === null ? [[0, count] as const] : windowsOf(lists, unpacked, count, window),
+  };
 }
 
 /** Bytes of all pages that hold some of these rows. */
@@ -171,7 +179,12 @@ function unpackedWithin(columns: readonly Location[][], from: number, to: number
 }
 
 /** Rows that are read together: they begin where pages of the largest column do, so that few pages are unpacked twice. */
-function windowsOf(columns: readonly Location[][], unpacked: number, count: number): [from: number, to: number][] {
+function windowsOf(
+  columns: readonly Location[][],
+  unpacked: number,
+  count: number,
+  window: number,
+): [from: number, to: number][] {
   const sizeOf = (pages: readonly Location[]) => pages.reduce((sum, page) => sum + page.unpacked, 0);
   const largest = columns.reduce((most, pages) => (sizeOf(pages) > sizeOf(most) ? pages : most), []);
   const share = unpacked / Math.max(1, sizeOf(largest));
@@ -180,7 +193,7 @@ function windowsOf(columns: readonly Location[][], unpacked: number, count: numb
   let bytes = 0;
   for (const page of largest) {
     const start = Number(page.first_row_index);
-    if (start > from && (bytes + page.unpacked) * share > WINDOW) {
+    if (start > from && (bytes + page.unpacked) * share > window) {
       windows.push([from, start]);
       [from, bytes] = [start, 0];
     }
