@@ -4,14 +4,14 @@ import { openParquet } from './parquet-rows.ts';
 
 /** The rows that test/fixtures/make-formats.py wrote. */
 const EXPECTED = Array.from({ length: 500 }, (_, i) => ({
-  id: BigInt(i),
+  id: i,
   text: `${i} `.repeat(i % 7),
   picture: {
     bytes: Uint8Array.from({ length: 40 + (i % 13) }, (_, k) => (i * k) % 256),
     path: i % 3 === 0 ? `${i}.png` : null,
   },
   talk: Array.from({ length: i % 5 }, (_, k) => ({ role: k % 2 === 0 ? 'user' : 'assistant', content: `${i}.${k}` })),
-  deep: i % 11 === 0 ? null : Array.from({ length: i % 4 }, (_, k) => [BigInt(i), BigInt(k)]),
+  deep: i % 11 === 0 ? null : Array.from({ length: i % 4 }, (_, k) => [i, k]),
 }));
 
 describe.each(['pages-v1.parquet', 'pages-v2.parquet'])('%s, one row group of many pages', (name) => {
