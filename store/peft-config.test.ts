@@ -75,8 +75,8 @@ it.each([
 
 it.each([
   [{ peft_type: 'LOHA' }, /peft_type is "LOHA"; only LORA is read/],
-  [{ peft_type: 'VERA' }, /peft_type is "VERA"/],
-  [{ peft_type: 'PREFIX_TUNING' }, /peft_type is "PREFIX_TUNING"/],
+  [{ peft_type: 'VERA' }, /peft_type is "VERA".*Merge it/],
+  [{ peft_type: 'PREFIX_TUNING' }, /peft_type is "PREFIX_TUNING".*Train a plain LoRA/],
   [{ peft_type: undefined }, /names no peft_type/],
   [{ peft_type: undefined, model_type: 'llava' }, /configuration of a whole model/],
   [{ use_dora: true }, /use_dora is not supported \(true\): DoRA.*merge_and_unload/],
@@ -96,8 +96,8 @@ it.each([
   [{ megatron_config: { hidden_size: 8 } }, /megatron_config/],
   [{ enable_lora: [true, false, true] }, /enable_lora/],
   [{ init_lora_weights: 'pissa' }, /PiSSA.*path_initial_model_for_weight_conversion/],
-  [{ init_lora_weights: 'pissa_niter_16' }, /"pissa_niter_16": PiSSA/],
-  [{ init_lora_weights: 'OLoRA' }, /OLoRA takes a part out/],
+  [{ init_lora_weights: 'pissa_niter_16' }, /"pissa_niter_16": fast PiSSA.*without it PEFT itself does not find/],
+  [{ init_lora_weights: 'OLoRA' }, /OLoRA takes a part out.*merge_and_unload/],
   [{ init_lora_weights: 'corda' }, /CorDA/],
   [{ init_lora_weights: 'lora_ga' }, /LoRA-GA/],
   [{ init_lora_weights: 'loftq', loftq_config: { loftq_bits: 4 } }, /LoftQ belongs to base weights that it rounded/],

@@ -58,7 +58,8 @@ const RETRAIN = 'Train a plain LoRA';
 /** Fields of what is not computed, where they hold anything: why, and what to do. */
 const NOT_COMPUTED: Readonly<Record<string, readonly [why: string, remedy: string]>> = {
   use_dora: ['DoRA scales every row of the weights anew', MERGE],
-  lora_bias: ['adapters with biases are not computed', MERGE],
+  // Most layers of these models have no bias that it could be merged into.
+  lora_bias: ['adapters with biases are not computed', RETRAIN],
   modules_to_save: ['whole modules were trained beside the LoRA', MERGE],
   trainable_token_indices: ['embeddings of single tokens were trained', MERGE],
   target_parameters: ['parameters outside of linear layers were adapted', MERGE],
@@ -77,13 +78,17 @@ const NOT_COMPUTED: Readonly<Record<string, readonly [why: string, remedy: strin
 const PLAIN_STARTS = ['gaussian', 'eva', 'orthogonal', 'mica'];
 
 /** Starts that take a part out of the base weights, which a saved adapter is not without. */
-const CUTTING_STARTS: Readonly<Record<string, string>> = {
-  pissa: 'PiSSA',
-  olora: 'OLoRA',
-  corda: 'CorDA',
-  lora_ga: 'LoRA-GA',
-  loftq: 'LoftQ',
-};
+const CUTTING_STARTS: ReadonlyArray<readonly [name: RegExp, method: string, again: boolean]> = [
+  // PEFT cuts anew when it loads: the same where that is exact, something else where it is drawn or needs data.
+  [/^pissa$/, 'PiSSA', true],
+  [/^olora$/, 'OLoRA', true],
+  [/^pissa_niter/, 'fast PiSSA', false],
+  [/^corda$/, 'CorDA', false],
+  [/^lora_ga$/, 'LoRA-GA', false],
+];
+
+/** Types of PEFT that change no weights, so that none can be merged. */
+const NOT_IN_WEIGHTS = /PROMPT|P_TUNING|PREFIX|CPT|XLORA|POLY|CARTRIDGE/;
 
 /** Whether a field says nothing: programs write their defaults in many ways. */
 function isEmpty(value: unknown): boolean {
@@ -140,8 +145,9 @@ function mustBeLora(fields: Fields, refuse: (why: string) => LiloraError): void 
     throw refuse('this is the configuration of a whole model, not of an adapter. Use its folder as the model');
   if (type === undefined)
     throw refuse(`it names no peft_type, so it is no adapter of PEFT. Its fields: ${listed(Object.keys(fields))}`);
-  const helps = type === 'ADALORA' || type === 'LOHA' || type === 'LOKR' || type === 'IA3' ? MERGE : RETRAIN;
-  throw refuse(`peft_type is ${shown(type)}; only LORA is read. ${helps}`);
+  throw refuse(
+    `peft_type is ${shown(type)}; only LORA is read. ${NOT_IN_WEIGHTS.test(String(type)) ? RETRAIN : MERGE}`,
+  );
 }
 
 /** @param start `init_lora_weights`; PEFT takes some of the names in any case */
@@ -150,17 +156,17 @@ function mustStartPlain(start: unknown, refuse: (why: string) => LiloraError): v
   const name = typeof start === 'string' ? start.toLowerCase() : '';
   if (PLAIN_STARTS.includes(name)) return;
   const said = `init_lora_weights is ${shown(start)}`;
-  const cutting = Object.keys(CUTTING_STARTS).find(
-    (each) => name === each || (each === 'pissa' && name.startsWith(each)),
-  );
-  if (!cutting) throw refuse(`${said}, which is no start of training that is known`);
-  const method = CUTTING_STARTS[cutting];
-  if (cutting === 'loftq')
+  if (name === 'loftq')
     throw refuse(
-      `${said}: ${method} belongs to base weights that it rounded. Use the base model that was saved with them, and set init_lora_weights to true`,
+      `${said}: LoftQ belongs to base weights that it rounded. Use the base model that was saved with them, and set init_lora_weights to true`,
     );
+  const [, method, again] = CUTTING_STARTS.find(([cutting]) => cutting.test(name)) ?? [];
+  if (!method) throw refuse(`${said}, which is no start of training that is known`);
+  const helps = again
+    ? `Where START was not saved before training: ${MERGE}`
+    : 'START must have been saved before training; without it PEFT itself does not find those weights again';
   throw refuse(
-    `${said}: ${method} takes a part out of the base weights, and the adapter is not right on whole ones. Save it with save_pretrained(OUT, path_initial_model_for_weight_conversion=START), which makes a plain LoRA, or merge it. ${MERGE}`,
+    `${said}: ${method} takes a part out of the base weights, and the adapter is not right on whole ones. Save it with save_pretrained(OUT, path_initial_model_for_weight_conversion=START), which makes a plain LoRA. ${helps}`,
   );
 }
 

@@ -135,6 +135,8 @@ function* halves(tensors: TensorMap, refuse: Refuse, model?: ReadableLayers): Ge
   const adapters = new Set<string | undefined>();
   for (const [key, tensor] of tensors) {
     if (key.length > LONGEST) throw refuse(`a tensor has a name of ${key.length} characters`);
+    // What VeLoRA keeps for the way back.
+    if (model && /\.lora_velora_embed(\.[^.]+)?$/.test(key)) continue;
     const name = model ? loraName(key) : ownName(key);
     if (!name) throw refuse(whyNoHalf(key, tensor));
     const layer = find ? find(name.path) : { name: name.path };
