@@ -166,7 +166,13 @@ export class Problems {
 
 /** A value as it may stand in a message: quoted, without line breaks, not too long. */
 export function quote(value: unknown, longest = 80): string {
-  const text =
-    JSON.stringify(value, (_, each: unknown) => (typeof each === 'bigint' ? String(each) : each)) ?? String(value);
+  const text = JSON.stringify(value, sayable) ?? String(value);
   return text.length > longest ? `${text.slice(0, longest)}…` : text;
+}
+
+/** What JSON cannot say, in words. A buffer has become JSON by itself before it comes here, so its owner is asked. */
+function sayable(this: Readonly<Record<string, unknown>>, key: string, value: unknown): unknown {
+  const own = this[key];
+  if (own instanceof Uint8Array) return `${own.byteLength} bytes`;
+  return typeof value === 'bigint' ? String(value) : value;
 }

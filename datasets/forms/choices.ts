@@ -77,7 +77,7 @@ export function choicesOf(row: Fields): Choices | null {
 }
 
 /** A list that may stand as JSON text, or as Python prints one: `['a', "b's"]`. */
-function fromList(value: unknown, what: string): unknown {
+export function fromList(value: unknown, what: string): unknown {
   if (typeof value !== 'string') return value;
   const python = /^\s*\[\s*(?:(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")\s*(?:,\s*|(?=\])))*\]\s*$/s;
   if (!python.test(value)) return fromJsonText(value, what);

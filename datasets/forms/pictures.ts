@@ -2,6 +2,7 @@ import { DEFAULTS } from '../../core/defaults.ts';
 import { quote } from '../problems.ts';
 import type { ReadImage } from '../readers/reader.ts';
 import { pathProblem } from '../source.ts';
+import { fromList } from './choices.ts';
 import type { Fields } from './fields.ts';
 import type { At } from './form.ts';
 import { holds, isObject, refuse } from './values.ts';
@@ -51,11 +52,13 @@ const numberOf = (key: string) => Number(NUMBERED.exec(key)![1]);
 
 /**
  * Pictures under one key: one or a list, each a path relative to dataset.json, base64 with or without `data:`, or `{bytes, path}`
- * as the Hub's Parquet files embed them; or an object of them by the marks that stand in the texts.
+ * as the Hub's Parquet files embed them; or an object of them by the marks that stand in the texts. A list may stand as text, as
+ * in CSV.
  * @param number of the picture when it is the only one of its column
  */
-export function picturesIn(value: unknown, key: string, where: string, number: number | null): Picture[] {
-  if (value === undefined || value === null || value === '') return [];
+export function picturesIn(given: unknown, key: string, where: string, number: number | null): Picture[] {
+  if (given === undefined || given === null || given === '') return [];
+  const value = fromList(given, quote(key));
   if (
     isObject(value) &&
     !isEmbedded(value) &&

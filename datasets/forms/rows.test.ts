@@ -169,3 +169,10 @@ describe('choices', () => {
     expect(refusalOf({ question: 'Which?', ...sample })).toMatch(message);
   });
 });
+
+it.each([
+  ['JSON', '["a.png", "b.png"]'],
+  ['Python', `['a.png', "b.png"]`],
+])('pictures may be a list that %s printed, as in CSV', (_, image) => {
+  expect(readJson({ image, question: 'Which?', answer: 'x' }).images).toEqual(['a.png', 'b.png']);
+});

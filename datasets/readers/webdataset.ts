@@ -6,18 +6,17 @@ import { isLiloraError } from '../../core/errors.ts';
 import { decodeUtf8, parseJson } from '../../core/json.ts';
 import { readSample } from '../forms/read-sample.ts';
 import { isObject } from '../forms/values.ts';
+import { PICTURE_NAME } from '../picture-names.ts';
 import { type Problems, quote } from '../problems.ts';
 import { pathProblem } from '../source.ts';
 import { bad, type Entry, readEach, reason } from './each.ts';
 import { piecesOf } from './json-text.ts';
 import type { Reader, SamplesFile } from './reader.ts';
 
-const IMAGE = /(?:^|\.)(?:jpe?g|png|webp)$/i;
-
 /**
- * WebDataset: tar shards in which the files of one sample stand together under one name, `0001.jpg 0001.json`. Images are
- * `.jpg .png .webp` (several: `0001.a.jpg 0001.b.jpg`, in their order), `.json` holds the columns of a row or a conversation,
- * `.txt` a text and `.cls` a label, which are the answer.
+ * WebDataset: tar shards in which the files of one sample stand together under one name, `0001.jpg 0001.json`. Images have the
+ * endings of pictures (several: `0001.a.jpg 0001.b.jpg`, in their order), `.json` holds the columns of a row or a conversation,
+ * `.txt` a text and `.cls` a label, which are the answer. Endings may be in capitals; what macOS puts beside files is passed over.
  */
 export const webdataset: Reader = {
   name: 'webdataset',
@@ -30,6 +29,9 @@ export const webdataset: Reader = {
     });
   },
 };
+
+/** Attributes of files that macOS packs as files of their own: `._1.jpg`. */
+const OF_MACOS = /(?:^|\/)\._[^/]*$|(?:^|\/)__MACOSX\//;
 
 interface TarFile {
   readonly name: string;
@@ -58,13 +60,13 @@ async function* unpack(file: SamplesFile, problems: Problems): AsyncGenerator<Ta
       const where = `${path} (${quote(name)})`;
       const problem = header.type === 'directory' ? null : pathProblem(name);
       if (problem) problems.add(where, problem);
-      else if (header.type === 'file') {
+      else if (header.type === 'file' && !OF_MACOS.test(name)) {
         const most = DEFAULTS['dataset.maxSampleBytes'].value;
         if (header.size > most)
           throw bad(`${where}: ${header.size} bytes, over the limit of ${most}. Make it smaller.`);
         yield { name, data: await whole(bytesOf(entry.body, header.size)) };
         continue;
-      } else if (header.type !== 'directory')
+      } else if (header.type !== 'directory' && header.type !== 'file')
         problems.add(where, `is a ${header.type}; only plain files are read. Write the shard without it`);
       await whole(entry.body.cancel());
     }
@@ -121,22 +123,26 @@ function split(name: string): [key: string, extension: string] {
   return dot < 0 ? [name, ''] : [name.slice(0, dot), name.slice(dot + 1)];
 }
 
+const unknown = (extension: string) =>
+  extension.includes('.')
+    ? `the name of a sample ends at its first dot, so this is its file ${quote(extension)}, of which nothing is known; write names without other dots`
+    : 'of this kind of file nothing is known; pictures, .json, .txt and .cls are read; write the shard without it';
+
 function rowOf(files: readonly TarFile[], key: string, path: string, problems: Problems): object | null {
   const images: { bytes: Uint8Array; path: string }[] = [];
   const row: Record<string, unknown> = {};
   for (const { name, data } of files) {
-    const [, extension] = split(name);
+    const extension = split(name)[1].toLowerCase();
     const place = `${path} (${quote(name)})`;
     try {
-      if (IMAGE.test(extension)) images.push({ bytes: data, path: name });
+      if (PICTURE_NAME.test(extension)) images.push({ bytes: data, path: name });
       else if (extension === 'json') {
         const value = parseJson(data, place, { errorName: 'BadDataset', writtenNumbers: true });
         if (!isObject(value)) throw bad(`${place}: an object is expected. Correct it.`);
         Object.assign(row, value);
       } else if (extension === 'txt') row['text'] = decodeUtf8(data, place, 'BadDataset');
       else if (extension === 'cls') row['label'] = decodeUtf8(data, place, 'BadDataset').trim();
-      else
-        problems.add(place, 'of this kind of file nothing is known; .jpg, .png, .webp, .json, .txt and .cls are read');
+      else problems.add(place, unknown(extension));
     } catch (error) {
       problems.addError(error);
       return null;

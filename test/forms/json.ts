@@ -218,7 +218,7 @@ export const JSON_FORMS: readonly Form[] = [
     name: 'conversations as JSON text',
     object: (sample) => ({
       ...common(sample),
-      images: picturePaths(sample),
+      images: JSON.stringify(picturePaths(sample)),
       conversations: JSON.stringify(humanGpt(sample.turns)),
     }),
   }),
