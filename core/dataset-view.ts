@@ -76,9 +76,8 @@ export interface AnswersView {
   readonly splits: readonly string[];
   /** The commonest first. */
   readonly commonest: ReadonlyArray<{ readonly text: string; readonly counts: readonly number[] }>;
-  /** Different answers of each split; `atLeast` where there are more than are kept apart. */
-  readonly distinct: readonly number[];
-  readonly atLeast: boolean;
+  /** Different answers of each split; `atLeast` where there are more than are kept apart, and only those are counted. */
+  readonly distinct: ReadonlyArray<{ readonly count: number; readonly atLeast: boolean }>;
   /** Answers outside the training split that never occur in it; null where that is not known. */
   readonly unseen: number | null;
 }

@@ -45,6 +45,9 @@ describe('what there is to see of a dataset', () => {
     const answers = splits.train!.map(({ turns }) => turns[1]!.text);
     for (const { text, counts } of view.answers.commonest)
       expect(counts[0], text).toBe(answers.filter((answer) => answer === text).length);
+    const tested = splits.test!.map(({ turns }) => turns[1]!.text);
+    expect(view.answers.distinct[1]).toEqual({ count: new Set(tested).size, atLeast: false });
+    expect(view.answers.unseen).toBe(tested.filter((answer) => !answers.includes(answer)).length);
     // '<image>\nWhat colour is it?' and the answer.
     expect(view.splits[0]!.lengths!.max).toBe(26 + Math.max(...answers.map(({ length }) => length)));
     expect(view.pictures).toMatchObject({ count: 9, distinct: 1, sizes: [{ width: 28, height: 28, count: 9 }] });
@@ -175,14 +178,10 @@ describe('numbers in bounded memory', () => {
     expect(view.bars.reduce((sum, { count }) => sum + count, 0)).toBe(1001);
   });
 
-  it('what is common is counted by split, and above the limit only what is known', () => {
+  it('what is common is counted, and above the limit only what is known', () => {
     const found = new MostCommon<string>(2);
-    for (const text of ['a', 'b', 'a', 'c']) found.add(text, text);
-    found.add('b', 'b', 1);
-    expect(found.top(5, 2)).toEqual([
-      { value: 'a', counts: [2, 0] },
-      { value: 'b', counts: [1, 1] },
-    ]);
-    expect([found.full, found.distinct(0), found.distinct(1), found.without(1)]).toEqual([true, 2, 1, 2]);
+    for (const text of ['a', 'b', 'b', 'c']) found.add(text, text);
+    expect(found.top(1)).toEqual([{ key: 'b', value: 'b', count: 2 }]);
+    expect([found.full, found.distinct, found.count('a'), found.count('c')]).toEqual([true, 2, 1, 0]);
   });
 });

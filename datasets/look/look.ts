@@ -24,6 +24,7 @@ class SplitLook {
   readonly characters = new Tally();
   readonly tokens = new Tally();
   readonly answerLengths = new Tally();
+  readonly different = new MostCommon<string>(APART);
 }
 
 /**
@@ -34,7 +35,6 @@ export class Look {
   readonly images = new RecentImages();
   private readonly lot = new ByLot(SHOWN.samples, this.images);
   private readonly splits = new Map<SplitName, SplitLook>();
-  private readonly answers = new MostCommon<string>(APART);
 
   readonly onSample = async (split: SplitName, sample: Unpacked): Promise<void> => {
     const look = this.of(split);
@@ -48,7 +48,7 @@ export class Look {
       look.answers++;
       look.answerLengths.add(text.length);
       const key = text.length > LONGEST ? `${text.slice(0, LONGEST)}${sha256(text)}` : text;
-      this.answers.add(key, clip(literal(text), LONGEST), SPLITS.indexOf(split));
+      look.different.add(key, clip(literal(text), LONGEST));
     }
     await this.lot.add(split, sample);
   };
@@ -64,20 +64,17 @@ export class Look {
   /** Numbers of the splits and of their answers. */
   counts(): Pick<DatasetView, 'splits' | 'answers'> {
     const names = SPLITS.filter((name) => this.splits.has(name));
-    const places = names.map((name) => SPLITS.indexOf(name));
-    const top = this.answers.top(SHOWN.answers, SPLITS.length);
+    const looks = names.map((name) => this.of(name));
     return {
-      splits: names.map((name) => {
-        const { characters, tokens, answerLengths, ...counts } = this.of(name);
+      splits: looks.map(({ characters, tokens, answerLengths, different: _, ...counts }, i) => {
         const lengths = tokens.view() ?? characters.view();
-        return { name, ...counts, lengths, answerLengths: answerLengths.view() };
+        return { name: names[i]!, ...counts, lengths, answerLengths: answerLengths.view() };
       }),
       answers: {
         splits: names,
-        commonest: top.map(({ value, counts }) => ({ text: value, counts: places.map((place) => counts[place]!) })),
-        distinct: places.map((place) => this.answers.distinct(place)),
-        atLeast: this.answers.full,
-        unseen: this.answers.full || !names.includes('train') ? null : this.answers.without(SPLITS.indexOf('train')),
+        commonest: commonest(looks.map(({ different }) => different)),
+        distinct: looks.map(({ different }) => ({ count: different.distinct, atLeast: different.full })),
+        unseen: unseen(this.splits),
       },
     };
   }
@@ -92,4 +89,23 @@ export class Look {
     for (const chosen of this.lot.chosen()) views.push(await sampleView(chosen, source, digests, found));
     return views;
   }
+}
+
+/** Answers of all splits together. */
+function commonest(splits: ReadonlyArray<MostCommon<string>>): DatasetView['answers']['commonest'] {
+  const texts = new Map(splits.flatMap((split) => [...split].map(({ key, value }) => [key, value] as const)));
+  return [...texts]
+    .map(([key, text]) => ({ text, counts: splits.map((split) => split.count(key)) }))
+    .sort((a, b) => sum(b.counts) - sum(a.counts))
+    .slice(0, SHOWN.answers);
+}
+
+const sum = (numbers: readonly number[]) => numbers.reduce((a, b) => a + b, 0);
+
+/** How many answers of other splits never occur in training; null where some were not kept. */
+function unseen(splits: ReadonlyMap<SplitName, SplitLook>): number | null {
+  const train = splits.get('train')?.different;
+  const others = [...splits].filter(([name]) => name !== 'train').map(([, { different }]) => different);
+  if (!train || [train, ...others].some(({ full }) => full)) return null;
+  return sum(others.flatMap((other) => [...other].map(({ key, count }) => (train.count(key) > 0 ? 0 : count))));
 }

@@ -1,6 +1,6 @@
-/** Counts different texts, of each split apart, as long as they are few enough; then only those that it knows. */
+/** Counts different things, as long as they are few enough; then only those that it knows. */
 export class MostCommon<T> {
-  private readonly found = new Map<string, { readonly value: T; readonly counts: number[] }>();
+  private readonly found = new Map<string, { readonly value: T; count: number }>();
   private readonly limit: number;
   /** Whether there were more than `limit`. */
   full = false;
@@ -10,40 +10,29 @@ export class MostCommon<T> {
     this.limit = limit;
   }
 
-  /** @param key what makes two the same; @param group from 0 on */
-  add(key: string, value: T, group = 0): void {
-    let entry = this.found.get(key);
-    if (!entry) {
-      if (this.found.size >= this.limit) {
-        this.full = true;
-        return;
-      }
-      entry = { value, counts: [] };
-      this.found.set(key, entry);
-    }
-    entry.counts[group] = (entry.counts[group] ?? 0) + 1;
+  /** @param key what makes two the same */
+  add(key: string, value: T): void {
+    const entry = this.found.get(key);
+    if (entry) entry.count++;
+    else if (this.found.size < this.limit) this.found.set(key, { value, count: 1 });
+    else this.full = true;
   }
 
-  /** The commonest over all groups. @param groups how many counts each has */
-  top(most: number, groups = 1): { readonly value: T; readonly counts: number[] }[] {
-    const sum = (counts: readonly number[]) => counts.reduce((a, b) => a + (b ?? 0), 0);
-    return [...this.found.values()]
-      .sort((a, b) => sum(b.counts) - sum(a.counts))
-      .slice(0, most)
-      .map(({ value, counts }) => ({ value, counts: Array.from({ length: groups }, (_, i) => counts[i] ?? 0) }));
+  /** Different ones that are kept apart. */
+  get distinct(): number {
+    return this.found.size;
   }
 
-  /** Different ones of a group. */
-  distinct(group = 0): number {
-    let count = 0;
-    for (const { counts } of this.found.values()) if (counts[group]) count++;
-    return count;
+  count(key: string): number {
+    return this.found.get(key)?.count ?? 0;
   }
 
-  /** How many there are in other groups of what never stands in `group`. */
-  without(group: number): number {
-    let count = 0;
-    for (const { counts } of this.found.values()) if (!counts[group]) count += counts.reduce((a, b) => a + (b ?? 0), 0);
-    return count;
+  *[Symbol.iterator](): Generator<{ readonly key: string; readonly value: T; readonly count: number }> {
+    for (const [key, entry] of this.found) yield { key, ...entry };
+  }
+
+  /** The commonest first. */
+  top(most: number): { readonly key: string; readonly value: T; readonly count: number }[] {
+    return [...this].sort((a, b) => b.count - a.count).slice(0, most);
   }
 }

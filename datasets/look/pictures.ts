@@ -26,13 +26,13 @@ export function picturesView(images: KnownImages): PicturesView | null {
   const longerSide = longer.view();
   if (longerSide === null) return null;
   const list = (found: MostCommon<ImageSize>, most: number) =>
-    found.top(most).map(({ value, counts }) => ({ width: value.width, height: value.height, count: counts[0]! }));
+    found.top(most).map(({ value, count }) => ({ width: value.width, height: value.height, count }));
   return {
     count: images.size,
     bytes,
     longerSide,
     sizes: list(sizes, SHOWN.sizes),
-    distinct: sizes.distinct(),
+    distinct: sizes.distinct,
     atLeast: sizes.full,
     cloud: list(cloud, SHOWN.cloud),
   };

@@ -39,8 +39,10 @@ export function exampleDataset(): DatasetView {
         { text: 'Beagle', counts: [30, 2] },
         { text: '', counts: [10, 0] },
       ],
-      distinct: [2, 1],
-      atLeast: false,
+      distinct: [
+        { count: 2, atLeast: false },
+        { count: 1, atLeast: true },
+      ],
       unseen: 3,
     },
     pictures: {

@@ -53,7 +53,7 @@ describe('the page of a dataset', () => {
       'train 40 80 40 38 2 31 400',
       'test 10 80 40 38 2 – –',
       'train, conversations : median 31, 95 % up to 90, at most 400 tokens',
-      'Different answers: train 2, test 1. Of the 40 answers of other splits 3 never occur in training.',
+      'Different answers: train 2, test more than 1. Of the 40 answers of other splits 3 never occur in training.',
       'Beagle 30 75.0 % 2 5.0 %',
       '38 different pictures, 120.6 KiB; 2 different sizes',
       '640 × 480 30 78.9 %',
@@ -86,7 +86,7 @@ describe('the page of a dataset', () => {
       ...{ name, place, madeAt, digest: null, model: null, pictures: null, splits: [], samples: [], keys: [] },
       problems: [{ text: 'dataset.json: "schema" is missing; add it' }],
       moreProblems: 7,
-      answers: { splits: [], commonest: [], distinct: [], atLeast: false, unseen: null },
+      answers: { splits: [], commonest: [], distinct: [], unseen: null },
       ...{ leftOut: none, renamedIds: none, alike: [], unusedFiles: none },
     });
     elements(page);

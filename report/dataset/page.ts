@@ -72,12 +72,12 @@ function lengths({ splits: all, model }: DatasetView): Html {
   )}</div></section>`;
 }
 
-function answers({ answers: { splits: names, commonest, distinct, atLeast, unseen }, splits: all }: DatasetView): Html {
+function answers({ answers: { splits: names, commonest, distinct, unseen }, splits: all }: DatasetView): Html {
   if (commonest.length === 0) return html``;
   const totals = names.map((name) => all.find((split) => split.name === name)?.answers ?? 0);
   const share = (count: number, i: number) => (totals[i] ? (100 * count) / totals[i] : 0);
   const different = names
-    .map((name, i) => `${name} ${atLeast ? 'at least ' : ''}${whole(distinct[i] ?? 0)}`)
+    .map((name, i) => `${name} ${distinct[i]?.atLeast ? 'more than ' : ''}${whole(distinct[i]?.count ?? 0)}`)
     .join(', ');
   const row = ({ text, counts }: (typeof commonest)[number]) =>
     html`<tr><th scope="row">${text === '' ? html`<em>(empty)</em>` : text}</th>${counts.map((count, i) => number(count === 0 ? '–' : html`${whole(count)} <span class="soft">${fixed(share(count, i))} %</span>`))}<td>${counts.map(
