@@ -14,6 +14,8 @@ export interface DataContext {
   readonly store: ObjectStore;
   /** Opens another place by URI: datasets and models of other people. */
   openPlace(uri: string): Promise<ObjectStore>;
+  /** Whether a definition may name a folder of this machine as its base model: not where the store is elsewhere. Yes when absent. */
+  readonly localModels?: boolean;
   /** Local folder for downloads, by digest. */
   readonly cache: string;
   /** Version of this code, part of lineage and of checkpoint identity. */

@@ -57,3 +57,10 @@ it('tells while a shard comes how much of the model is there, often enough to st
   // Found again without the place.
   expect(await modelFolder(context, 's3://m/tiny', digest, { weights: true })).toEqual(found);
 });
+
+it('names no folder of a worker where the store is elsewhere', async () => {
+  for (const uri of ['/etc', '/proc/self', '../..'])
+    await expect(
+      modelFolder({ localModels: false } as DataContext, uri, null, { weights: false }),
+    ).rejects.toMatchObject({ name: 'BadConfig', message: expect.stringMatching(/s3:\/\/ only/) });
+});

@@ -20,6 +20,9 @@ export async function modelFolder(
   digest: string | null,
   options: { readonly weights: boolean },
 ): Promise<{ folder: string; digest: string }> {
+  // With a store in S3 a payload must not make a worker read its own disk.
+  if (!uri.includes('://') && context.localModels === false)
+    throw new LiloraError('BadConfig', `${uri}: this deployment reads models from s3:// only. Upload it first.`);
   if (!uri.includes('://'))
     return { folder: resolve(uri), digest: digest ?? (await beating(() => folderDigest(resolve(uri)))) };
   const home = join(context.cache, 'models');

@@ -85,4 +85,7 @@ it('refuses banks of other shapes, without a task, and datasets of tasks that it
     /named for "c", but its tasks are a, b/,
   );
   await expect(open({ start: { bank: { ...bank, sha256: '0'.repeat(64) } } })).rejects.toThrow(/SHA-256/);
+  // A bank of another stream is not read by whoever knows its name.
+  for (const key of ['streams/other/generations/1/bank.safetensors', 'banks/../streams/other/x', `${bank.key}/..`])
+    await expect(open({ start: { bank: { ...bank, key } } })).rejects.toThrow(/use a bank that/);
 });

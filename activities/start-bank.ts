@@ -23,7 +23,10 @@ import { bankFiles, measured, publishBank } from './publish-bank.ts';
 /** What a stream starts from, as a definition names it. */
 export const startSchema = z.strictObject({
   bank: z.strictObject({
-    key: z.string().min(1),
+    // A stream reads what was put there for streams to start from; the rest of the store is of others.
+    key: z
+      .string()
+      .regex(/^banks\/[0-9a-f]{64}\.safetensors$/, 'use a bank that `lilora create --start` put into the store'),
     size: z.int().positive(),
     sha256: z.string().regex(/^[0-9a-f]{64}$/),
   }),

@@ -21,6 +21,7 @@ export async function dataContext(settings: Settings, version: string = codeVers
         throw new LiloraError('BadConfig', `${uri}: give an absolute path; workers have their own working folder.`);
       return openStore(uri);
     },
+    localModels: local,
     cache: settings.cache,
     codeVersion: version,
   };

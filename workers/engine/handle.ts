@@ -13,6 +13,16 @@ const ENTRY = fileURLToPath(new URL('./process.ts', import.meta.url));
 const QUIET_BEAT = 2000;
 const LOADER = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href;
 
+/** What TensorFlow, CUDA, Node and our own settings need. The process decodes files of others and needs no credentials. */
+const NEEDED =
+  /^(?:PATH|HOME|USER|LANG|LC_\w+|TZ|TMPDIR|LD_\w+|CUDA_\w+|NVIDIA_\w+|TF_\w+|OMP_\w+|MKL_\w+|KMP_\w+|XLA_\w+|NODE_\w+|XDG_\w+|LILORA_\w+)$/;
+const SECRET = /SECRET|TOKEN|PASSWORD|KEY/;
+
+/** The variables that the engine process gets. */
+export function engineEnvironment(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(env).filter(([name]) => NEEDED.test(name) && !SECRET.test(name)));
+}
+
 /**
  * The worker's side of the engine process: starts it when the first job comes, keeps it warm, replaces it when it dies.
  * Jobs run one after another; a dead process fails its job with `EngineLost`, which a retry cures from the last checkpoint.
@@ -58,7 +68,11 @@ export class EngineProcess implements Engine {
   }
 
   private spawn(): Promise<EngineInfo> {
-    const child = fork(ENTRY, [], { execArgv: ['--import', LOADER], stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
+    const child = fork(ENTRY, [], {
+      execArgv: ['--import', LOADER],
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+      env: engineEnvironment(process.env),
+    });
     this.child = child;
     const tail: string[] = [];
     child.stdout!.on('data', (text: Buffer) => this.log.debug({ engine: child.pid }, text.toString().trimEnd()));
