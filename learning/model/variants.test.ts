@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url';
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, expect, test } from 'vitest';
 import { sizeOf } from '../../core/host-tensor.ts';
+import { formulaNumbers, formulaWeight } from '../../test/formula-weights.ts';
 import { expectNear, NEAR } from '../../test/reference.ts';
 import { startTensors } from '../tensors/backend.ts';
 import { padBatch } from '../training/batches.ts';
@@ -23,29 +24,6 @@ interface Variant {
 
 const FOLDER = fileURLToPath(new URL('../../test/fixtures/variants/', import.meta.url));
 
-/** Uniform on ±scale from a hash of name and place. */
-function numbers(name: string, size: number, scale: number): Float32Array {
-  const seed = Buffer.from(name).reduce((hash, byte) => (Math.imul(hash, 31) + byte) >>> 0, 0);
-  return Float32Array.from({ length: size }, (_, i) => {
-    let x = (Math.imul(i, 2654435761) + seed) >>> 0;
-    x = Math.imul(x ^ (x >>> 15), 2246822519) >>> 0;
-    x = Math.imul(x ^ (x >>> 13), 3266489917) >>> 0;
-    x = (x ^ (x >>> 16)) >>> 0;
-    return ((x / 2 ** 32) * 2 - 1) * scale;
-  });
-}
-
-function weight(name: string, shape: readonly number[]): tf.Tensor {
-  const of = (scale: number, add = 0) =>
-    tf.tensor(
-      numbers(name, sizeOf(shape), scale).map((x) => x + add),
-      [...shape],
-    );
-  if (/norm|ln_q/.test(name)) return of(0.2, name.endsWith('weight') ? 1 : 0);
-  if (name.endsWith('bias')) return of(0.2);
-  return of(name.includes('embed') ? 0.5 : 1.5 / Math.sqrt(sizeOf(shape.slice(1))));
-}
-
 beforeAll(() => startTensors('tensorflow'));
 
 const files = readdirSync(FOLDER);
@@ -54,12 +32,14 @@ test('there are variants', () => expect(files.length).toBeGreaterThan(5));
 test.each(files)('%s', (file) => {
   const variant: Variant = JSON.parse(readFileSync(FOLDER + file, 'utf8'));
   const definition = defineModel(variant.config);
-  const weights = new Map([...definition.shapes].map(([name, shape]) => [name, weight(name, shape)]));
+  const weights = new Map(
+    [...definition.shapes].map(([name, shape]) => [name, tf.tensor(formulaWeight(name, shape), [...shape])]),
+  );
   const model = buildModel(definition, (name) => weights.get(name)!);
   const features = tf.tidy(() =>
     tf.concat(
       variant.pictures.map((shape, k) =>
-        model.encodeImages(tf.tensor4d(numbers(`pixels ${k}`, sizeOf(shape), 1.5), [1, ...shape])),
+        model.encodeImages(tf.tensor4d(formulaNumbers(`pixels ${k}`, sizeOf(shape), 1.5), [1, ...shape])),
       ),
     ),
   );
