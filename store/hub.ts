@@ -7,6 +7,7 @@ import { DEFAULTS } from '../core/defaults.ts';
 import { sha256File } from '../core/digest.ts';
 import { LiloraError } from '../core/errors.ts';
 import { inLanes } from '../core/lanes.ts';
+import { rewritten } from '../core/model-folder.ts';
 import { guardedChunks, retryRead } from './bodies.ts';
 import { withLock } from './folder-lock.ts';
 
@@ -90,8 +91,11 @@ export async function fetchHubModel(
   const problem = `${hub.endpoint}/${model.id} at ${commit}`;
   if (!files.some(({ path }) => path === 'config.json'))
     throw new LiloraError('BadModel', `${problem} has no config.json. Name a model in the Hugging Face layout.`);
-  if (options.weights && !files.some(({ path }) => WEIGHTS.test(path)))
-    throw new LiloraError('BadModel', `${problem} has no weights in safetensors. Name a revision that has them.`);
+  if (options.weights && !files.some(({ path }) => WEIGHTS.test(path))) {
+    const fetch = `hf download ${model.id} --local-dir FOLDER && ${rewritten('FOLDER', 'FOLDER')}`;
+    const next = `Name a revision that has them, or write them once (pickled weights): ${fetch}`;
+    throw new LiloraError('BadModel', `${problem} has no weights in safetensors. ${next}`);
+  }
   await withLock(home, `${commit}.lock`, async () => {
     if (await exists(folder)) return;
     const partial = `${folder}.partial`;
