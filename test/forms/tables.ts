@@ -1,57 +1,7 @@
-import { parquetWriteBuffer } from 'hyparquet-writer';
+import { arrowFile, type Columns, IMAGE, list, parquetFile, type Row, struct, TEXT } from './columns.ts';
 import { type Form, type Limits, onlyPicture, type PlainSample, pairOf, picturePath, plainPair } from './plain.ts';
 
-/* Tables: Parquet as the Hub keeps it, and what else has columns. */
-
-type SchemaElement = NonNullable<Parameters<typeof parquetWriteBuffer>[0]['schema']>[number];
-
-/** A type of column: how Parquet describes it, and how the Hub's description in the file does. */
-interface Column {
-  schema(name: string): SchemaElement[];
-  readonly feature: unknown;
-}
-
-const TEXT: Column = {
-  schema: (name) => [{ name, type: 'BYTE_ARRAY', converted_type: 'UTF8', repetition_type: 'OPTIONAL' }],
-  feature: { dtype: 'string', _type: 'Value' },
-};
-const BYTES: Column = {
-  schema: (name) => [{ name, type: 'BYTE_ARRAY', repetition_type: 'OPTIONAL' }],
-  feature: { dtype: 'binary', _type: 'Value' },
-};
-
-const struct = (fields: Readonly<Record<string, Column>>): Column => ({
-  schema: (name) => [
-    { name, repetition_type: 'OPTIONAL', num_children: Object.keys(fields).length },
-    ...Object.entries(fields).flatMap(([field, column]) => column.schema(field)),
-  ],
-  feature: Object.fromEntries(Object.entries(fields).map(([field, { feature }]) => [field, feature])),
-});
-const list = (of: Column): Column => ({
-  schema: (name) => [
-    { name, repetition_type: 'OPTIONAL', converted_type: 'LIST', num_children: 1 },
-    { name: 'list', repetition_type: 'REPEATED', num_children: 1 },
-    ...of.schema('element'),
-  ],
-  feature: { feature: of.feature, _type: 'List' },
-});
-const IMAGE: Column = { ...struct({ bytes: BYTES, path: TEXT }), feature: { _type: 'Image' } };
-
-type Columns = Readonly<Record<string, Column>>;
-type Row = Readonly<Record<string, unknown>>;
-
-/** A Parquet file with the description that Hugging Face datasets writes into it. */
-export function parquetFile(columns: Columns, rows: readonly Row[]): Uint8Array {
-  const names = Object.keys(columns);
-  const features = Object.fromEntries(names.map((name) => [name, columns[name]!.feature]));
-  return new Uint8Array(
-    parquetWriteBuffer({
-      schema: [{ name: 'schema', num_children: names.length }, ...names.flatMap((name) => columns[name]!.schema(name))],
-      columnData: names.map((name) => ({ name, data: rows.map((row) => row[name] ?? null) })),
-      kvMetadata: [{ key: 'huggingface', value: JSON.stringify({ info: { features } }) }],
-    }),
-  );
-}
+/* Tables: Parquet as the Hub keeps it, Arrow as save_to_disk does, and CSV. */
 
 /** A CSV file; every cell is quoted. */
 export function csvFile(rows: readonly Readonly<Record<string, string | undefined>>[]): string {
@@ -63,7 +13,10 @@ export function csvFile(rows: readonly Readonly<Record<string, string | undefine
 const embedded = (bytes: Uint8Array) => ({ bytes, path: picturePath(bytes) });
 const shard = (split: string) => `data/${split}-00000-of-00001.parquet`;
 
-function parquetForm(name: string, columns: Columns, limits: Limits, row: (sample: PlainSample) => Row): Form {
+/** What of a sample stands in which column. */
+type RowOf = (sample: PlainSample) => Row;
+
+function parquetForm(name: string, columns: Columns, limits: Limits, row: RowOf): Form {
   return {
     name,
     limits,
@@ -74,18 +27,48 @@ function parquetForm(name: string, columns: Columns, limits: Limits, row: (sampl
   };
 }
 
-export const TABLE_FORMS: readonly Form[] = [
-  parquetForm(
-    'parquet of rows',
-    { id: TEXT, image: IMAGE, question: TEXT, answer: TEXT, answers: list(TEXT) },
-    { pair: true, pictures: 'at most one', markers: 'before' },
-    (sample) => ({
-      id: sample.id,
-      image: sample.pictures.length > 0 ? embedded(onlyPicture(sample)) : null,
-      ...plainPair(sample),
-      answers: sample.references,
+function arrowForm(name: string, columns: Columns, limits: Limits, row: RowOf): Form {
+  return {
+    name,
+    limits,
+    write: (split, samples) => ({
+      samples: `${split}/data-00000-of-00001.arrow`,
+      files: {
+        [`${split}/data-00000-of-00001.arrow`]: arrowFile(columns, samples.map(row)),
+        [`${split}/state.json`]: JSON.stringify({ _data_files: [{ filename: 'data-00000-of-00001.arrow' }] }),
+      },
     }),
-  ),
+  };
+}
+
+/** A table of chat messages. */
+const CONVERSATIONS: readonly [Columns, Limits, RowOf] = [
+  { id: TEXT, images: list(IMAGE), messages: list(struct({ role: TEXT, content: TEXT })), references: list(TEXT) },
+  {},
+  (sample) => ({
+    id: sample.id,
+    images: sample.pictures.map(embedded),
+    messages: sample.turns.map(({ role, text }) => ({ role, content: text })),
+    references: sample.references,
+  }),
+];
+/** A table of questions, each about at most one picture. */
+const QUESTIONS: readonly [Columns, Limits, RowOf] = [
+  { id: TEXT, image: IMAGE, question: TEXT, answer: TEXT, answers: list(TEXT) },
+  { pair: true, pictures: 'at most one', markers: 'before' },
+  (sample) => ({
+    id: sample.id,
+    image: sample.pictures.length > 0 ? embedded(onlyPicture(sample)) : null,
+    ...plainPair(sample),
+    answers: sample.references,
+  }),
+];
+
+export const TABLE_FORMS: readonly Form[] = [
+  parquetForm('parquet of rows', ...QUESTIONS),
+  arrowForm('saved to disk, rows', ...QUESTIONS),
+  parquetForm('parquet of conversations', ...CONVERSATIONS),
+  arrowForm('saved to disk, conversations', ...CONVERSATIONS),
   parquetForm(
     'parquet of rows with several pictures',
     { id: TEXT, images: list(IMAGE), question: TEXT, answer: TEXT, references: list(TEXT) },
@@ -94,22 +77,6 @@ export const TABLE_FORMS: readonly Form[] = [
       id: sample.id,
       images: sample.pictures.map(embedded),
       ...pairOf(sample),
-      references: sample.references,
-    }),
-  ),
-  parquetForm(
-    'parquet of conversations',
-    {
-      id: TEXT,
-      images: list(IMAGE),
-      messages: list(struct({ role: TEXT, content: TEXT })),
-      references: list(TEXT),
-    },
-    {},
-    (sample) => ({
-      id: sample.id,
-      images: sample.pictures.map(embedded),
-      messages: sample.turns.map(({ role, text }) => ({ role, content: text })),
       references: sample.references,
     }),
   ),
