@@ -200,6 +200,10 @@ describe('readPeft with the layers of a model', () => {
     expect(() => readPeft(withFields(exclude), weights, 'a', model)).toThrow(/linear_2.*does not choose this layer/);
   });
 
+  it('takes an adapter whose configuration names layers of another model', () => {
+    expect(readPeft(withFields({ target_modules: ['x'] }), weights, 'a', model)).toEqual(own);
+  });
+
   it('refuses an adapter of the head that is tied to one of the embeddings', () => {
     const tied = withFields({ target_modules: '.*', ensure_weight_tying: true });
     const bytes = written((key) => key, {

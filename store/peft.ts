@@ -108,11 +108,13 @@ export function adapterOfTensors(
   if (found.length === 0) throw refuse('it holds no adapter');
   const names = [...new Set(found.map(([name]) => name))];
   const halfOf = new Map(found.map(([name, half]) => [`${name}/${half.half}`, half]));
-  const layers = names.map((name): [string, PeftPair] => {
+  const pairs = names.map((name) => {
     const [A, B] = [halfOf.get(`${name}/A`), halfOf.get(`${name}/B`)];
     if (!A || !B) throw refuse(`${(A ?? B)!.key} has no other half. The file is incomplete`);
-    const paths = [...new Set([A.path, unwrapped(A.path), name])];
-    checkTargeted(A, paths, settings, refuse);
+    return { name, A, B, paths: [...new Set([A.path, unwrapped(A.path), name])] };
+  });
+  checkTargeted(pairs, settings, refuse);
+  const layers = pairs.map(({ name, A, B, paths }): [string, PeftPair] => {
     checkShapes(name, A.tensor, B.tensor, settings.rankOf(paths), file, 'BadModel');
     const own = settings.alphaOf(paths);
     return [name, { A: A.tensor, B: B.tensor, ...(own !== settings.alpha && { alpha: own }) }];
@@ -200,13 +202,24 @@ function checkFits(key: string, half: 'A' | 'B', tensor: HostTensor, layer: Mode
   );
 }
 
-/** PEFT leaves tensors out of layers that the configuration does not choose. */
-function checkTargeted({ key }: Half, paths: readonly string[], settings: PeftSettings, refuse: Refuse): void {
-  if (settings.tied && paths.at(-1) === 'lm_head')
-    throw refuse(`${key}: the adapter of the head is tied to one of the embeddings (ensure_weight_tying). ${MERGE}`);
-  if (isTargeted(paths, settings) !== false) return;
+/**
+ * PEFT leaves tensors out of layers that the configuration does not choose. Where it chooses none at all, its names are of
+ * another model, and the tensors are what was trained.
+ */
+function checkTargeted(
+  pairs: ReadonlyArray<{ readonly name: string; readonly A: Half; readonly paths: readonly string[] }>,
+  settings: PeftSettings,
+  refuse: Refuse,
+): void {
+  const tied = settings.tied && pairs.find(({ name }) => name === 'lm_head');
+  if (tied)
+    throw refuse(
+      `${tied.A.key}: the adapter of the head is tied to one of the embeddings (ensure_weight_tying). ${MERGE}`,
+    );
+  const left = pairs.filter(({ paths }) => isTargeted(paths, settings) === false);
+  if (left.length === 0 || left.length === pairs.length) return;
   throw refuse(
-    `${key}: ${PEFT_FILES.config} does not choose this layer (target_modules, exclude_modules, layers_to_transform), so PEFT leaves it out. Mend the configuration, or remove the tensor`,
+    `${left[0]!.A.key}: ${PEFT_FILES.config} does not choose this layer (target_modules, exclude_modules, layers_to_transform), so PEFT leaves it out. Mend the configuration, or remove the tensor`,
   );
 }
 

@@ -18,7 +18,7 @@ import type { ResolvedStream } from '../../workflows/contract.ts';
 import { namedModel } from '../base-model.ts';
 import { verbSettings } from '../connect.ts';
 import { holdsAdapter, mustKnowTask, published } from '../generations.ts';
-import { otherBase } from '../other-base.ts';
+import { otherBase, otherTemplate } from '../other-base.ts';
 import { note, result, resultJson } from '../output.ts';
 import { wholeNumber } from './create.ts';
 import { pullAdapter } from './pull.ts';
@@ -103,14 +103,17 @@ Examples:
     });
 }
 
-async function fromFolder(model: string, { adapter }: Options): Promise<Parts> {
+async function fromFolder(model: string, { adapter, raw }: Options): Promise<Parts> {
   const found = adapter === undefined ? null : { folder: resolve(adapter) };
   // A large model takes long: what is wrong with the adapter is said before.
   const settings =
     found && readPeftConfig((await readPeftFolder(found.folder)).config, join(found.folder, PEFT_FILES.config));
   const { folder, base } = await namedModel(model, { weights: true });
-  const other = settings && otherBase(settings, model, base.revision);
-  if (other) note(other);
+  const told = [
+    settings && otherBase(settings, model, base.revision),
+    found && !raw && (await otherTemplate(found.folder, folder)),
+  ];
+  for (const each of told) if (each) note(each);
   return { model: { folder, digest: await folderDigest(folder) }, adapter: found };
 }
 
