@@ -105,10 +105,15 @@ export async function readImages(
   });
 }
 
-/** A sample whose embedded images were taken out of its file. */
-export type Unpacked = Omit<ReadSample, 'images'> & {
-  readonly images: ReadonlyArray<string | { readonly sha256: string }>;
-};
+/** An image out of a samples file that was verified. */
+export interface TakenImage {
+  readonly sha256: string;
+  /** Encoded, as it came; with the sample they are let go. */
+  readonly bytes: Uint8Array;
+}
+
+/** A sample whose embedded images were verified. */
+export type Unpacked = Omit<ReadSample, 'images'> & { readonly images: ReadonlyArray<string | TakenImage> };
 
 /** Samples, and bytes of images in them, that are looked at together. */
 const BATCH = { samples: 256, bytes: 32 * 2 ** 20 };
@@ -128,13 +133,13 @@ export async function* takeImages(samples: Samples, found: FoundImages, problems
 }
 
 async function unpack(samples: readonly ReadSample[], found: FoundImages, problems: Problems): Promise<Unpacked[]> {
-  const taken = new Map<EmbeddedImage, { readonly sha256: string }>();
+  const taken = new Map<EmbeddedImage, TakenImage>();
   const embedded = samples.flatMap(({ images }) => images.filter((image) => typeof image !== 'string'));
   await inLanes(LANES, new Set(embedded), async (image) => {
     try {
       const digest = sha256(image.bytes);
       await found.add(digest, image.bytes, image.name);
-      taken.set(image, { sha256: digest });
+      taken.set(image, { sha256: digest, bytes: image.bytes });
     } catch (error) {
       problems.addError(error, image.name);
     }

@@ -59,7 +59,7 @@ export interface ValidateOptions {
   readonly processor?: Encoder | undefined;
   /** Takes every image that a sample uses, encoded as it came. */
   readonly images?: ImageSink;
-  /** Sees every sample as it was read, while the images that stand in its file have just come to `images`. */
+  /** Sees every sample as it was read, with the images that stand in its file. */
   readonly onSample?: (split: SplitName, sample: Unpacked) => void | Promise<void>;
   /** Told how many tokens each conversation has. */
   readonly onTokens?: (split: SplitName, tokens: number) => void;

@@ -1,57 +1,36 @@
 import { sha256 } from '../../core/digest.ts';
 import type { Unpacked } from '../files.ts';
-import type { ImageSink } from '../images.ts';
 import type { SplitName } from '../manifest.ts';
 import { thumbnail } from './thumbnail.ts';
 
-/** Bytes of images that stand in samples files and were met last: more than validation reads together. */
-const RECENT_BYTES = 64 * 2 ** 20;
 /** Longest side of a picture on the page, in pixels. */
 export const SIDE = 224;
 /** Pictures of one sample. */
 export const PICTURES = 8;
 
-/** Images, as they came last. */
-export class RecentImages implements ImageSink {
-  private readonly images = new Map<string, Uint8Array>();
-  private bytes = 0;
-
-  set(digest: string, bytes: Uint8Array): void {
-    this.images.set(digest, bytes);
-    this.bytes += bytes.byteLength;
-    for (const [oldest, { byteLength }] of this.images) {
-      if (this.bytes <= RECENT_BYTES) break;
-      this.images.delete(oldest);
-      this.bytes -= byteLength;
-    }
-  }
-
-  get(digest: string): Uint8Array | undefined {
-    return this.images.get(digest);
-  }
-}
-
 export interface Chosen {
   readonly split: SplitName;
   /** Place in its split. */
   readonly place: number;
-  readonly sample: Unpacked;
-  /** By digest, of images that stand in the samples file. */
-  readonly pictures: ReadonlyMap<string, string>;
+  readonly sample: Omit<Unpacked, 'images'> & { readonly images: ReadonlyArray<string | SmallImage> };
+}
+
+/** An image that stands in the samples file. */
+export interface SmallImage {
+  readonly sha256: string;
+  /** A `data:` URI; null after the first few of a sample. */
+  readonly small: string | null;
 }
 
 /** So many samples of every split by lot, the same ones every time. */
 export class ByLot {
   private readonly most: number;
-  private readonly images: RecentImages;
   private readonly splits = new Map<SplitName, { count: number; drawn: { lot: string; chosen: Chosen }[] }>();
 
-  constructor(most: number, images: RecentImages) {
+  constructor(most: number) {
     this.most = most;
-    this.images = images;
   }
 
-  /** To be called while the images of the sample are recent. */
   async add(split: SplitName, sample: Unpacked): Promise<void> {
     const found = this.splits.get(split) ?? { count: 0, drawn: [] };
     this.splits.set(split, found);
@@ -59,12 +38,12 @@ export class ByLot {
     const lot = sha256(`${split} ${place}`);
     const { drawn } = found;
     if (drawn.length >= this.most && lot > drawn.at(-1)!.lot) return;
-    const pictures = new Map<string, string>();
-    for (const image of sample.images.slice(0, PICTURES)) {
-      const bytes = typeof image === 'string' ? undefined : this.images.get(image?.sha256 ?? '');
-      if (bytes && typeof image !== 'string') pictures.set(image.sha256, await thumbnail(bytes, SIDE));
+    const images: Array<string | SmallImage> = [];
+    for (const [i, image] of sample.images.entries()) {
+      if (typeof image === 'string') images.push(image);
+      else images.push({ sha256: image.sha256, small: i < PICTURES ? await thumbnail(image.bytes, SIDE) : null });
     }
-    drawn.push({ lot, chosen: { split, place, sample, pictures } });
+    drawn.push({ lot, chosen: { split, place, sample: { ...sample, images } } });
     drawn.sort((a, b) => (a.lot < b.lot ? -1 : 1));
     drawn.length = Math.min(drawn.length, this.most);
   }

@@ -79,6 +79,20 @@ describe('what there is to see of a dataset', () => {
     for (const { pictures } of samples) expect(await seen(pictures[0]!.small)).toMatchObject({ width: 28, height: 28 });
   });
 
+  it('has the picture of every sample that shares it with others of its file', async () => {
+    const pixel = await sharp({ create: { width: 40, height: 20, channels: 3, background: 'green' } })
+      .png()
+      .toBuffer();
+    await write({
+      spoil: (samples) => {
+        for (const sample of samples) sample.image = `data:image/png;base64,${pixel.toString('base64')}`;
+        for (const [i, { conversations }] of samples.entries()) conversations[0]!.value += ` ${samples.length}.${i}`;
+      },
+    });
+    const { samples } = (await look()).view;
+    for (const { pictures } of samples) expect(await seen(pictures[0]!.small)).toMatchObject({ width: 40, height: 20 });
+  });
+
   it('with a model shows its tokens: their texts are the prompt, those with loss the answer', async () => {
     await write();
     const model = await named();

@@ -4,7 +4,7 @@ import { literal } from '../../core/sample.ts';
 import type { Unpacked } from '../files.ts';
 import { type Manifest, SPLITS, type SplitName } from '../manifest.ts';
 import type { DatasetSource } from '../source.ts';
-import { ByLot, RecentImages } from './chosen.ts';
+import { ByLot } from './chosen.ts';
 import { MostCommon } from './most-common.ts';
 import { asked, clip, type Known, sampleView } from './sample-view.ts';
 import { Tally } from './tally.ts';
@@ -28,12 +28,11 @@ class SplitLook {
 }
 
 /**
- * Looks at a dataset while it is validated, in bounded memory: counts, and some samples by lot. `images`, `onSample` and
- * `onTokens` are options of `validateDataset`.
+ * Looks at a dataset while it is validated, in bounded memory: counts, and some samples by lot. `onSample` and `onTokens`
+ * are options of `checkDataset`.
  */
 export class Look {
-  readonly images = new RecentImages();
-  private readonly lot = new ByLot(SHOWN.samples, this.images);
+  private readonly lot = new ByLot(SHOWN.samples);
   private readonly splits = new Map<SplitName, SplitLook>();
 
   readonly onSample = async (split: SplitName, sample: Unpacked): Promise<void> => {

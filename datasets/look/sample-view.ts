@@ -1,11 +1,10 @@
 import type { PictureView, SampleView, TokensView, TurnView } from '../../core/dataset-view.ts';
 import { DEFAULTS } from '../../core/defaults.ts';
 import { type EncodedSample, literal, type Sample, type Turn } from '../../core/sample.ts';
-import type { Unpacked } from '../files.ts';
 import type { ImageSizes } from '../images.ts';
 import type { SplitName } from '../manifest.ts';
 import type { DatasetSource } from '../source.ts';
-import { type Chosen, PICTURES, SIDE } from './chosen.ts';
+import { type Chosen, PICTURES, SIDE, type SmallImage } from './chosen.ts';
 import { thumbnail } from './thumbnail.ts';
 
 /** Characters of a turn. */
@@ -38,17 +37,16 @@ export const clip = (text: string, longest: number) =>
 
 /** A sample as the page shows it, with its tokens where a model is named. */
 export async function sampleView(
-  { split, sample, pictures }: Chosen,
+  { split, sample }: Chosen,
   source: DatasetSource,
   digests: ReadonlyMap<string, string>,
   found: Known | null,
 ): Promise<SampleView> {
-  const digestOf = (image: Unpacked['images'][number]) =>
-    typeof image === 'string' ? digests.get(image) : image?.sha256;
+  const digestOf = (image: string | SmallImage) => (typeof image === 'string' ? digests.get(image) : image.sha256);
   const views: PictureView[] = [];
   for (const image of sample.images.slice(0, PICTURES)) {
     const facts = found?.images.get(digestOf(image) ?? '');
-    const small = typeof image === 'string' ? await smallPicture(source, image) : (pictures.get(image?.sha256) ?? null);
+    const small = typeof image === 'string' ? await smallPicture(source, image) : image.small;
     views.push({ small, ...(facts && { width: facts.width, height: facts.height }) });
   }
   const { id, where, turns, references } = sample;

@@ -34,9 +34,9 @@ export async function lookAt(
   { model, check }: LookOptions = {},
 ): Promise<Looked> {
   const look = new Look();
-  const { images, onSample, onTokens } = look;
+  const { onSample, onTokens } = look;
   const outcome = await reached(async () => {
-    const dataset = await checkDataset(source, folder, { processor: model?.processor, images, onSample, onTokens });
+    const dataset = await checkDataset(source, folder, { processor: model?.processor, onSample, onTokens });
     check?.(dataset.manifest);
     return dataset;
   });
