@@ -24,6 +24,8 @@ const MODEL = fileURLToPath(new URL('../test/fixtures/llava-mha/model', import.m
 async function processorWith(template: string) {
   const model = join(folder, 'model');
   cpSync(MODEL, model, { recursive: true });
+  // The fixture's own, which would win.
+  rmSync(join(model, 'chat_template.json'));
   writeFileSync(join(model, 'chat_template.jinja'), template);
   return openProcessor(model);
 }

@@ -1,76 +1,90 @@
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { Template } from '@huggingface/jinja';
 import { LiloraError } from '../../core/errors.ts';
-import { parseJson } from '../../core/json.ts';
 import { IMAGE_MARKER, type Turn } from '../../core/sample.ts';
+import { parseTemplate, type Rendering } from './chat/jinja.ts';
+import { type ContentFormat, messageOf } from './chat/messages.ts';
+import { findTemplate } from './chat/templates.ts';
 
-/** What chat templates read: parts of text and images in their order. */
-interface Message {
-  readonly role: Turn['role'];
-  readonly content: ReadonlyArray<{ readonly type: 'image' } | { readonly type: 'text'; readonly text: string }>;
+/** What the template is told besides the turns. */
+export interface About {
+  /** The sample's id, for messages. */
+  readonly id?: string;
+  /** JSON schemas of tools. */
+  readonly tools?: readonly object[] | undefined;
 }
 
-/** Renders a conversation as the model's own template does. */
-export type Chat = (turns: readonly Turn[], answerNext: boolean) => string;
-
-/** The text of one turn as parts. White space around a marker is layout, not content. */
-function messageOf({ role, text }: Turn): Message {
-  const pieces = role === 'user' ? text.split(IMAGE_MARKER) : [text];
-  const content = pieces.flatMap((piece, i) => {
-    const words = pieces.length > 1 ? piece.trim() : piece;
-    return [
-      ...(i > 0 ? [{ type: 'image' } as const] : []),
-      ...(words === '' ? [] : [{ type: 'text', text: words } as const]),
-    ];
-  });
-  return { role, content };
-}
+/** Renders a conversation as the model's own template does. `BadDataset` where the template refuses it. */
+export type Chat = (turns: readonly Turn[], answerNext: boolean, about?: About) => string;
 
 /**
- * Reads the template of a model folder, from `chat_template.jinja`, `chat_template.json` or `tokenizer_config.json`.
+ * Reads and parses the template of a model folder.
  * @param variables special tokens by the names that templates know (`bos_token`, `eos_token`), and whatever else a template reads
+ * @param placeholder what stands for an image, for templates that take a message's content as one text
  */
-export async function openChat(folder: string, variables: Readonly<Record<string, unknown>>): Promise<Chat> {
-  const { source, file } = await templateOf(folder);
-  let template: Template;
+export async function openChat(
+  folder: string,
+  variables: Readonly<Record<string, unknown>>,
+  placeholder = IMAGE_MARKER,
+): Promise<Chat> {
+  const { source, file } = await findTemplate(folder);
+  let render: Rendering;
   try {
-    // Marks of the answer for training; what is between them is rendered as it is.
-    template = new Template(
-      source
-        .replaceAll(/\{%(-?)\s*generation\s*(-?)%\}/g, '{%$1 if true $2%}')
-        .replaceAll(/\{%(-?)\s*endgeneration\s*(-?)%\}/g, '{%$1 endif $2%}'),
-    );
+    render = parseTemplate(source);
   } catch (error) {
     throw new LiloraError('BadModel', `${file}: the chat template cannot be read: ${reason(error)}`, { cause: error });
   }
-  return (turns, answerNext) => {
-    const messages = turns.map(messageOf);
+  const rendered = (turns: readonly Turn[], formats: Formats, answerNext: boolean, tools?: readonly object[]) =>
+    render({
+      ...variables,
+      messages: turns.map((turn) => messageOf(turn, formats[turn.role] ?? 'parts', placeholder)),
+      tools: tools ?? null,
+      documents: null,
+      add_generation_prompt: answerNext,
+    });
+  const formats = formatsOf((turns, chosen) => rendered(turns, chosen, false));
+  return (turns, answerNext, { id, tools } = {}) => {
     try {
-      return template.render({ ...variables, messages, add_generation_prompt: answerNext });
+      return rendered(turns, formats, answerNext, tools);
     } catch (error) {
-      throw new LiloraError('BadDataset', `The chat template (${file}) refuses this conversation: ${reason(error)}`, {
+      const where = id === undefined ? 'this conversation' : `sample ${id}`;
+      throw new LiloraError('BadDataset', `The chat template (${file}) refuses ${where}: ${reason(error)}`, {
         cause: error,
       });
     }
   };
 }
 
-const reason = (error: unknown) => (error instanceof Error ? error.message : String(error));
+type Formats = Readonly<Partial<Record<Turn['role'], ContentFormat>>>;
 
-async function templateOf(folder: string): Promise<{ source: string; file: string }> {
-  const text = (name: string) => readFile(join(folder, name), 'utf8').catch(() => null);
-  const jinja = await text('chat_template.jinja');
-  if (jinja !== null) return { source: jinja, file: 'chat_template.jinja' };
-  for (const file of ['chat_template.json', 'tokenizer_config.json']) {
-    const found = await text(file);
-    if (found === null) continue;
-    const source = (parseJson(found, file, { errorName: 'BadModel', anyKeys: true }) as { chat_template?: unknown })
-      .chat_template;
-    if (typeof source === 'string') return { source, file };
+/**
+ * How the template takes the content of each role: as text where parts come out as a list, or not at all, and text comes
+ * out as it is.
+ */
+function formatsOf(render: (turns: readonly Turn[], formats: Formats) => string): Formats {
+  const probe = 'lilora-probe';
+  const user: Turn = { role: 'user', text: 'hello' };
+  const call = { name: 'look', arguments: {} };
+  const before: Record<Turn['role'], readonly Turn[]> = {
+    user: [],
+    system: [],
+    assistant: [user],
+    tool: [user, { role: 'assistant', text: '', toolCalls: [call] }],
+  };
+  const takes = (role: Turn['role'], formats: Formats) => {
+    const turns = [...before[role], { role, text: probe }, ...(role === 'system' ? [user] : [])];
+    try {
+      const text = render(turns, formats);
+      return text.includes(probe) && !/['"]text['"]: ?['"]lilora-probe/.test(text);
+    } catch {
+      return false;
+    }
+  };
+  const formats: { -readonly [role in Turn['role']]?: ContentFormat } = {};
+  for (const role of ['user', 'assistant', 'system', 'tool'] as const) {
+    // What it takes of no kind stays as it is: the conversation itself will be told.
+    const found = (['parts', 'text'] as const).find((format) => takes(role, { ...formats, [role]: format }));
+    formats[role] = found ?? 'parts';
   }
-  throw new LiloraError(
-    'BadModel',
-    `${folder} has no chat template. Add chat_template.jinja, as the model's authors publish it.`,
-  );
+  return formats;
 }
+
+const reason = (error: unknown) => (error instanceof Error ? error.message : String(error));

@@ -5,16 +5,18 @@ import type { TokenSpan } from '../../core/dataset-view.ts';
 import { LiloraError } from '../../core/errors.ts';
 import { parseJson } from '../../core/json.ts';
 import { noConfig, refuseOtherKinds } from '../../core/model-folder.ts';
-import { type EncodedSample, IMAGE_MARKER, type Sample } from '../../core/sample.ts';
+import { type EncodedSample, IMAGE_MARKER, literal, type Sample } from '../../core/sample.ts';
 import { decodeImage } from '../image.ts';
 import type { ImageSizes } from '../images.ts';
 import { Untrainable } from '../problems.ts';
+import { droppedBy } from './chat/checked.ts';
 import { openChat } from './chat.ts';
 import type { FamilyFiles } from './family.ts';
 import type { Picture } from './picture.ts';
 import { openFamily } from './registry.ts';
 import { check } from './settings.ts';
 import { spansOf } from './spans.ts';
+import { specialTokens } from './special-tokens.ts';
 import { openTokenizer, type Tokens } from './tokenizer.ts';
 
 /** Sizes of images by digest: how many tokens an image becomes may depend on its size. */
@@ -34,8 +36,8 @@ export interface Processor {
   countMarkers(prompt: string): number;
   /** Tokens as people read them: for somebody who looks at what is learned. */
   spans(sample: EncodedSample): TokenSpan[];
-  /** Text of new tokens, without special tokens. */
-  decode(ids: readonly number[]): string;
+  /** Text of new tokens, without special tokens; `own`: but with those that answers may hold (`Sample.specialTokens`). */
+  decode(ids: readonly number[], own?: boolean): string;
   /** An encoded image file as the tower wants it. */
   pixels(encoded: Uint8Array): Promise<Picture>;
 }
@@ -69,9 +71,11 @@ export async function openProcessor(folder: string): Promise<Processor> {
   const imageText = tokenizer.textOf(imageToken);
   if (imageText === undefined)
     throw new LiloraError('BadModel', `config.json: the tokenizer has no token ${imageToken}, the image token.`);
-  const chat = await openChat(folder, tokenizer.names);
   const ends = await endTexts(folder, tokenizer);
   const family = openFamily(await familyFiles(folder, json, imageText, tokenizer));
+  const chat = await openChat(folder, tokenizer.names, family.raw ?? family.marker);
+  const image = family.expand({ width: 2000, height: 1000 }).text;
+  const special = specialTokens(tokenizer, chat, json, [...ends, family.marker, image]);
 
   /** Text as ids, every marker as what its image becomes. `at` is the sample's id for messages. */
   const encode = (text: string, images: readonly string[], sizes: ImageSizes, at: string) => {
@@ -102,50 +106,48 @@ export async function openProcessor(folder: string): Promise<Processor> {
     return all;
   };
 
-  /** Special tokens in people's text would change the structure of the conversation. */
-  const refuseSpecial = ({ id, turns }: Sample) => {
-    for (const { text } of turns)
-      for (const token of tokenizer.special)
-        if (token !== IMAGE_MARKER && text.includes(token))
-          throw new LiloraError(
-            'BadDataset',
-            `Sample ${id}: its text holds the special token ${token}. Remove or rewrite it.`,
-          );
-  };
-
   return {
     contextLength:
       config.text_config?.max_position_embeddings ?? config.max_position_embeddings ?? family.defaultContext,
 
     encodePrompt(sample, sizes) {
-      refuseSpecial(sample);
+      special.refuse(sample);
       const last = sample.turns.findLastIndex(({ role }) => role === 'assistant');
       const turns = last < 0 ? sample.turns : sample.turns.slice(0, last);
-      const { ids, ...rest } = encode(chat(turns, true), sample.images, sizes, sample.id);
-      const { id, images, references } = sample;
+      const prompt = chat(turns, true, sample);
+      droppedBy(chat, sample, turns, prompt, false).refuse();
+      const { ids, ...rest } = encode(prompt, sample.images, sizes, sample.id);
+      const { id, images } = sample;
+      const references = sample.references.map(literal);
       return { id, inputIds: Int32Array.from(ids), labels: null, images, references, ...rest };
     },
 
     encodeTraining(sample, sizes) {
-      refuseSpecial(sample);
-      const { id, turns, images, references } = sample;
-      const whole = endOf(chat(turns, false), ends);
-      const { ids, ...rest } = encode(whole, images, sizes, id);
+      special.refuse(sample);
+      const { id, turns, images } = sample;
+      const rendered = chat(turns, false, sample);
+      const dropped = droppedBy(chat, sample, turns, rendered, true);
+      dropped.refuse();
+      const { ids, ...rest } = encode(endOf(rendered, ends), images, sizes, id);
       const labels = new Int32Array(ids.length).fill(-100);
-      turns.forEach(({ role }, k) => {
-        if (role !== 'assistant') return;
+      const learned = turns.flatMap(({ role, loss }, k) => (role === 'assistant' && loss !== false ? [k] : []));
+      if (learned.length === 0)
+        throw new Untrainable(`Sample ${id}: no turn carries loss. Add an answer to learn, or leave the sample out.`);
+      for (const k of learned) {
         // Where the answer stands is the template's business: it lies between the prompt for it and the text with it.
-        const start = prefixLength(sample, sizes, ids, chat(turns.slice(0, k), true));
+        const start = prefixLength(sample, sizes, ids, chat(turns.slice(0, k), true, sample));
         const isLast = k === turns.length - 1;
         const end = isLast
           ? ids.length
-          : prefixLength(sample, sizes, ids, chat(turns.slice(0, k + 1), false).trimEnd());
+          : prefixLength(sample, sizes, ids, chat(turns.slice(0, k + 1), false, sample).trimEnd());
         if (end <= start)
           throw new Untrainable(
             `Sample ${id}: no token of the answer in turn ${k + 1} carries loss. Write another answer, or correct the chat template.`,
           );
         for (let i = start; i < end; i++) if (ids[i] !== imageToken) labels[i] = ids[i]!;
-      });
+      }
+      dropped.refuseAnswers();
+      const references = sample.references.map(literal);
       return { id, inputIds: Int32Array.from(ids), labels, images, references, ...rest };
     },
 
@@ -158,7 +160,7 @@ export async function openProcessor(folder: string): Promise<Processor> {
     countMarkers: (prompt) =>
       [...new Set([IMAGE_MARKER, family.marker])].reduce((count, marker) => count + prompt.split(marker).length - 1, 0),
     spans: (sample) => spansOf(sample, tokenizer, imageToken),
-    decode: tokenizer.decode,
+    decode: (ids, own = false) => tokenizer.decode(ids, own ? special.own : undefined),
     pixels: async (encoded) => family.pixels(await decodeImage(encoded, 'image')),
   };
 

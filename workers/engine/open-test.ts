@@ -91,12 +91,13 @@ export class OpenTest {
     samples = this.prompts,
   ): Promise<Answer[]> {
     const { model, processor, features } = this.warm;
+    const own = this.samples.some(({ specialTokens }) => specialTokens);
     return answerPrompts({
       model,
       generator: generatorOf(this.warm, this.adapter),
       parameters: this.adapter?.parameters ?? null,
       samples,
-      decode: (ids) => processor.decode(ids),
+      decode: (ids) => processor.decode(ids, own),
       features: (digests) => features.ofBatch(digests, this.images),
       maxNewTokens: evaluation.maxNewTokens,
       batchSize: evaluation.batchSize,
