@@ -136,10 +136,13 @@ export async function openProcessor(folder: string): Promise<Processor> {
       for (const k of learned) {
         // Where the answer stands is the template's business: it lies between the prompt for it and the text with it.
         const start = prefixLength(sample, sizes, ids, chat(turns.slice(0, k), true, sample));
-        const isLast = k === turns.length - 1;
-        const end = isLast
-          ? ids.length
-          : prefixLength(sample, sizes, ids, chat(turns.slice(0, k + 1), false, sample).trimEnd());
+        const withIt = () => prefixLength(sample, sizes, ids, chat(turns.slice(0, k + 1), false, sample).trimEnd());
+        // A template may write its last turn in another way than earlier ones: then the answer goes as far as its end token.
+        const end = k === turns.length - 1 ? ids.length : (withIt() ?? afterEnd(ids, start ?? 0));
+        if (start === null || end === null)
+          throw new Untrainable(
+            `Sample ${id}: the chat template or the tokenizer changes the prompt when an answer follows, so that its tokens cannot be told apart.`,
+          );
         if (end <= start)
           throw new Untrainable(
             `Sample ${id}: no token of the answer in turn ${k + 1} carries loss. Write another answer, or correct the chat template.`,
@@ -164,15 +167,16 @@ export async function openProcessor(folder: string): Promise<Processor> {
     pixels: async (encoded) => family.pixels(await decodeImage(encoded, 'image')),
   };
 
-  /** Tokens of the text that ends there; it must be a prefix of the whole conversation's tokens. */
-  function prefixLength(sample: Sample, sizes: ImageSizes, ids: readonly number[], prefix: string): number {
+  /** Tokens of the text that ends there; null where it is no prefix of the whole conversation's tokens. */
+  function prefixLength(sample: Sample, sizes: ImageSizes, ids: readonly number[], prefix: string): number | null {
     const seen = prefix.split(family.marker).length - 1;
     const { ids: head } = encode(prefix, sample.images.slice(0, seen), sizes, sample.id);
-    const same = head.every((id, i) => id === ids[i]);
-    if (same) return head.length;
-    throw new Untrainable(
-      `Sample ${sample.id}: the chat template or the tokenizer changes the prompt when an answer follows, so that its tokens cannot be told apart.`,
-    );
+    return head.every((id, i) => id === ids[i]) ? head.length : null;
+  }
+
+  function afterEnd(ids: readonly number[], start: number): number | null {
+    const at = ids.findIndex((id, i) => i >= start && ends.includes(tokenizer.textOf(id) ?? ''));
+    return at < 0 ? null : at + 1;
   }
 }
 

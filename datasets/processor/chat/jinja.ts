@@ -5,8 +5,9 @@ import { equal, METHODS, pythonText, strip } from './python.ts';
 export type Rendering = (variables: Readonly<Record<string, unknown>>) => string;
 
 /** Steps and letters that no honest template needs for one conversation. */
-const MOST_STEPS = 20_000_000;
+const MOST_STEPS = 2_000_000;
 const MOST_LETTERS = 2 ** 26;
+const TOO_LONG = `it writes over ${MOST_LETTERS} letters`;
 /** As Jinja's sandbox. */
 const MOST_IN_RANGE = 100_000;
 
@@ -73,11 +74,21 @@ class PythonRunner extends Interpreter {
     return typeof value === 'string' ? new Text(value) : made(value);
   }
 
+  private step(cost = 1): void {
+    this.steps += cost;
+    if (this.steps > MOST_STEPS) throw new Error(`it takes over ${MOST_STEPS} steps for one conversation`);
+  }
+
   override evaluate(node: Node | undefined, scope: Scope): Value {
-    if (++this.steps > MOST_STEPS) throw new Error(`it takes over ${MOST_STEPS} steps for one conversation`);
+    this.step();
     if (node?.type === 'Known') return node['known'] as Value;
     if (node?.type === 'Break' || node?.type === 'Continue') throw new LoopControl(node.type === 'Break');
     return super.evaluate(node, scope);
+  }
+
+  private limited(text: string): string {
+    if (text.length > MOST_LETTERS) throw new Error(TOO_LONG);
+    return text;
   }
 
   override evaluateBlock(nodes: readonly Node[], scope: Scope): Value {
@@ -90,7 +101,7 @@ class PythonRunner extends Interpreter {
         if (error instanceof LoopControl) error.output = result + error.output;
         throw error;
       }
-      if (result.length > MOST_LETTERS) throw new Error(`it writes over ${MOST_LETTERS} letters`);
+      this.limited(result);
     }
     return this.make(result);
   }
@@ -112,6 +123,7 @@ class PythonRunner extends Interpreter {
     if (items.length === 0) return this.evaluateBlock(defaultBlock, new Environment(scope));
     let result = '';
     for (const [i, item] of items.entries()) {
+      this.step(10);
       const inner = new Environment(scope);
       inner.setVariable('loop', this.loopOf(items, i));
       assign(inner, item);
@@ -196,8 +208,9 @@ class PythonRunner extends Interpreter {
         return (right.value as Value[]).some((item) => equal(item, left)) === (operator === 'in');
       }
       case '~':
-        return pythonText(left) + pythonText(right);
+        return this.limited(pythonText(left) + pythonText(right));
       case '+':
+        if (isText(left) && isText(right)) return this.limited(`${left.value as string}${right.value as string}`);
         if (isText(left) === isText(right)) return undefined;
         throw new Error(`text and ${pythonText(isText(left) ? right : left, true).slice(0, 60)} cannot be joined`);
       case '*':
@@ -216,11 +229,12 @@ class PythonRunner extends Interpreter {
   }
 
   override evaluateMemberExpression(node: Node, scope: Scope): Value {
-    const name = node['computed'] ? undefined : nameOf(node['property']);
-    if (name === undefined || !Object.hasOwn(METHODS, name)) return super.evaluateMemberExpression(node, scope);
     const object = this.evaluate(node['object'] as Node, scope);
-    if (object.type !== 'StringValue') return super.evaluateMemberExpression({ ...node, object: known(object) }, scope);
-    return this.make((...args: unknown[]) => METHODS[name]!(object.value as string, ...args));
+    const name = node['computed'] ? undefined : nameOf(node['property']);
+    if (object.type === 'UndefinedValue') throw new Error(`it reads ${name ?? 'an item'} of something undefined`);
+    if (object.type === 'StringValue' && name !== undefined && Object.hasOwn(METHODS, name))
+      return this.make((...args: unknown[]) => METHODS[name]!(object.value as string, ...args));
+    return super.evaluateMemberExpression({ ...node, object: known(object) }, scope);
   }
 
   override evaluateTestExpression(node: Node, scope: Scope): Value {
@@ -264,6 +278,9 @@ class PythonRunner extends Interpreter {
         return operand.type === 'UndefinedValue' ? this.listOf([]) : super.applyFilter(operand, filter, scope);
       case 'join':
         return this.join(operand, args()[0]);
+      case 'selectattr':
+        // Letters have no attributes.
+        return text === null ? super.applyFilter(operand, filter, scope) : this.listOf([]);
       case 'map':
         return this.map(operand, filter, args(), scope);
       default:
