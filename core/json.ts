@@ -174,6 +174,8 @@ class JsonReader {
   private number(): number | WrittenNumber {
     NUMBER.lastIndex = this.at;
     const match = NUMBER.exec(this.text);
+    if (/^-?(?:NaN|Infinity)\b/.test(this.text.slice(this.at, this.at + 10)))
+      this.fail('expected a JSON value, and NaN and Infinity are none: write null, or leave it out');
     if (!match) this.fail(this.at < this.text.length ? 'expected a JSON value' : 'the text ends too early');
     const value = Number(match[0]);
     if (!Number.isFinite(value)) this.fail(`the number ${match[0].slice(0, 40)} is too large`);

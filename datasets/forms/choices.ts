@@ -1,6 +1,6 @@
 import { quote } from '../problems.ts';
 import type { Fields } from './fields.ts';
-import { fromJsonText, holds, isObject, NoClass, readText, refuse, textOf } from './values.ts';
+import { fromListText, holds, isObject, NoClass, readText, refuse, textOf } from './values.ts';
 
 const LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ';
 const KEYS = ['choices', 'options'];
@@ -54,7 +54,7 @@ export class Choices {
 export function choicesOf(row: Fields): Choices | null {
   const key = row.manifest.columns?.choices ?? KEYS.find((each) => row.has(each));
   if (key === undefined) return null;
-  const value = fromList(row.take(key), `"${key}"`);
+  const value = fromListText(row.take(key), `"${key}"`);
   if (!holds(value)) return null;
   const read = (items: readonly unknown[]) => items.map((item, i) => readText(item, `choice ${i + 1}`, true));
   if (isObject(value)) {
@@ -74,16 +74,6 @@ export function choicesOf(row: Fields): Choices | null {
     refuse(`"${key}" must be a list of choices, not ${quote(value)}; write a list, or leave it out with "ignore"`);
   if (value.length > LETTERS.length) refuse(`${value.length} choices, over the limit of ${LETTERS.length}`);
   return new Choices([...LETTERS].slice(0, value.length), read(value));
-}
-
-/** A list that may stand as JSON text, or as Python prints one: `['a', "b's"]`. */
-export function fromList(value: unknown, what: string): unknown {
-  if (typeof value !== 'string') return value;
-  const python = /^\s*\[\s*(?:(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")\s*(?:,\s*|(?=\])))*\]\s*$/s;
-  if (!python.test(value)) return fromJsonText(value, what);
-  return [...value.matchAll(/'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"/gs)].map(([, single, double]) =>
-    (single ?? double ?? '').replaceAll(/\\(.)/gs, (_, each: string) => ({ n: '\n', t: '\t' })[each] ?? each),
-  );
 }
 
 const escaped = (text: string) => text.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&');

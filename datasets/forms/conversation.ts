@@ -6,6 +6,7 @@ import type { At, Form } from './form.ts';
 import { Marks } from './marks.ts';
 import { readMessage } from './message.ts';
 import { picturesOf } from './pictures.ts';
+import { isRound, readRound } from './rounds.ts';
 import { toolsOf } from './tools.ts';
 import { checkTurns, type Words } from './turns.ts';
 import { isObject, itemsOf, readId, readReferences, readText, refuse } from './values.ts';
@@ -35,9 +36,12 @@ export const messages: Form = {
 export const llava: Form = {
   name: 'llava',
   needs: 'a list of turns under "conversations"',
-  fits: (sample) => sample.has('conversations'),
-  read: (sample, at) => readConversation(sample, 'conversations', at, CONVERSATIONS),
+  fits: (sample) => CONVERSATION_KEYS.some((key) => sample.has(key)),
+  read: (sample, at) =>
+    readConversation(sample, CONVERSATION_KEYS.find((key) => sample.has(key)) ?? 'conversations', at, CONVERSATIONS),
 };
+
+const CONVERSATION_KEYS = ['conversations', 'conversation'];
 
 /** ShareGPT with images, as LLaMA-Factory and others write it: as LLaVA, with `images`, `system` and `tools` beside. */
 export const sharegpt: Form = { ...llava, name: 'sharegpt' };
@@ -46,13 +50,16 @@ function readConversation(sample: Fields, key: string, at: At, shape: string): O
   const marks = new Marks(picturesOf(sample, at), sample.manifest);
   const items = itemsOf(sample.take(key), `"${key}"`);
   if (!items || items.length === 0) refuse(`"${key}" must be a list of turns; ${shape}`);
-  const said = items.map((item, i): Fields => {
+  const earlier = before(sample, marks);
+  let isFrom = false as boolean;
+  const said = items.flatMap((item, i): Turn[] => {
     if (!isObject(item)) refuse(`turn ${i + 1} must be an object with "role" and "content", or "from" and "value"`);
-    return sample.inside(item, `${key}[]`);
+    const turn = sample.inside(item, `${key}[]`);
+    if (isRound(item)) return readRound(turn, i + 1, marks);
+    isFrom ||= turn.has('from');
+    return [readMessage(turn, i + 1, marks, at.where)];
   });
-  const isFrom = said.some((turn) => turn.has('from'));
-  const turns = [...before(sample, marks), ...said.map((turn, i) => readMessage(turn, i + 1, marks, at.where))];
-  return finish(sample, turns, marks, at, {
+  return finish(sample, [...earlier, ...said], marks, at, {
     ...(isFrom && { words: { user: 'human', assistant: 'gpt' } }),
     isInserted: !isFrom,
   });

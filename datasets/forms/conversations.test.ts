@@ -35,6 +35,8 @@ describe('keys of turns and of conversations', () => {
     ['prompt and completion of texts', { prompt: 'What?', completion: 'red' }],
     ['The Cauldron', { texts: [{ user: 'What?', assistant: 'red', source: 'made' }] }],
     ['The Cauldron in columns', { texts: { user: ['What?'], assistant: ['red'] } }],
+    ['rounds', { conversation: [{ input: 'What?', output: 'red' }] }],
+    ['rounds under any list of turns', { conversations: [{ human: 'What?', assistant: 'red' }] }],
     ['one part alone', { messages: [user({ type: 'text', text: 'What?' }), answer(['red'])] }],
   ])('%s are read', (_, sample) => {
     expect(readJson(sample).turns).toEqual([

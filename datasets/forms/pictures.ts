@@ -2,10 +2,9 @@ import { DEFAULTS } from '../../core/defaults.ts';
 import { quote } from '../problems.ts';
 import type { ReadImage } from '../readers/reader.ts';
 import { pathProblem } from '../source.ts';
-import { fromList } from './choices.ts';
 import type { Fields } from './fields.ts';
 import type { At } from './form.ts';
-import { holds, isObject, refuse } from './values.ts';
+import { fromListText, holds, isObject, refuse } from './values.ts';
 
 /** A picture of a sample, and how its texts may mark it besides `<image>`. */
 export interface Picture {
@@ -58,7 +57,7 @@ const numberOf = (key: string) => Number(NUMBERED.exec(key)![1]);
  */
 export function picturesIn(given: unknown, key: string, where: string, number: number | null): Picture[] {
   if (given === undefined || given === null || given === '') return [];
-  const value = fromList(given, quote(key));
+  const value = fromListText(given, quote(key));
   if (
     isObject(value) &&
     !isEmbedded(value) &&

@@ -8,7 +8,7 @@ import type { At, Form } from './form.ts';
 import { promptCompletion } from './prompt-completion.ts';
 import { lackOf, rows } from './rows.ts';
 import { texts } from './texts.ts';
-import { judgeUnread, refuseMedia } from './unread.ts';
+import { judgeUnread, PREFERENCE, refuseMedia } from './unread.ts';
 import { SharedProblem } from './values.ts';
 
 /** Every form of a sample, by the name that `format` in dataset.json gives; the first that fits a sample reads it. */
@@ -51,6 +51,8 @@ function unfit(sample: Fields): string {
   const tried = FORMS.filter(({ name }) => name !== 'sharegpt' && name !== 'rows').map(
     ({ name, needs }) => `${name} needs ${needs}`,
   );
+  if (keys.some((key) => PREFERENCE.has(key)))
+    return `${found}: of preference data nothing is learned; name the better answer in "columns" ({"answer": …}, or {"messages": …} for a conversation) and the others in "ignore"`;
   const other = keys.find((key) => Array.isArray(sample.peek(key)) && /conv|chat|dialog|mess|turn/i.test(key));
   const columns = other
     ? `; if ${quote(other)} is the conversation, write "columns": {"messages": ${quote(other)}} into dataset.json`

@@ -16,6 +16,7 @@ describe('questions', () => {
       'Sum up.\nCats sleep.',
     ],
     ['an instruction without', { instruction: 'Greet.', input: '', output: 'x' }, 'Greet.'],
+    ['an instruction beside its whole prompt', { instruction: 'Greet.', output: 'x', text: 'Greet.' }, 'Greet.'],
     ['an input alone', { input: 'Cats?', output: 'x' }, 'Cats?'],
     ['a text before the question', { context: 'Cats sleep.', question: 'Who?', answer: 'x' }, 'Cats sleep.\nWho?'],
     ['earlier rounds', { query: 'And now?', response: 'x', history: [['Who?', 'I']] }, 'And now?'],
@@ -50,7 +51,7 @@ describe('questions', () => {
     ],
     [
       { question: 'a', body: 'b' },
-      /a row has no answer \(answer, label, caption, text, response, output\); name its column/,
+      /a row has no answer \(answer, label, caption, response, output, completion\); name its column/,
     ],
     [{ answer: 'a' }, /a row has no question/],
     [{}, /no key that holds anything/],
@@ -58,6 +59,7 @@ describe('questions', () => {
     [{ question: 'a', answer: '' }, /the answer is empty/],
     [{ question: 'a', answers: [] }, /a row has no answer/],
     [{ question: 'a', query: 'b', answer: 'c' }, /"query" is a key that no form reads/],
+    [{ instruction: 'a', output: 'c', text: '### a: c' }, /"text" is a key that no form reads/],
     [{ question: 'a', answer: 'c', text: 'b' }, /"text" is a key that no form reads/],
   ])('%j is refused by name', (sample, message) => {
     expect(refusalOf(sample)).toMatch(message);

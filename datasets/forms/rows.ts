@@ -17,10 +17,11 @@ const COLUMNS = {
     'answer',
     'label',
     'caption',
-    'text',
     'response',
     'output',
     'completion',
+    // Beside another answer it is something else: in Alpaca's rows the whole prompt.
+    'text',
     'multiple_choice_answer',
     'answerKey',
     'correct_choice_idx',

@@ -41,6 +41,24 @@ describe('keys that no form reads', () => {
         expect(readJson({ ...row, [key]: nothing }).turns).toHaveLength(2);
     },
   );
+  it('all of them at once, with the one line that mends it', () => {
+    expect(refusalOf({ ...row, hint: 'x', lecture: 'y', messages_left: [{ a: 1 }] })).toMatch(
+      /keys that no form reads: "hint" \("x", in 1\), "lecture" \("y", in 1\), "messages_left" .*say "ignore": \["hint","lecture","messages_left"\]/,
+    );
+  });
+  it('the spelling of bookkeeping does not matter', () => {
+    const left: string[] = [];
+    readJson({ ...row, questionId: 1, 'Image-ID': 'a', docId: 3, 'Unnamed: 0': 4 }, {}, left);
+    expect(left).toHaveLength(4);
+  });
+  it('what is named like a picture but holds none is told as what it is', () => {
+    expect(refusalOf({ ...row, image_classes: ['Person'] })).toMatch(/"image_classes" is a key that no form reads/);
+  });
+  it('preference data is told for what it is', () => {
+    expect(refusalOf({ prompt: 'a', chosen: 'b', rejected: 'c' })).toMatch(/of preference data nothing is learned/);
+    const about = { columns: { answer: 'chosen' }, ignore: ['rejected'] };
+    expect(readJson({ prompt: 'a', chosen: 'b', rejected: 'c' }, about).references).toEqual(['b']);
+  });
   it('a text that the conversation holds is not lost', () => {
     expect(readJson({ ...talk, prompt: 'What?' }).turns).toHaveLength(2);
     expect(refusalOf({ ...talk, prompt: 'Which?' })).toMatch(/"prompt" is a key/);
@@ -129,6 +147,10 @@ describe('where pictures may stand', () => {
   it('base64 with and without data:', () => {
     for (const image of [base64, `data:image/jpeg;base64,${base64}`, base64.replaceAll(/.{20}/g, '$&\n')])
       expect(images({ image })).toMatchObject([{ bytes: new Uint8Array(Buffer.from(base64, 'base64')) }]);
+  });
+  it('a list that stands as text', () => {
+    expect(images({ images: '["1.png", "2.png"]' })).toEqual(['1.png', '2.png']);
+    expect(images({ images: "['1.png', '2.png']" })).toEqual(['1.png', '2.png']);
   });
   it('no picture is none', () => {
     for (const image of [null, '', []]) expect(images({ image })).toEqual([]);

@@ -1,3 +1,4 @@
+import { IMAGE_MARKER } from '../../core/sample.ts';
 import type { Manifest } from '../manifest.ts';
 import { SPLITS, samplesOf } from '../manifest.ts';
 import { quote } from '../problems.ts';
@@ -11,22 +12,26 @@ import { isObject, refuse, SharedProblem } from './values.ts';
 /** Whatever of a sample was not read is told: left out when it is bookkeeping or ignored on purpose, else refused by name. */
 export function judgeUnread(sample: Fields, read: ReadSample, isRow: boolean, at: At): void {
   for (const unread of sample.unread()) {
-    const why = unread.isIgnored
-      ? 'ignore'
-      : isKnownElsewhere(unread, read)
-        ? 'read'
-        : wrongWith(unread, read, sample, isRow);
+    const { key, name, value } = unread;
+    const why = unread.isIgnored ? 'ignore' : verdict(unread, read, sample);
     if (why === 'read') continue;
-    if (why === 'ignore' || why === 'bookkeeping') at.keys?.leaveOut(unread.key, why, at.where);
-    else if (at.keys) at.keys.refuse(why, at.where, quote(unread.value, 60));
-    else refuse(`${why}; it holds ${quote(unread.value, 60)}`);
+    if (why === 'ignore' || why === 'bookkeeping') at.keys?.leaveOut(key, why, at.where);
+    else if (why !== 'unknown') told(at, why, quote(value, 60));
+    else if (at.keys) at.keys.unknown(unread, at.where, isRow ? placeFor(unread, sample) : '');
+    else refuse(`${quote(name)} is a key that no form reads`);
   }
+}
+
+function told(at: At, what: string, example: string): void {
+  if (!at.keys) refuse(`${what}; it holds ${example}`);
+  at.keys.refuse(what, at.where, example);
 }
 
 const MEDIA = /^(?:videos?|audios?|sounds?|speech|video_paths?|audio_paths?|video_urls?|audio_urls?)$/i;
 const IMAGE_NAME =
   /(?:^|[_-])(?:images?|imgs?|pics?|pictures?|photos?|screenshots?|figures?|masks?|depth)(?:$|[_\d-])|^file_?names?$|_file_names?$|^(?:image|img|pic|photo)s?(?:paths?|files?|urls?)$/i;
-const PREFERENCE = new Set([
+/** Answers that people chose or did not. */
+export const PREFERENCE = new Set([
   'chosen',
   'rejected',
   'rejected_response',
@@ -49,31 +54,40 @@ export function refuseMedia(sample: Fields): void {
 }
 
 /** A text that stands word for word in a turn, as `prompt` beside `messages` may, is not lost. */
-function isKnownElsewhere({ value }: Unread, { turns }: ReadSample): boolean {
-  return typeof value === 'string' && turns.some(({ text }) => text.trim() === value.trim());
+function isInTurns({ value }: Unread, { turns }: ReadSample): boolean {
+  const bare = (text: string) => text.replaceAll(IMAGE_MARKER, '').trim();
+  return typeof value === 'string' && turns.some(({ text }) => bare(text) === bare(value));
 }
 
-/** Why a key may not be passed over; `bookkeeping` when it may. */
-function wrongWith({ key, name, value }: Unread, read: ReadSample, sample: Fields, isRow: boolean): string {
-  const quoted = quote(key);
+/** Why a key may not be passed over; or `read`, `bookkeeping`, `unknown`. */
+function verdict(unread: Unread, read: ReadSample, sample: Fields): string {
+  const { key, name, value } = unread;
   const ignore = `"ignore": [${quote(name)}]`;
+  const place = `${columnsOf(name, sample)}, or say ${ignore} if it is none of the sample's`;
+  if (isInTurns(unread, read)) return 'read';
   if (PREFERENCE.has(name))
-    return `${quoted} is of preference data, of which nothing is learned; say ${ignore} in dataset.json to learn the other answer alone`;
-  const listed = filesIn(value, sample.manifest);
-  if (listed.some((path) => !read.images.includes(path)))
-    return `${quoted} names a file of the dataset, which is not read; ${columnsOf(name, sample)}, or say ${ignore} if it is none of the sample's`;
-  const isImage = looksLikeImage(value);
-  if (isImage || IMAGE_NAME.test(name)) {
-    if (!isImage && isBookkeeping(name)) return 'bookkeeping';
-    if (!isImage && NAMES_PICTURE.test(name) && read.images.length > 0) return 'bookkeeping';
-    return `${quoted} ${isImage ? 'holds a picture' : 'is named like a picture'} and is not read; ${columnsOf(name, sample)}, or say ${ignore} if it is none of the sample's`;
-  }
+    return `${quote(key)} is of preference data, of which nothing is learned; say ${ignore} in dataset.json to learn the other answer alone`;
+  if (filesIn(value, sample.manifest).some((path) => !read.images.includes(path)))
+    return `${quote(key)} names a file of the dataset, which is not read; ${place}`;
+  if (looksLikeImage(value)) return `${quote(key)} holds a picture and is not read; ${place}`;
   if (isBookkeeping(name)) return 'bookkeeping';
-  const input =
-    isRow && key === name && typeof value === 'string'
-      ? `, or "columns": {"input": ${quote(name)}} if the question is about it`
-      : '';
-  return `${quoted} is a key that no form reads; say ${ignore} in dataset.json if nothing is to be learned from it${input}`;
+  if (!IMAGE_NAME.test(name) || !isPath(value)) return 'unknown';
+  if (NAMES_PICTURE.test(name) && read.images.length > 0) return 'bookkeeping';
+  return `${quote(key)} is named like a picture and is not read; ${place}`;
+}
+
+/** Whether texts within a value may be paths or addresses of pictures. */
+function isPath(value: unknown): boolean {
+  if (typeof value === 'string') return /\.[a-z]{3,5}$|:\/\/|^[^\s/]+\/[^\s]+$/i.test(value.trim());
+  if (Array.isArray(value)) return value.some(isPath);
+  return isObject(value) && Object.values(value).some(isPath);
+}
+
+/** Where `columns` may put what a row holds under an unknown key. */
+function placeFor({ key, name, value }: Unread, sample: Fields): string {
+  if (key !== name || typeof value !== 'string') return '';
+  const image = IMAGE_NAME.test(name) ? `, or ${columnsOf(name, sample)}` : '';
+  return `${image}, or "columns": {"input": ${quote(name)}} if the question is about it`;
 }
 
 /** How `columns` would take in a picture, beside those that are read already. */

@@ -76,6 +76,16 @@ export function fromJsonText(value: unknown, what: string): unknown {
   }
 }
 
+/** A list that may stand as JSON text, or as Python prints one: `['a', "b's"]`. */
+export function fromListText(value: unknown, what: string): unknown {
+  if (typeof value !== 'string') return value;
+  const python = /^\s*\[\s*(?:(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")\s*(?:,\s*|(?=\])))*\]\s*$/s;
+  if (!python.test(value)) return fromJsonText(value, what);
+  return [...value.matchAll(/'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"/gs)].map(([, single, double]) =>
+    (single ?? double ?? '').replaceAll(/\\(.)/gs, (_, each: string) => ({ n: '\n', t: '\t' })[each] ?? each),
+  );
+}
+
 /**
  * A list of objects: as it is, as JSON text, or as an object of lists (`{from: [], value: []}`), which Hugging Face `datasets`
  * makes of it. Null for everything else.

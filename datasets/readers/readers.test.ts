@@ -199,6 +199,57 @@ describe('which format a JSON file is of', () => {
     expect(renamed.examples).toEqual(format === 'llava' ? [{ was: 'a', id: 'a@test.json[0]' }] : []);
   });
 
+  it('every sample of a file is read by its own keys', async () => {
+    const lines = [
+      {
+        conversations: said(['human', 'gpt']).map(({ from, value }) => ({
+          from,
+          value: value.replace('<image>\n', ''),
+        })),
+      },
+      { conversations: said(['human', 'gpt']), images: ['i/1.png'] },
+      { conversations: talk('<image>Which?', 'red'), image: 'i/1.png' },
+      { messages: talk('Two?', 'yes') },
+      { question: 'What?', image: 'i/1.png', answer: 'blue' },
+    ];
+    const { splits } = await dataset({ 'train.jsonl': jsonl(lines), 'i/1.png': await png(1) });
+    expect(splits.train!.map(({ images, turns }) => [images.length, turns.length])).toEqual([
+      [0, 2],
+      [1, 2],
+      [1, 2],
+      [0, 2],
+      [1, 2],
+    ]);
+  });
+
+  it('lines called .json and arrays called .jsonl are read', async () => {
+    const samples = [1, 2].map((n) => ({ question: `${n}?`, answer: `${n}` }));
+    const lines = await dataset({ 'train.json': `\n${jsonl(samples)}` });
+    expect(lines.splits.train!.map(({ id }) => id)).toEqual(['train.json:2', 'train.json:3']);
+    const array = await dataset({ 'train.jsonl': ` ${JSON.stringify(samples, null, 1)}` });
+    expect(array.splits.train!.map(({ id }) => id)).toEqual(['train.jsonl[0]', 'train.jsonl[1]']);
+    await expect(dataset({ 'train.json': JSON.stringify({ data: samples }, null, 1) })).rejects.toMatchObject(
+      refused(/train\.json: a JSON array of samples.*this is one object over several lines/),
+    );
+    await expect(dataset({ 'train.json': JSON.stringify({ data: samples }) })).rejects.toMatchObject(
+      refused(/train\.json:1: no form of samples fits the keys "data"/),
+    );
+  });
+
+  it('what many samples share is told once, with the first place and their number', async () => {
+    const samples = Array.from({ length: 30 }, (_, i) => ({
+      question: `${i}?`,
+      answer: 'a',
+      imgs: ['i.png'],
+      hint: `h${i}`,
+    }));
+    await expect(dataset({ 'train.jsonl': jsonl(samples), 'i.png': await png(1) })).rejects.toMatchObject(
+      refused(
+        /2 problem\(s\) found(.|\n)*train\.jsonl:1: "hint" is a key(.|\n)*"imgs" names a file.*\(30 samples of this file\)/,
+      ),
+    );
+  });
+
   it('rows need no image', async () => {
     const { splits } = await dataset({ 'train.json': '[{"prompt": "Two and two?", "answers": ["4", "four", "4"]}]' });
     expect(splits.train!.map(short)).toEqual([
