@@ -17,9 +17,6 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-const FIXTURES = new URL('../../test/fixtures/formats/', import.meta.url);
-const _fixture = (name: string) => readFileSync(new URL(name, FIXTURES));
-
 const dataset = (files: Record<string, Uint8Array | string>, about: Partial<About> = {}) =>
   datasetIn(folder, files, about);
 
