@@ -4,6 +4,13 @@ import type { GateReport, Matrix, Phase, Progress, StreamState, TaskLine, Troubl
 
 /** Markdown for the Temporal UI. Kept here because workflows import nothing but the contract. */
 
+/** Text of others (file names, ids, addresses, answers), on one line, that becomes neither markup nor a link. */
+export const plain = (text: string) =>
+  text
+    .replace(/\s+/g, ' ')
+    .replace(/[\\`*_{}[\]<>#|~&]/g, '\\$&')
+    .replace(/\b(?:https?|ftp):(?=\/\/)|\bwww(?=\.)/gi, '$&\\');
+
 const PHASES: Record<Phase, string> = {
   'fetch-dataset': 'Checking and preparing the dataset',
   'score-base-model': 'Scoring the base model on it',
@@ -78,11 +85,11 @@ export function streamDetails(
   const troubles = tasks.filter(({ message }) => message).slice(-5);
   return [
     `${status}${paused && running ? ' (**paused**)' : ''}${waiting.length > 0 ? `; waiting: ${waiting.join(', ')}` : ''}`,
-    trouble && `**Waiting since ${trouble.since.slice(0, 16)}Z** and trying again: ${trouble.message}`,
+    trouble && `**Waiting since ${trouble.since.slice(0, 16)}Z** and trying again: ${plain(trouble.message)}`,
     state?.head ? `Published: **generation ${state.head.generation}**` : 'Nothing published yet.',
     state ? matrixTable(state.matrix) : '',
     cost && `Used so far: ${cost}`,
-    ...troubles.map(({ task, status, message }) => `- **${task}** ${status}: ${message}`),
+    ...troubles.map(({ task, status, message }) => `- **${task}** ${status}: ${plain(message!)}`),
   ]
     .filter((part) => part)
     .join('\n\n');

@@ -78,6 +78,16 @@ describe('details for the Temporal UI', () => {
     );
   });
 
+  it('shows text of others as text: no link, no picture, no markup, no new line', () => {
+    const message =
+      'BadDataset: <img src=x onerror=alert(1)>\n# big\n![a](http://evil.example/p.png) [b](javascript:x) `c` **d** &lt;';
+    const tasks = [{ task: 'x', dataset: 's3://b/x', datasetDigest: '1', status: 'refused', message }] as const;
+    const text = streamDetails(null, tasks, false, null, null);
+    expect(text).not.toMatch(/(?<!\\)[<[`#&]|http:\/\/|\n#/);
+    expect(text).not.toContain('**d**');
+    expect(text).toContain('- **x** refused: BadDataset: \\<img src=x onerror=alert(1)\\> \\# big');
+  });
+
   it('shows progress of a task', () => {
     const text = taskDetails('a', 'train', { step: 5, steps: 10, loss: 0.5 }, [], matrix, null);
     expect(text).toContain('step 5 of 10, loss 0.5000');

@@ -1,3 +1,4 @@
+import { plain } from './details.ts';
 import type {
   CompactResult,
   DriftMeasurement,
@@ -14,8 +15,6 @@ import type {
  * and single words, everything longer is in lists.
  */
 
-/** Text of others, on one line, that cannot become markup. */
-const plain = (text: string) => text.replace(/\s+/g, ' ').replace(/[\\`*_{}[\]<>#|~]/g, '\\$&');
 /** Messages can be long: the whole text is in the result of the run. */
 const short = (text: string) => plain(text.length > 300 ? `${text.slice(0, 300)}…` : text);
 const count = (n: number, what: string) => `${n} ${what}${n === 1 ? '' : 's'}`;

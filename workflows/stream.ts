@@ -37,7 +37,7 @@ import {
   taskWorkflowId,
   UPDATES,
 } from './contract.ts';
-import { costLine, streamAttributes, streamDetails } from './details.ts';
+import { costLine, plain, streamAttributes, streamDetails } from './details.ts';
 import { causeOf } from './failures.ts';
 import { budgetSignal, gateDecisionSignal, learnTask, pauseSignal, resumeSignal } from './learn-task.ts';
 import {
@@ -330,7 +330,7 @@ export async function stream(input: StreamInput): Promise<void> {
           priority: priorityOf(state!.definition), // its activities on the data queue inherit it
           searchAttributes: { LiloraStream: [name], LiloraTask: [task], LiloraMethod: [state!.definition.method.name] },
           staticSummary: `Learn ${task} in stream ${name}`,
-          staticDetails: `Dataset ${next.dataset}, digest ${next.datasetDigest}`,
+          staticDetails: `Dataset ${plain(next.dataset)}, digest ${next.datasetDigest}`,
         });
         running = { task, handle, scope };
         if (paused) await handle.signal(pauseSignal);
