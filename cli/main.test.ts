@@ -253,6 +253,22 @@ describe('validate', () => {
     expect(readFileSync(page, 'utf8')).toMatch(/✗ refused: [\s\S]*outside\.png/);
   });
 
+  it('writes a page of a dataset whose metric nobody knows', async () => {
+    await make();
+    const manifest = join(folder, 'data', 'dataset.json');
+    writeFileSync(manifest, readFileSync(manifest, 'utf8').replace('"exact"', '"spice"'));
+    const page = join(folder, 'page.html');
+    expect(await main(['validate', join(folder, 'data'), '--html', page])).toBe(FAILED);
+    expect(said.stderr).toMatch(/There is no metric "spice"/);
+    expect(readFileSync(page, 'utf8')).toMatch(/✗ refused: 1 problem<[\s\S]*There is no metric &quot;spice&quot;/);
+  });
+
+  it('says at once where a page cannot be written', async () => {
+    await make();
+    expect(await main(['validate', join(folder, 'data'), '--html', join(folder, 'none', 'page.html')])).toBe(FAILED);
+    expect(said.stderr).toMatch(/BadConfig: .*page\.html: its folder is not there/);
+  });
+
   it('names what is wrong, without letting it steer the terminal', async () => {
     await make((samples, split) => {
       if (split === 'train') samples[3] = { ...samples[3]!, id: 'x', image: 'images/\u001b[31m.png' };

@@ -1,7 +1,9 @@
-import { writeFile } from 'node:fs/promises';
-import { resolve } from 'node:path';
+import { constants } from 'node:fs';
+import { access, writeFile } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { datasetFolder, openDataset } from '../../activities/dataset-place.ts';
+import { LiloraError } from '../../core/errors.ts';
 import { localFolder } from '../../datasets/local-folder.ts';
 import { type LookOptions, lookAt } from '../../datasets/look/view.ts';
 import { openProcessor } from '../../datasets/processor/processor.ts';
@@ -28,6 +30,16 @@ async function shown(
   file: string,
   model: LookOptions['model'],
 ): Promise<CheckedDataset> {
+  // Known before a long look, not after it.
+  await access(dirname(resolve(file)), constants.W_OK).catch((cause: unknown) => {
+    throw new LiloraError(
+      'BadConfig',
+      `${file}: its folder is not there, or cannot be written to. Name another file.`,
+      {
+        cause,
+      },
+    );
+  });
   const check: LookOptions['check'] = ({ metric }) => void scorerNamed(metric);
   const { view, dataset, refused } = await lookAt(source, folder, { model, check });
   await writeFile(file, datasetPage(view));

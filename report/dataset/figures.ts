@@ -11,6 +11,8 @@ export const whole = (value: number) => Math.round(value).toLocaleString('en');
 export function barFigure(title: string, distribution: Distribution | null, unit: string): Html {
   if (!distribution) return html`<figure><figcaption>${title}: nothing to measure.</figcaption></figure>`;
   const { bars, min, max, median, p95 } = distribution;
+  if (min === max)
+    return html`<figure><figcaption><strong>${title}</strong>: always ${whole(min)} ${unit}</figcaption></figure>`;
   const most = Math.max(...bars.map(({ count }) => count));
   const width = (WIDTH - EDGE.left - EDGE.right) / bars.length;
   const tall = HEIGHT - EDGE.top - EDGE.bottom;

@@ -16,7 +16,7 @@ export const DATASET_STYLE = `${STYLE}
 .pictures { display: flex; flex-wrap: wrap; gap: .6rem; align-content: start; }
 .pictures figure { background: none; border: 0; padding: 0; max-width: 224px; }
 .pictures img { display: block; min-width: 56px; max-width: 100%; max-height: 224px; border-radius: 6px; object-fit: contain; background: var(--page); }
-.pictures img.tiny { image-rendering: pixelated; }
+.pictures img.tiny { width: 112px; image-rendering: pixelated; }
 .pictures .missing { display: grid; place-items: center; width: 120px; height: 84px; border: 1px dashed var(--soft); border-radius: 6px; color: var(--soft); font-size: .8rem; text-align: center; }
 .pictures figcaption { font-size: .75rem; }
 .turns { display: grid; grid-template-columns: max-content 1fr; gap: .35rem 1rem; margin: 0; }
