@@ -8,41 +8,125 @@ const WORDS: Readonly<Record<SplitName, readonly string[]>> = {
   test: ['test', 'testing', 'eval', 'evaluation'],
 };
 
-const DATA = /\.(?:jsonl?|parquet|tar)$|(?:^|\/)metadata\.csv$/i;
-const IMAGE = /\.(?:jpe?g|png|webp)$/i;
+const DATA = /\.(?:jsonl?|parquet|arrow|feather|tar)$|(?:^|\/)metadata\.csv$/i;
+const TABLE = /\.(?:csv|tsv)$/i;
+/** Files that tools lay beside samples: img2dataset, datasets. */
+const BESIDE = /_stats\.json$|(?:^|\/)(?:dataset_infos?|dataset_dict|state)\.json$|(?:^|\/)cache-[^/]*\.arrow$/i;
+const IMAGE = /\.(?:jpe?g|jpe|jfif|png|webp|gif|tiff?|avif|bmp)$/i;
+
+export interface FoundSplits {
+  readonly splits: Partial<Record<SplitName, string[]>>;
+  /** Files with samples, as it seems, that belong to no split by their names. */
+  readonly others: readonly string[];
+}
+
+export interface FindOptions {
+  /** Splits that a person named: nothing is looked for. */
+  readonly named?: readonly SplitName[];
+  /** The configuration that is meant: a folder that holds splits. */
+  readonly config?: string | undefined;
+}
 
 /**
  * The samples of each split by the names of files and folders: a word such as `train` or `val` between separators, in the
  * name of a file, else in the nearest folder. A folder of images counts where no samples file has its word. `BadDataset` when
- * one split has files of several kinds: then a person must choose.
+ * a person must choose: one split has files of several kinds, or in several folders.
  * @param paths of all files, relative to the dataset
  */
-export function findSplits(paths: readonly string[]): Partial<Record<SplitName, string[]>> {
-  const files = new Map<SplitName, string[]>();
-  for (const path of paths.filter((path) => DATA.test(path))) {
-    const split = path.split('/').reverse().map(splitOf).find(Boolean);
-    if (split) files.set(split, [...(files.get(split) ?? []), path]);
+export function findSplits(paths: readonly string[], { named = [], config }: FindOptions = {}): FoundSplits {
+  const data = paths.filter((path) => DATA.test(path) && !BESIDE.test(path));
+  const files = bySplit(data);
+  const folders = bySplit(paths.filter((path) => IMAGE.test(path)).map((path) => path.slice(0, path.lastIndexOf('/'))));
+  const tables = paths.filter((path) => TABLE.test(path) && !DATA.test(path));
+  for (const [split, places] of bySplit(tables)) if (!files.has(split) && !folders.has(split)) files.set(split, places);
+  const found = new Map<SplitName, readonly Place[]>();
+  for (const split of SPLITS) {
+    if (named.includes(split)) continue;
+    const places = files.has(split) ? ofOneKind(split, files.get(split)!) : (folders.get(split) ?? []);
+    const one = inOneFolder(split, places, config);
+    if (one.length > 0) found.set(split, one);
   }
-  for (const [split, names] of files) {
-    const kinds = new Set(names.map((name) => name.slice(name.lastIndexOf('.') + 1).toLowerCase()));
-    if (kinds.size > 1)
-      throw new LiloraError(
-        'BadDataset',
-        `The ${split} split has files of several kinds: ${names.slice(0, 4).join(', ')}. Name those that are meant with --${split}.`,
-      );
-  }
-  const folders = new Map<SplitName, Set<string>>();
-  for (const path of paths.filter((path) => IMAGE.test(path))) {
-    const parts = path.split('/').slice(0, -1);
-    const at = parts.findIndex((part) => splitOf(part));
-    const split = splitOf(parts[at] ?? '');
-    if (split && !files.has(split))
-      folders.set(split, (folders.get(split) ?? new Set()).add(parts.slice(0, at + 1).join('/')));
-  }
-  return Object.fromEntries([...files, ...[...folders].map(([split, names]) => [split, [...names]] as const)]);
+  const others = [...data, ...tables].filter((path) => placeOf(path) === null);
+  const splits = [...found].map(([split, places]) => [split, [...new Set(places.map(({ path }) => path))]] as const);
+  return { splits: Object.fromEntries(splits), others };
 }
 
-function splitOf(name: string): SplitName | null {
+/** A file, or the folder of images that has the word of a split. */
+interface Place {
+  readonly path: string;
+  readonly split: SplitName;
+  /** The folder in which the word of the split stands. */
+  readonly within: string;
+}
+
+function placeOf(path: string): Place | null {
+  const parts = path.split('/');
+  for (let i = parts.length - 1; i >= 0; i--) {
+    const split = splitOf(parts[i]!);
+    if (split) return { path, split, within: parts.slice(0, i).join('/') };
+  }
+  return null;
+}
+
+function bySplit(paths: readonly string[]): Map<SplitName, Place[]> {
+  const found = new Map<SplitName, Place[]>();
+  for (const path of paths) {
+    const place = DATA.test(path) || TABLE.test(path) ? placeOf(path) : folderOf(path);
+    if (place) found.set(place.split, [...(found.get(place.split) ?? []), place]);
+  }
+  return found;
+}
+
+/** Of a folder that images lie in, the first part that has the word of a split. */
+function folderOf(path: string): Place | null {
+  const parts = path.split('/');
+  const at = parts.findIndex((part) => splitOf(part));
+  const split = splitOf(parts[at] ?? '');
+  return split && { path: parts.slice(0, at + 1).join('/'), split, within: parts.slice(0, at).join('/') };
+}
+
+/** Files of one kind. Beside a shard of tar, a table of the same name describes what is in it. */
+function ofOneKind(split: SplitName, places: readonly Place[]): readonly Place[] {
+  const stem = (path: string) => path.slice(0, path.lastIndexOf('.'));
+  const shards = new Set(places.filter(({ path }) => /\.tar$/i.test(path)).map(({ path }) => stem(path)));
+  const left = places.filter(({ path }) => /\.tar$/i.test(path) || !shards.has(stem(path)));
+  const kinds = new Set(left.map(({ path }) => path.slice(path.lastIndexOf('.') + 1).toLowerCase()));
+  if (kinds.size <= 1) return left;
+  const names = left
+    .slice(0, 4)
+    .map(({ path }) => path)
+    .join(', ');
+  throw new LiloraError(
+    'BadDataset',
+    `The ${split} split has files of several kinds: ${names}. Name those that are meant with --${split}.`,
+  );
+}
+
+function inOneFolder(split: SplitName, places: readonly Place[], config: string | undefined): readonly Place[] {
+  const folders = [...new Set(places.map(({ within }) => within))];
+  if (config !== undefined) {
+    const isMeant = (folder: string) => folder === config || folder.split('/').includes(config);
+    if (folders.some(isMeant)) return places.filter(({ within }) => isMeant(within));
+    if (places.length === 0) return [];
+    const known = folders.map((folder) => folder || '.').join(', ');
+    throw new LiloraError(
+      'BadDataset',
+      `There is no configuration ${JSON.stringify(config)} with a ${split} split; it is in ${known}.`,
+    );
+  }
+  if (folders.length <= 1) return places;
+  const shown = folders
+    .slice(0, 8)
+    .map((folder) => folder || '.')
+    .join(', ');
+  throw new LiloraError(
+    'BadDataset',
+    `The ${split} split has files in several folders: ${shown}. If these are configurations, choose one, as in --config ${folders.find(Boolean)}; to take several, name their files with --${split}.`,
+  );
+}
+
+/** The split that a name speaks of, by whole words; null when it names none. */
+export function splitOf(name: string): SplitName | null {
   const words = name.toLowerCase().split(/[^a-z]+/);
   return SPLITS.find((split) => WORDS[split].some((word) => words.includes(word))) ?? null;
 }

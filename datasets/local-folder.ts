@@ -2,10 +2,11 @@ import { constants } from 'node:fs';
 import { lstat, open, realpath } from 'node:fs/promises';
 import { join, sep } from 'node:path';
 import { LiloraError } from '../core/errors.ts';
+import { hubLink, LINK } from './hub-links.ts';
 import { openedFile } from './opened-file.ts';
 import { type DatasetSource, pathProblem } from './source.ts';
 
-/** A dataset in a folder of this machine. No symbolic link inside it is followed. */
+/** A dataset in a folder of this machine. No symbolic link inside it is followed but those of the Hub's cache to its own blobs. */
 export function localFolder(folder: string): DatasetSource {
   return {
     describe: () => folder,
@@ -47,7 +48,9 @@ export async function plainFile(folder: string, path: string): Promise<{ file: s
       });
     });
     if (stat.isSymbolicLink()) {
-      throw new LiloraError('BadDataset', `${path}: a symbolic link. Put the file itself into the dataset.`);
+      const blob = i === parts.length - 1 ? await hubLink(root, file) : null;
+      if (blob) return blob;
+      throw new LiloraError('BadDataset', `${path}: ${LINK}`);
     }
     if (i === parts.length - 1 && !stat.isFile()) {
       throw new LiloraError('BadDataset', `${path}: not a plain file. Put a file there.`);

@@ -46,6 +46,7 @@ const manifestSchema = z.strictObject({
   reasoning: z.enum(['learn', 'leave-out']).optional(),
   marker: z.string().min(2).max(100).optional(),
   specialTokens: z.literal(true).optional(),
+  images: path.optional(),
   instructionFormat: text.optional(),
   splits: z.strictObject({ train: split, validation: split.optional(), test: split }),
   files: z
@@ -70,6 +71,7 @@ const manifestSchema = z.strictObject({
  * - `ignore`: keys of samples that are left out on purpose, at whatever depth they stand
  * - `reasoning`: whether what an assistant thought is learned or left out; without it, samples that hold it are refused
  * - `marker`: what marks a picture in the texts of this dataset; `<image>` and all other marks are text then
+ * - `images`: the folder from which paths of images count, where that is not the folder of `dataset.json`
  * - `specialTokens`: the texts may use the model's own special tokens
  * - `splits`: the samples of each, one file, several (shards), or a folder of images
  * - `instructionFormat`: what the instructions ask for, in words; only shown

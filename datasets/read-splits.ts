@@ -5,6 +5,7 @@ import { LiloraError } from '../core/errors.ts';
 import type { Sample } from '../core/sample.ts';
 import { folderOf, type ListedFile, type OpenedSamples, openVerified, takeImages, type Unpacked } from './files.ts';
 import type { FoundImages } from './found-images.ts';
+import { ImagePaths } from './image-paths.ts';
 import { type Manifest, SPLITS, type SplitName, samplesOf } from './manifest.ts';
 import { type Problems, quote } from './problems.ts';
 import { metadataOf } from './readers/imagefolder.ts';
@@ -54,12 +55,14 @@ export class ReadSplits {
   /** By number of the file. */
   private readonly held: Uint8Array;
   private readonly used: Uint8Array;
+  private readonly paths: ImagePaths;
   private readonly ids = new DigestTable();
 
   private constructor(reading: Reading) {
     this.reading = reading;
     const { files } = reading.manifest;
     this.listed = new Map(files.map((file, number) => [file.path, { file, number }]));
+    this.paths = new ImagePaths(this.listed, reading.manifest.images);
     this.held = new Uint8Array(files.length);
     this.used = new Uint8Array(files.length);
   }
@@ -155,15 +158,13 @@ export class ReadSplits {
   private digestsOf({ images, where }: Unpacked): string[] | null {
     const digests: string[] = [];
     for (const image of images) {
-      const listed = typeof image === 'string' ? this.listed.get(image) : undefined;
+      const path = typeof image === 'string' ? this.paths.find(image) : null;
+      const listed = path === null ? undefined : this.listed.get(path);
       if (typeof image !== 'string') digests.push(image.sha256);
       else if (listed) {
         this.used[listed.number] = 1;
         digests.push(listed.file.sha256);
-      } else {
-        const what = `image ${quote(image)} is not in "files" of ${MANIFEST_FILE}; add it there`;
-        this.reading.problems.add(where, what);
-      }
+      } else this.reading.problems.add(where, this.paths.problem(image));
     }
     return digests.length === images.length ? digests : null;
   }

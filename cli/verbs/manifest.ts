@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { LiloraError } from '../../core/errors.ts';
-import { findSplits } from '../../datasets/find-splits.ts';
+import { chooseSplits } from '../../datasets/choose-splits.ts';
 import { KINDS, type Manifest, SPLITS, type SplitName } from '../../datasets/manifest.ts';
 import { MANIFEST_FILE } from '../../datasets/source.ts';
 import { plainFiles, writeManifest } from '../../datasets/write-manifest.ts';
@@ -17,6 +17,8 @@ interface Options extends Partial<Record<SplitName, readonly string[]>> {
   readonly kind: Manifest['kind'];
   readonly format?: string;
   readonly question?: string;
+  readonly images?: string;
+  readonly config?: string;
   readonly json?: boolean;
 }
 
@@ -33,7 +35,9 @@ export function addManifest(program: Command): void {
     .option('--name <name>', "name of the dataset and its task (default: the folder's)")
     .addOption(new Option('--kind <kind>', 'what an answer looks like').choices(KINDS).default('open'))
     .option('--format <name>', 'format of the samples files, where it cannot be told')
-    .option('--question <text>', 'what is asked about every image, where the samples hold no questions');
+    .option('--question <text>', 'what is asked about every image, where the samples hold no questions')
+    .option('--images <folder>', 'folder from which paths of images count, where it is not the folder itself')
+    .option('--config <name>', 'which configuration is meant, where a dataset of the Hub has several');
   for (const split of SPLITS)
     manifest.option(`--${split} <path...>`, `samples of the ${split} split: files, or a folder of images`);
   manifest
@@ -44,7 +48,9 @@ export function addManifest(program: Command): void {
 Examples:
   $ lilora manifest ./dogs --metric exact --kind classification --question "Which breed is it?" \\
       --licence CC-BY-4.0 --source https://example.org/dogs
-  $ lilora manifest ./hub-snapshot --metric vqa --test data/validation-00000-of-00001.parquet --licence MIT --source the hub`,
+  $ lilora manifest ./hub-snapshot --metric vqa --test data/validation-00000-of-00001.parquet --licence MIT --source the hub
+  $ lilora manifest ./gsm8k --config main --metric exact --licence MIT --source the hub
+  $ lilora manifest ./llava --images coco/train2017 --metric cider --licence CC-BY-4.0 --source made`,
     )
     .action(async (folder: string, options: Options) => {
       const root = resolve(folder);
@@ -52,13 +58,16 @@ Examples:
         throw new LiloraError('BadConfig', `${join(root, MANIFEST_FILE)} is there already. Remove it first.`);
       scorerNamed(options.metric);
       const { metric, kind, licence, source, format, question } = options;
-      const splits = await splitsOf(root, options);
+      const images = options.images?.replace(/^\.\//, '').replace(/\/+$/, '');
+      const { config } = options;
+      const splits = await chooseSplits(root, await plainFiles(root, ''), { config, named: options, note });
       const written = await writeManifest(root, {
         name: options.name ?? nameOf(root),
         kind,
         metric,
         ...(format !== undefined && { format }),
         ...(question !== undefined && { question }),
+        ...(images && { images }),
         splits,
         licence,
         source,
@@ -73,28 +82,6 @@ Examples:
       result([`${join(root, MANIFEST_FILE)}: ${written.name}, ${written.files.length} files`, ...samples].join('\n'));
       note(`Check it with \`lilora validate ${folder}\`.`);
     });
-}
-
-async function splitsOf(root: string, options: Options): Promise<Manifest['splits']> {
-  const named = SPLITS.filter((split) => options[split] !== undefined);
-  const found = named.length === SPLITS.length ? {} : findSplits(await plainFiles(root, ''));
-  const chosen: Partial<Record<SplitName, readonly string[]>> = { ...found };
-  for (const split of named) chosen[split] = options[split];
-  if (!chosen.test && chosen.validation) {
-    note('There is no test split: the validation split is taken for it.');
-    chosen.test = chosen.validation;
-    delete chosen.validation;
-  }
-  const { train, validation, test } = chosen;
-  if (!train || !test) {
-    const missing = [...(train ? [] : ['--train']), ...(test ? [] : ['--test'])].join(' and ');
-    throw new LiloraError(
-      'BadDataset',
-      `${root}: by their names no files belong to every split. Name them with ${missing}.`,
-    );
-  }
-  const samples = (paths: readonly string[]) => ({ samples: paths.length === 1 ? paths[0]! : [...paths] });
-  return { train: samples(train), ...(validation && { validation: samples(validation) }), test: samples(test) };
 }
 
 /** The name of a folder as the name of a dataset. */

@@ -127,7 +127,7 @@ describe('which format a JSON file is of', () => {
   it('what cannot be told is asked for', async () => {
     await expect(dataset({ 'train.bin': 'x' })).rejects.toMatchObject(
       refused(
-        /"train\.bin": of what format it is cannot be told.*parquet, arrow, webdataset, imagefolder, json, messages/,
+        /"train\.bin": of what format it is cannot be told.*imagefolder, parquet, arrow, webdataset, csv, json, messages/,
       ),
     );
   });

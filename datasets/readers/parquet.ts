@@ -16,11 +16,12 @@ export const parquet: Reader = {
     const table = await openParquet(file);
     const text = table.metadata.key_value_metadata?.find(({ key }) => key === 'huggingface')?.value;
     const features = featuresOf(text, path);
-    yield* readEach(entries(table, path), problems, (row, at) => readRow(row, at, manifest, features));
+    yield* readEach(parquetRows(table, path), problems, (row, at) => readRow(row, at, manifest, features));
   },
 };
 
-async function* entries(table: ParquetTable, path: string) {
+/** Rows as entries. */
+export async function* parquetRows(table: ParquetTable, path: string) {
   let i = 0;
   for await (const value of table.rows()) yield { value, place: `${path} row ${++i}` };
 }

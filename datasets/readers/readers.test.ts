@@ -173,8 +173,10 @@ describe('imagefolder', () => {
     };
     const { splits } = await dataset({ ...files, 'train/dog/1.png': await png(3), 'train/README.md': 'text' }, about);
     expect(splits.train!.map(({ turns }) => turns[1]!.text)).toEqual(['cat', 'cat', 'dog']);
-    await expect(dataset({ ...files, 'train/dog/2.gif': 'GIF89a' }, about)).rejects.toThrow(/train\/dog\/2\.gif: JPEG/);
-    rmSync(join(folder, 'train/dog/2.gif'));
+    await expect(dataset({ ...files, 'train/dog/2.svg': '<svg/>' }, about)).rejects.toThrow(
+      /train\/dog\/2\.svg: SVG is not read/,
+    );
+    rmSync(join(folder, 'train/dog/2.svg'));
     await expect(dataset({ ...files, 'train/3.png': await png(3) }, about)).rejects.toThrow(/lies in no folder/);
   });
 

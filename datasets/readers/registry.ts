@@ -1,6 +1,7 @@
 import { LiloraError } from '../../core/errors.ts';
 import { quote } from '../problems.ts';
 import { arrow } from './arrow.ts';
+import { csv } from './csv.ts';
 import { imagefolder } from './imagefolder.ts';
 import { jsonReaders } from './json-samples.ts';
 import { parquet } from './parquet.ts';
@@ -8,7 +9,7 @@ import type { Reader, SamplesFile } from './reader.ts';
 import { webdataset } from './webdataset.ts';
 
 /** Every format of samples files, by the name that `format` in dataset.json gives; the first that recognizes a file reads it. */
-const READERS: readonly Reader[] = [parquet, arrow, webdataset, imagefolder, ...jsonReaders];
+const READERS: readonly Reader[] = [imagefolder, parquet, arrow, webdataset, csv, ...jsonReaders];
 
 /** The reader of a format; an unknown name is `BadDataset` with the names there are. */
 export function readerOf(format: string): Reader {

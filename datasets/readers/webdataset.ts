@@ -16,11 +16,11 @@ import type { Reader, SamplesFile } from './reader.ts';
 /**
  * WebDataset: tar shards in which the files of one sample stand together under one name, `0001.jpg 0001.json`. Images have the
  * endings of pictures (several: `0001.a.jpg 0001.b.jpg`, in their order), `.json` holds the columns of a row or a conversation,
- * `.txt` a text and `.cls` a label, which are the answer. Endings may be in capitals; what macOS puts beside files is passed over.
+ * `.txt` or `.caption` a text and `.cls` a label, which are the answer. Endings may be in capitals; what macOS puts beside files is passed over.
  */
 export const webdataset: Reader = {
   name: 'webdataset',
-  recognizes: ({ path }) => /\.tar$/i.test(path),
+  recognizes: ({ path }) => /\.(?:tar|tar\.gz|tgz)$/i.test(path),
   async *read(file, problems) {
     const { path, manifest } = file;
     yield* readEach(samples(unpack(file, problems), path, problems), problems, (row, at) => {
@@ -140,7 +140,7 @@ function rowOf(files: readonly TarFile[], key: string, path: string, problems: P
         const value = parseJson(data, place, { errorName: 'BadDataset', writtenNumbers: true });
         if (!isObject(value)) throw bad(`${place}: an object is expected. Correct it.`);
         Object.assign(row, value);
-      } else if (extension === 'txt') row['text'] = decodeUtf8(data, place, 'BadDataset');
+      } else if (extension === 'txt' || extension === 'caption') row['text'] = decodeUtf8(data, place, 'BadDataset');
       else if (extension === 'cls') row['label'] = decodeUtf8(data, place, 'BadDataset').trim();
       else problems.add(place, unknown(extension));
     } catch (error) {

@@ -1,0 +1,106 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { LiloraError } from '../core/errors.ts';
+import { chosenConfiguration, configurationsOf, filesOf } from './configurations.ts';
+import { type FoundSplits, findSplits } from './find-splits.ts';
+import { type Manifest, SPLITS, type SplitName } from './manifest.ts';
+
+export interface ChooseOptions {
+  /** The configuration of the Hub that is meant. */
+  readonly config?: string | undefined;
+  /** What a person named. */
+  readonly named: Partial<Record<SplitName, readonly string[]>>;
+  /** Takes what a person should know of the choice. */
+  readonly note: (text: string) => void;
+}
+
+/**
+ * The samples of each split: as a person named them, else as README.md lists them, else by names of files and folders.
+ * `BadDataset` where a person must choose, or a split is missing.
+ * @param paths of all files below `root`
+ */
+export async function chooseSplits(
+  root: string,
+  paths: readonly string[],
+  { config, named, note }: ChooseOptions,
+): Promise<Manifest['splits']> {
+  const asked = SPLITS.filter((split) => named[split] !== undefined);
+  const found = await foundIn(root, paths, asked, config, note);
+  if (found.others.length > 0) {
+    const shown = found.others.slice(0, 5).join(', ');
+    const more = found.others.length > 5 ? ` and ${found.others.length - 5} more` : '';
+    note(`No split by their names, so left out: ${shown}${more}. Name them with --train, --validation or --test.`);
+  }
+  const chosen: Partial<Record<SplitName, readonly string[]>> = { ...found.splits };
+  for (const split of asked) chosen[split] = named[split];
+  if (!chosen.test && chosen.validation) {
+    note('There is no test split: the validation split is taken for it.');
+    chosen.test = chosen.validation;
+    delete chosen.validation;
+  }
+  const { train, validation, test } = chosen;
+  if (!train || !test) throw missing(root, chosen);
+  const samples = (places: readonly string[]) => ({ samples: places.length === 1 ? places[0]! : [...places] });
+  return { train: samples(train), ...(validation && { validation: samples(validation) }), test: samples(test) };
+}
+
+async function foundIn(
+  root: string,
+  paths: readonly string[],
+  named: readonly SplitName[],
+  config: string | undefined,
+  note: (text: string) => void,
+): Promise<FoundSplits> {
+  // Whoever names what is trained and what is tested has chosen.
+  if (named.includes('train') && named.includes('test')) return { splits: {}, others: [] };
+  const files = await withoutCaches(root, paths);
+  const configs = await configurationsOf(root);
+  const meant = chosenConfiguration(configs, configs.length === 0 ? undefined : config);
+  if (!meant) return findSplits(files, { named, config });
+  if (configs.length > 1 && config === undefined) {
+    const rest = configs.filter((each) => each !== meant).map(({ name }) => name);
+    note(`The configuration ${meant.name} is taken, the default; --config chooses another: ${rest.join(', ')}.`);
+  }
+  if (meant.splits) {
+    const { splits, others } = filesOf(meant, files);
+    if (Object.keys(splits).length > 0) return { splits, others: others.map((name) => `split ${name} of README.md`) };
+  }
+  const folder = meant.folder || (files.some((path) => path.startsWith(`${meant.name}/`)) ? meant.name : '');
+  const within = folder === '' ? files : files.filter((path) => path.startsWith(`${folder}/`));
+  return findSplits(within, { named });
+}
+
+/** Without Arrow files that `datasets` keeps beside those of a folder that it saved (`state.json` lists them). */
+async function withoutCaches(root: string, paths: readonly string[]): Promise<readonly string[]> {
+  const saved = new Map<string, Set<string>>();
+  for (const path of paths.filter((each) => /(?:^|\/)state\.json$/.test(each))) {
+    const listed = dataFiles(await readFile(join(root, path), 'utf8'));
+    if (listed) saved.set(path.slice(0, -'state.json'.length), new Set(listed));
+  }
+  if (saved.size === 0) return paths;
+  return paths.filter((path) => {
+    const at = path.lastIndexOf('/') + 1;
+    const listed = saved.get(path.slice(0, at));
+    return !listed || !/\.arrow$/.test(path) || listed.has(path.slice(at));
+  });
+}
+
+function dataFiles(text: string): string[] | null {
+  try {
+    const state = JSON.parse(text) as { _data_files?: { filename?: unknown }[] };
+    return Array.isArray(state._data_files) ? state._data_files.map(({ filename }) => String(filename)) : null;
+  } catch {
+    return null;
+  }
+}
+
+function missing(root: string, { train, test }: Partial<Record<SplitName, readonly string[]>>): LiloraError {
+  const lacking = [...(train ? [] : ['--train']), ...(test ? [] : ['--test'])].join(' and ');
+  const only = train
+    ? ` Only train was found (${train[0]}); what is tested must be files of its own: keep some apart.`
+    : '';
+  return new LiloraError(
+    'BadDataset',
+    `${root}: by their names no files belong to every split.${only} Name them with ${lacking}.`,
+  );
+}
