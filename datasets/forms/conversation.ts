@@ -25,9 +25,14 @@ const CONVERSATIONS =
 export const messages: Form = {
   name: 'messages',
   needs: 'a list of turns under "messages"',
-  fits: (sample) => sample.has(sample.manifest.columns?.messages ?? 'messages'),
-  read: (sample, at) => readConversation(sample, sample.manifest.columns?.messages ?? 'messages', at, MESSAGES),
+  fits: (sample) => sample.has(messagesKey(sample)),
+  read: (sample, at) => readConversation(sample, messagesKey(sample), at, MESSAGES),
 };
+
+function messagesKey(sample: Fields): string {
+  const named = sample.manifest.columns?.messages;
+  return named !== undefined && sample.has(named) ? named : 'messages';
+}
 
 /**
  * Conversations of LLaVA: `{id?, image?: path or list of paths, conversations: [{from: human|gpt|system, value}], references?}`.
@@ -125,7 +130,7 @@ export function finish(
 /** Its own id, that of its question, or its place. */
 function idOf(sample: Fields, { place }: At): string {
   const named = sample.manifest.columns?.id;
-  if (named === undefined) return readId(sample.take('id') ?? sample.take('question_id'), place);
+  if (named === undefined) return readId(sample.take(sample.has('id') ? 'id' : 'question_id'), place);
   return readId(sample.take(named) ?? refuse(`no column ${quote(named)}, which "columns" names`), place);
 }
 

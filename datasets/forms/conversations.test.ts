@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { LITERAL_IMAGE } from '../../core/sample.ts';
-import { readJson, refusalOf } from '../../test/forms/read.ts';
+import { readJson, readTable, refusalOf } from '../../test/forms/read.ts';
 
 const user = (content: unknown) => ({ role: 'user', content });
 const answer = (content: unknown, rest: object = {}) => ({ role: 'assistant', content, ...rest });
@@ -175,6 +175,21 @@ describe('tools', () => {
     });
     const short = readJson({ ...sample, conversations: sample.conversations.slice(0, 2) });
     expect(short.references).toEqual(['{"name":"weather","arguments":{"town":"Bonn"}}']);
+  });
+
+  it('nulls are values in JSON and in JSON text, and padding in tables', () => {
+    const tool = { name: 'f', parameters: { type: 'object', default: null } };
+    const of = (given: unknown) => ({
+      messages: [user('a'), answer(null, { tool_calls: [{ name: 'f', arguments: given }] })],
+    });
+    const args = (read: ReturnType<typeof readJson>) => read.turns[1]!.toolCalls![0]!.arguments;
+    expect(args(readJson(of({ unit: null })))).toEqual({ unit: null });
+    expect(args(readTable(of({ unit: null, town: 'Bonn' })))).toEqual({ town: 'Bonn' });
+    expect(args(readTable(of('{"unit": null}')))).toEqual({ unit: null });
+    expect(readJson({ ...of({}), tools: [tool] }).tools).toEqual([{ type: 'function', function: tool }]);
+    expect(readTable({ ...of({}), tools: [{ ...tool, strict: null }] }).tools).toEqual([
+      { type: 'function', function: { name: 'f', parameters: { type: 'object' } } },
+    ]);
   });
 
   it.each([

@@ -16,6 +16,8 @@ export interface Unread {
  */
 export class Fields {
   readonly manifest: Manifest;
+  /** Whether objects hold nulls for keys that only others have, as in tables. */
+  readonly isTable: boolean;
   private readonly values: Readonly<Record<string, unknown>>;
   private readonly path: string;
   private readonly taken = new Set<string>();
@@ -23,7 +25,14 @@ export class Fields {
   private readonly within: Fields[];
 
   /** @param path of the object within the sample, for messages: `messages[].`; empty for the sample itself */
-  constructor(values: Readonly<Record<string, unknown>>, manifest: Manifest, path = '', all: Fields[] = []) {
+  constructor(
+    values: Readonly<Record<string, unknown>>,
+    manifest: Manifest,
+    isTable = false,
+    path = '',
+    all: Fields[] = [],
+  ) {
+    this.isTable = isTable;
     this.values = values;
     this.manifest = manifest;
     this.path = path;
@@ -33,7 +42,7 @@ export class Fields {
 
   /** An object that stands within this one. */
   inside(values: Readonly<Record<string, unknown>>, path: string): Fields {
-    return new Fields(values, this.manifest, `${this.path}${path}.`, this.within);
+    return new Fields(values, this.manifest, this.isTable, `${this.path}${path}.`, this.within);
   }
 
   /** Keys that hold something. */

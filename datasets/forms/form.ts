@@ -10,6 +10,8 @@ export interface At {
   readonly where: string;
   /** Columns that the file itself declares to be pictures. */
   readonly imageColumns?: readonly string[];
+  /** A row of a table, where every object has the keys of all of them: nulls there are no values. */
+  readonly isTable?: true;
   /** Takes the keys that were not read; without it such a key is an error of the sample. */
   readonly keys?: Keys;
 }

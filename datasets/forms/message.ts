@@ -4,7 +4,7 @@ import type { Fields } from './fields.ts';
 import type { Marks } from './marks.ts';
 import { readImage } from './pictures.ts';
 import { callsOf, readCalls } from './tools.ts';
-import { checkText, fromJsonText, holds, isObject, itemsOf, readText, refuse, textOf } from './values.ts';
+import { checkText, holds, isObject, itemsOf, readText, refuse, textOf } from './values.ts';
 
 /* One turn of a conversation: `{role, content}` or `{from, value}`. */
 
@@ -35,7 +35,7 @@ export function readMessage(turn: Fields, number: number, marks: Marks, where: s
     return {
       role: 'assistant',
       text: '',
-      toolCalls: readCalls(fromJsonText(content, what), what),
+      toolCalls: readCalls(content, what, turn.isTable),
       ...lossOf(turn, true, what),
     };
   const calls = role === 'assistant' ? callsOf(turn, what) : [];
@@ -182,6 +182,6 @@ export function thoughtOf(turn: Fields, text: string, what: string): Pick<Turn, 
   if (key !== undefined) turn.leave(key);
   if (within) turn.leave('<think>');
   const answer = text.replace(THOUGHT, '');
-  if (answer === '') refuse(`${what} holds nothing but what was thought; add the answer`);
+  if (answer === '' && text !== '') refuse(`${what} holds nothing but what was thought; add the answer`);
   return { text: answer };
 }

@@ -20,7 +20,7 @@ export const FORMS: readonly Form[] = [messages, sharegpt, llava, texts, promptC
  * @param name of the form, where the manifest's `format` says it
  */
 export function readSample(value: Record<string, unknown>, at: At, manifest: Manifest, name?: string): ReadSample {
-  const sample = new Fields(value, manifest);
+  const sample = new Fields(value, manifest, at.isTable);
   refuseMedia(sample);
   const form = name === undefined ? FORMS.find((each) => each.fits(sample)) : formNamed(name);
   if (!form) throw new SharedProblem(unfit(sample));

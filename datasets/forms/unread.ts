@@ -47,7 +47,7 @@ const NAMES_PICTURE =
 /** Video and audio are refused before anything else is looked at: no form reads them. */
 export function refuseMedia(sample: Fields): void {
   for (const key of sample.keys)
-    if (MEDIA.test(key))
+    if (MEDIA.test(key) && typeof sample.peek(key) !== 'boolean')
       throw new SharedProblem(
         `${quote(key)} holds ${/^video/i.test(key) ? 'video' : 'audio'}, which is not read yet; take these samples out`,
       );

@@ -51,7 +51,11 @@ const listOf = (of: Feature): Feature => of && { kind: 'list', of };
 /** A sample in a row of a table, by what the table says of its columns. */
 export function readRow(row: Record<string, unknown>, at: At, manifest: Manifest, features: Features): ReadSample {
   const cells = Object.entries(row).map(([name, cell]) => [name, named(cell, features.get(name) ?? null)]);
-  return readSample(Object.fromEntries(cells), { ...at, imageColumns: imageColumns(features) }, manifest);
+  return readSample(
+    Object.fromEntries(cells),
+    { ...at, imageColumns: imageColumns(features), isTable: true },
+    manifest,
+  );
 }
 
 /** Class numbers become their names; a number that has none is `NoClass`. */

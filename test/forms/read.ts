@@ -36,12 +36,13 @@ export function readValue(
   about: Partial<Manifest> = {},
   left: string[] = [],
   imageColumns: readonly string[] = [],
+  isTable?: true,
 ): ReadSample {
   const problems = new Told();
   const keys = new Keys(problems);
   const read = readSample(
     sample,
-    { place: 'train.jsonl:1', where: 'train.jsonl:1', keys, imageColumns },
+    { place: 'train.jsonl:1', where: 'train.jsonl:1', keys, imageColumns, ...(isTable && { isTable }) },
     manifestOf(about),
   );
   keys.tell();
@@ -49,6 +50,9 @@ export function readValue(
   if (problems.told.length > 0) throw new Error(problems.told.join('\n'));
   return read;
 }
+
+/** Reads one row of a table. */
+export const readTable = (sample: Record<string, unknown>): ReadSample => readValue(sample, {}, [], [], true);
 
 /** What is said of a sample that is refused; empty for one that is read. */
 export function refusalOf(sample: object | string, about: Partial<Manifest> = {}): string {
