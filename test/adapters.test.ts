@@ -9,6 +9,7 @@ import { loadModel } from '../learning/model/registry.ts';
 import { startTensors } from '../learning/tensors/backend.ts';
 import { PEFT_FILES } from '../store/peft.ts';
 import { openAdapter } from '../workers/engine/adapter.ts';
+import { Jobs } from '../workers/engine/jobs.ts';
 import { expectNear, lastTokens, NEAR, reference } from './reference.ts';
 
 /* Adapters under the names of many writers: make-adapters.py had PEFT and transformers compute the same. */
@@ -78,5 +79,27 @@ describe.each(['llava-mha', 'smolvlm', 'qwen2vl'])('%s', (name) => {
   it('computes what the language model alone computes with its adapter', async () => {
     const by = expected.get('language-alone')!;
     expectNear(await logits(join(home, 'language-alone'), 'text'), by.data, NEAR.logits, name);
+  });
+
+  it('answers what transformers generates with them, and with nothing that an adapted tower saw', async () => {
+    const jobs = await Jobs.open();
+    const asked = {
+      model: { folder: join(ref.folder, 'model'), digest: name },
+      prompt: 'What is this?',
+      images: [join(ref.folder, '../images/wide.png')],
+      raw: false,
+      maxNewTokens: 8,
+    };
+    const hooks = { signal: new AbortController().signal, onProgress: () => {} };
+    const answer = (kind: string | null) =>
+      jobs.run('predict', { ...asked, adapter: kind === null ? null : { folder: join(home, kind) } }, hooks);
+    const before = await answer(null);
+    const generated = JSON.parse(readFileSync(join(home, 'generated.json'), 'utf8'));
+    for (const kind of ['adapter', 'with-head']) {
+      const { tokens, logProbabilities } = await answer(kind);
+      expect(tokens, kind).toEqual(generated[kind].tokens);
+      expectNear(logProbabilities, generated[kind].logProbabilities, NEAR.logits, kind);
+    }
+    expect(await answer(null)).toEqual(before);
   });
 });
