@@ -13,7 +13,7 @@ import { openStore } from '../store/open.ts';
 import { PEFT_FILES, type PeftAdapter, readPeft } from '../store/peft.ts';
 import { readPeftConfig } from '../store/peft-config.ts';
 import { readPeftFolder } from '../store/peft-folder.ts';
-import { missingLayers } from '../store/peft-names.ts';
+import { missingLayers, untrained } from '../store/peft-names.ts';
 import { NAME_PATTERN, type StreamDefinition } from '../workflows/contract.ts';
 import { definitionOf } from './base-model.ts';
 import { otherBase } from './other-base.ts';
@@ -129,8 +129,7 @@ async function ofAdapter(folder: string, { uri, named, revision }: BaseModelOf, 
   const settings = readPeftConfig(config, join(folder, PEFT_FILES.config));
   const other = otherBase(settings, named, revision);
   if (other) note(other);
-  const missing = missingLayers(adapter.layers, layers, settings);
-  if (missing) note(missing);
+  for (const told of [missingLayers(adapter.layers, layers, settings), untrained(adapter.layers)]) if (told) note(told);
   mustScale(adapter, folder);
   const names = [...adapter.layers.keys()];
   const { targetModules } = settings;

@@ -4,7 +4,7 @@ import { linearLayers } from '../learning/model/layers.ts';
 import { defineModel } from '../learning/model/registry.ts';
 import { MODEL_SHAPES } from '../test/model-shapes.ts';
 import type { PeftSettings } from './peft-config.ts';
-import { isTargeted, layerFinder, loraName, missingLayers } from './peft-names.ts';
+import { isTargeted, layerFinder, loraName, missingLayers, untrained } from './peft-names.ts';
 
 /** One published model of each family. */
 const MODELS = ['llava-1.5-7b', 'smolvlm-256m', 'idefics3-8b', 'qwen2-vl-2b'].map((wanted) => {
@@ -116,4 +116,24 @@ it('tells of layers that an adapter should have and has not, in the parts that i
   expect(missing(30, { targetModules: ['q_proj'], layersToTransform: [0, 1] })).toBe(null);
   expect(missing(32, { targetModules: ['q_proj', 'v_proj'] })).toMatch(/layers\.0\.self_attn\.v_proj and 31 more/);
   expect(missing(30, { targetModules: '.*q_proj' })).toBe(null);
+});
+
+it('tells of an adapter that changes nothing', () => {
+  const pair = (...data: number[]) => ({ B: { data: Float32Array.from(data) } });
+  expect(
+    untrained(
+      new Map([
+        ['a', pair(0, 0)],
+        ['b', pair(0)],
+      ]),
+    ),
+  ).toMatch(/changes nothing/);
+  expect(
+    untrained(
+      new Map([
+        ['a', pair(0, 0)],
+        ['b', pair(1e-9)],
+      ]),
+    ),
+  ).toBe(null);
 });

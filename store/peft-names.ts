@@ -87,6 +87,12 @@ export function isTargeted(names: readonly string[], settings: PeftSettings): bo
   return (indices === null || (index !== undefined && indices.includes(Number(index)))) && chosen;
 }
 
+/** What to tell of an adapter that changes nothing: every B is zero, as training begins; null for any other. */
+export function untrained(has: ReadonlyMap<string, { readonly B: { readonly data: Float32Array } }>): string | null {
+  if (![...has.values()].every(({ B }) => B.data.every((value) => value === 0))) return null;
+  return 'The adapter changes nothing: every lora_B is zero, as before training. Its trainer may have saved it too early, or under other names than it trained.';
+}
+
 /**
  * What to tell of layers that an adapter should have by its `target_modules` and has not; null where there are none. Only
  * parts of the model of which it has any layer count: names such as `q_proj` stand in towers as well.

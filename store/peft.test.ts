@@ -173,6 +173,11 @@ describe('readPeft with the layers of a model', () => {
       /embed_tokens\.weight \[2,2\] is no tensor of a plain LoRA: it is a weight of the model/,
     ],
     ['DoRA without its flag', written((key) => key, { [`${first}.lora_magnitude_vector`]: [2] }), /it is of DoRA/],
+    [
+      'what one process of several saved',
+      written((key) => key, { [`${first}.lora_A.weight`]: [0] }),
+      /lora_A\.weight is empty \(\[0\]\): it was saved by one process of several/,
+    ],
     ['a bias', written((key) => key, { [`${first}.lora_B.bias`]: [2] }), /it is a bias/],
     [
       'an embedding',
@@ -198,6 +203,13 @@ describe('readPeft with the layers of a model', () => {
       exclude_modules: ['linear_2'],
     };
     expect(() => readPeft(withFields(exclude), weights, 'a', model)).toThrow(/linear_2.*does not choose this layer/);
+  });
+
+  it.each([Number.NaN, Number.POSITIVE_INFINITY])('refuses %d', (number) => {
+    const all = new Map(tensors);
+    const { shape, data } = all.get(`${first}.lora_B.weight`)!;
+    all.set(`${first}.lora_B.weight`, { shape, data: data.map((value, i) => (i === 3 ? number : value)) });
+    expect(() => readPeft(config, writeSafetensors(all), 'a', model)).toThrow(/lora_B\.weight holds NaN or infinity/);
   });
 
   it('takes an adapter whose configuration names layers of another model', () => {

@@ -147,6 +147,7 @@ function* halves(tensors: TensorMap, refuse: Refuse, model?: ReadableLayers): Ge
       if (other) throw refuse(`${key} is of ${other.name}: ${model!.others!.why}. ${MERGE}`);
       throw refuse(whyNoLayer(key, tensor, model!));
     }
+    checkNumbers(key, tensor, refuse);
     if ('in' in layer) checkFits(key, name.half, tensor, layer, refuse);
     adapters.add(name.adapter);
     const place = `${layer.name}/${name.half}`;
@@ -189,6 +190,16 @@ function whyNoLayer(key: string, { shape }: HostTensor, { layers, others }: Read
     ...new Set([...layers, ...(others?.layers ?? [])].map(({ name }) => name.replaceAll(/\.\d+\./g, '.N.'))),
   ];
   return `${what}. Its layers are ${known.slice(0, 12).join(', ')}${known.length > 12 ? ', …' : ''}`;
+}
+
+/** What a trainer left where it failed. */
+function checkNumbers(key: string, { shape, data }: HostTensor, refuse: Refuse): void {
+  if (data.length === 0)
+    throw refuse(
+      `${key} is empty ([${shape}]): it was saved by one process of several that held its parts (DeepSpeed ZeRO-3, FSDP). Save it again with the parts gathered, for example with zero_to_fp32.py`,
+    );
+  if (!data.every(Number.isFinite))
+    throw refuse(`${key} holds NaN or infinity: its training overflowed. Use an earlier checkpoint`);
 }
 
 /** One half against the sizes of its layer. */

@@ -11,7 +11,7 @@ import { type ModelDefinition, readDefinition } from '../../learning/model/regis
 import { adapterOfTensors, PEFT_FILES } from '../../store/peft.ts';
 import { readPeftConfig } from '../../store/peft-config.ts';
 import { readPeftFolder } from '../../store/peft-folder.ts';
-import { missingLayers, unwrapped } from '../../store/peft-names.ts';
+import { missingLayers, untrained, unwrapped } from '../../store/peft-names.ts';
 
 /** What answers beside the base model, on the engine. Dispose when done. */
 interface OpenAdapter {
@@ -32,8 +32,8 @@ export async function openAdapter(source: NonNullable<AdapterSource>, model: str
   const { layers, frozen } = linearLayers(definition);
   const tensors = await withoutRepeated(readTensorMap(files.weights, weights), definition, model);
   const adapter = adapterOfTensors(settings, tensors, weights, { layers: [...layers, ...frozen] });
-  const missing = missingLayers(adapter.layers, [...layers, ...frozen], settings);
-  if (missing) process.stderr.write(`${missing}\n`);
+  const told = [missingLayers(adapter.layers, [...layers, ...frozen], settings), untrained(adapter.layers)];
+  for (const each of told) if (each) process.stderr.write(`${each}\n`);
   const bound = bindLora(adapter);
   const sees = frozen.some(({ name }) => name !== 'lm_head' && adapter.layers.has(name));
   return { ...bound, ...(sees && { tower: bound.adapt.beyond! }) };
