@@ -1,7 +1,7 @@
 import { DEFAULTS } from '../core/defaults.ts';
 import { DigestTable, digestBytes } from '../core/digest-table.ts';
-import { canonicalJson } from '../core/json.ts';
-import { IMAGE_MARKER, type Sample } from '../core/sample.ts';
+import { LiloraError } from '../core/errors.ts';
+import { IMAGE_MARKER, type Sample, type Turn } from '../core/sample.ts';
 import type { FoundImages } from './found-images.ts';
 import type { ImageSizes } from './images.ts';
 import type { SplitName } from './manifest.ts';
@@ -61,15 +61,16 @@ export async function checkSplits(
   const { facts } = found;
   const leftOut: LeftOut[] = [];
   const dropped: number[] = [];
-  for (const { name, samples } of splits) {
+  for (const { name, samples, wheres } of splits) {
     let i = 0;
-    for await (const { sample, where } of samples) {
-      await likeness.compare(name, sample, where);
-      const why =
-        processor && tokenProblem(processor, sample, facts, where, problems, (tokens) => onTokens?.(name, tokens));
+    for await (const sample of samples) {
+      await likeness.compare(name, i, sample);
+      const tokens = processor ? tokensOf(processor, sample, facts) : {};
+      if (tokens.length !== undefined) onTokens?.(name, tokens.length);
+      if (tokens.problem !== undefined) problems.addError(tokens.problem, await wheres.at(i));
       // Answers of other splits are compared, not learned.
-      if (why !== undefined && name === 'train') {
-        leftOut.push({ id: sample.id, where, why });
+      if (tokens.untrainable !== undefined && name === 'train') {
+        leftOut.push({ id: sample.id, where: await wheres.at(i), why: tokens.untrainable });
         dropped.push(i);
       }
       i++;
@@ -79,25 +80,24 @@ export async function checkSplits(
   return { leftOut, dropped, alike: likeness.found };
 }
 
-/** Why nothing can be learned from a sample, if so; what is worse goes to `problems`. */
-function tokenProblem(
-  processor: Encoder,
-  sample: Sample,
-  sizes: ImageSizes,
-  where: string,
-  problems: Problems,
-  onTokens: (tokens: number) => void,
-): string | undefined {
+interface Tokens {
+  /** Of the whole conversation with its images. */
+  readonly length?: number;
+  /** What is wrong with the sample: whatever was thrown. */
+  readonly problem?: unknown;
+  /** Why nothing can be learned from it. */
+  readonly untrainable?: string;
+}
+
+function tokensOf(processor: Encoder, sample: Sample, sizes: ImageSizes): Tokens {
   try {
     const { length } = processor.encodeTraining(sample, sizes).inputIds;
-    onTokens(length);
-    if (length <= processor.contextLength) return undefined;
-    problems.add(where, `${length} tokens with its images, but the model reads ${processor.contextLength}; shorten it`);
+    if (length <= processor.contextLength) return { length };
+    const what = `${length} tokens with its images, but the model reads ${processor.contextLength}; shorten it`;
+    return { length, problem: new LiloraError('BadDataset', what) };
   } catch (error) {
-    if (error instanceof Untrainable) return error.message;
-    problems.addError(error, where);
+    return error instanceof Untrainable ? { untrainable: error.message } : { problem: error };
   }
-  return undefined;
 }
 
 function checkLeftOut(leftOut: readonly LeftOut[], total: number, problems: Problems): void {
@@ -130,14 +130,16 @@ class Likeness {
     return [...this.kinds.values()];
   }
 
-  async compare(split: SplitName, { turns, images }: Sample, where: string): Promise<void> {
+  /** @param number of the sample in its split */
+  async compare(split: SplitName, number: number, { turns, images }: Sample): Promise<void> {
     const i = this.seen++;
-    const equal = this.contents.add(digestBytes(canonicalJson({ turns, images })), i);
+    const where = () => this.splits.find(({ name }) => name === split)!.wheres.at(number);
+    const equal = this.contents.add(digestBytes(JSON.stringify([turns.map(partsOf), images])), i);
     if (equal !== null) {
       const [other] = this.placeOf(equal);
       if (other === split) return this.note('same', equal, split, where);
       const there = `the same sample as ${await this.whereOf(equal)}`;
-      return this.problems.add(where, `${there}: splits ${other} and ${split} overlap; remove one`);
+      return this.problems.add(await where(), `${there}: splits ${other} and ${split} overlap; remove one`);
     }
     const twins = images.map((digest) => this.images.twinOf(digest));
     const said = turns.map(({ role, text }) => `${role} ${plainly(text)}`);
@@ -149,13 +151,19 @@ class Likeness {
     if (question !== null) await this.note('question', question, split, where);
   }
 
-  private async note(kind: Alike['kind'], earlier: number, split: SplitName, where: string): Promise<void> {
+  private async note(
+    kind: Alike['kind'],
+    earlier: number,
+    split: SplitName,
+    where: () => Promise<string>,
+  ): Promise<void> {
     const [other] = this.placeOf(earlier);
     const key = `${kind} ${other} ${split}`;
     const entry = this.kinds.get(key) ?? { kind, splits: [other, split], count: 0, examples: [] };
     this.kinds.set(key, entry);
     entry.count++;
-    if (entry.examples.length < EXAMPLES) entry.examples.push({ where, other: await this.whereOf(earlier) });
+    if (entry.examples.length < EXAMPLES)
+      entry.examples.push({ where: await where(), other: await this.whereOf(earlier) });
   }
 
   /** The split of a sample, and its number there. */
@@ -170,13 +178,27 @@ class Likeness {
 
   private async whereOf(i: number): Promise<string> {
     const [name, at] = this.placeOf(i);
-    return (await this.splits.find((split) => split.name === name)!.samples.at(at)).where;
+    return this.splits.find((split) => split.name === name)!.wheres.at(at);
   }
 }
 
+/** Everything that a turn says, in one order. */
+const partsOf = ({ role, text, loss, reasoning, toolCalls, name, toolCallId }: Turn) => [
+  role,
+  text,
+  loss,
+  reasoning,
+  toolCalls,
+  name,
+  toolCallId,
+];
+
 /** Words alone: without case, white space and punctuation, where there are words. */
 function plainly(text: string): string {
-  const plain = text.replaceAll(IMAGE_MARKER, ' ').normalize('NFKC').toLowerCase();
-  const words = plain.replace(/[^\p{L}\p{M}\p{N}]+/gu, ' ').trim();
+  const unmarked = text.replaceAll(IMAGE_MARKER, ' ');
+  const plain = (isAscii.test(unmarked) ? unmarked : unmarked.normalize('NFKC')).toLowerCase();
+  const words = plain.replace(isAscii.test(plain) ? /[^a-z0-9]+/g : /[^\p{L}\p{M}\p{N}]+/gu, ' ').trim();
   return words === '' ? plain.trim() : words;
 }
+
+const isAscii = /^[\0-\x7f]*$/;

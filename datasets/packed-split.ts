@@ -162,6 +162,7 @@ function samplesIn(stretch: Stretch, name: string): SampleList {
   return {
     length: stretch.ends.length,
     at: (i) => recordAt(stretch, i, parse),
+    lines: () => recordsOf(stretch, (bytes) => bytes),
     [Symbol.asyncIterator]: () => recordsOf(stretch, parse),
   };
 }

@@ -2,7 +2,6 @@ import { createHash } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import { DigestList } from '../core/digest-table.ts';
 import { LiloraError } from '../core/errors.ts';
-import { canonicalJson } from '../core/json.ts';
 import { Numbers } from '../core/numbers.ts';
 import { layOut } from '../core/safetensors.ts';
 import type { Sample } from '../core/sample.ts';
@@ -95,16 +94,14 @@ export async function writeSplit(
 
 const isList = (samples: SampleList | readonly Sample[]): samples is SampleList => !Array.isArray(samples);
 
-const lineOf = (sample: Sample) => Buffer.from(`${canonicalJson(sample)}\n`);
-
 async function measure(list: SampleList): Promise<{ sampleEnds: Float64Array; digests: DigestList }> {
   const ends = new Numbers();
   const digests = new DigestList();
   let end = 0;
-  for await (const sample of list) {
-    end += lineOf(sample).byteLength;
+  for await (const line of list.lines()) {
+    end += line.byteLength;
     ends.push(end);
-    for (const digest of sample.images) digests.add(digest);
+    for (const digest of (JSON.parse(Buffer.from(line).toString('utf8')) as Sample).images) digests.add(digest);
   }
   return { sampleEnds: ends.all(), digests };
 }
@@ -129,9 +126,9 @@ async function indexOf(order: Uint32Array, digests: DigestList, images: Images, 
 }
 
 async function* textOf(list: SampleList): AsyncGenerator<Uint8Array> {
-  let lines: Buffer[] = [];
-  for await (const sample of list) {
-    lines.push(lineOf(sample));
+  let lines: Uint8Array[] = [];
+  for await (const line of list.lines()) {
+    lines.push(line);
     if (lines.length < TOGETHER) continue;
     yield Buffer.concat(lines);
     lines = [];

@@ -11,18 +11,15 @@ import { type Problems, quote } from './problems.ts';
 import { metadataOf } from './readers/imagefolder.ts';
 import { readerFor, readerOf } from './readers/registry.ts';
 import { RecordFile } from './record-file.ts';
+import { lineOf } from './sample-list.ts';
 import { type DatasetSource, MANIFEST_FILE } from './source.ts';
 
-/** A sample as it was read, and where it stands. */
-export interface SampleRecord {
-  readonly sample: Sample;
-  /** File, line or index, and id. */
-  readonly where: string;
-}
-
+/** The samples of a split, and by the same number where each stands. */
 export interface ReadSplit {
   readonly name: SplitName;
-  readonly samples: RecordFile<SampleRecord>;
+  readonly samples: RecordFile<Sample>;
+  /** File, line or index, and id. */
+  readonly wheres: RecordFile<string>;
 }
 
 /** An id that another sample had before. */
@@ -93,19 +90,22 @@ export class ReadSplits {
     const { manifest, folder, problems } = this.reading;
     const places = samplesOf(manifest, name);
     if (places.length === 0) return;
-    const samples = await RecordFile.create<SampleRecord>(join(folder, `samples-${name}`));
+    const samples = await RecordFile.create<Sample>(join(folder, `samples-${name}`));
+    const wheres = await RecordFile.create<string>(join(folder, `wheres-${name}`));
+    const split = { name, samples, wheres };
     const before = problems.count;
     try {
-      for (const [i, place] of places.entries()) await this.file(name, place, samples, join(folder, `${name}-${i}`));
+      for (const [i, place] of places.entries()) await this.file(split, place, join(folder, `${name}-${i}`));
     } finally {
       await samples.finish();
+      await wheres.finish();
     }
     if (samples.length === 0 && problems.count === before)
       problems.add(places[0]!, `split ${name} is empty; add samples`);
-    this.splits.push({ name, samples });
+    this.splits.push(split);
   }
 
-  private async file(name: SplitName, place: string, samples: RecordFile<SampleRecord>, spool: string): Promise<void> {
+  private async file({ name, samples, wheres }: ReadSplit, place: string, spool: string): Promise<void> {
     const { found, problems, onSample } = this.reading;
     let file: OpenedSamples | null = null;
     try {
@@ -122,7 +122,9 @@ export class ReadSplits {
         const images = this.digestsOf(sample);
         if (images === null) continue;
         const { where, place: _, ...rest } = sample;
-        await samples.add({ sample: { ...rest, images }, where });
+        const finished: Sample = JSON.parse(JSON.stringify({ ...rest, images }));
+        await samples.add(finished, lineOf(finished));
+        await wheres.add(where);
         await onSample?.(name, sample);
         checkNumber(samples.length, file.path);
       }

@@ -68,8 +68,8 @@ export class RecordFile<T> implements AsyncIterable<T> {
     return this.ends.length;
   }
 
-  async add(value: T): Promise<void> {
-    const line = Buffer.from(`${JSON.stringify(value)}\n`);
+  /** @param line how the value is written: JSON with a `\n` at its end */
+  async add(value: T, line: Buffer = Buffer.from(`${JSON.stringify(value)}\n`)): Promise<void> {
     const end = this.length === 0 ? 0 : this.ends.at(this.length - 1);
     this.ends.push(end + line.length);
     this.waiting.push(line);
@@ -95,6 +95,11 @@ export class RecordFile<T> implements AsyncIterable<T> {
 
   [Symbol.asyncIterator](): AsyncGenerator<T> {
     return recordsOf(this.stretch, parse<T>);
+  }
+
+  /** Every value as it was written. */
+  lines(): AsyncGenerator<Uint8Array> {
+    return recordsOf(this.stretch, (bytes) => bytes);
   }
 
   private get stretch(): Stretch {

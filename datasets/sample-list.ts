@@ -1,3 +1,4 @@
+import { canonicalJson } from '../core/json.ts';
 import type { Sample } from '../core/sample.ts';
 
 /** Samples by number, from 0 on, each read when it is asked for: how many there are costs no memory. */
@@ -5,28 +6,41 @@ export interface SampleList extends AsyncIterable<Sample> {
   readonly length: number;
   /** One sample; the number must be below `length`. */
   at(i: number): Promise<Sample>;
+  /** Every sample as a line of canonical JSON, with its `\n`. */
+  lines(): AsyncIterable<Uint8Array>;
+}
+
+/** A sample as a line of canonical JSON. */
+export const lineOf = (sample: Sample): Buffer => Buffer.from(`${canonicalJson(sample)}\n`);
+
+async function* linesOf(samples: AsyncIterable<Sample>): AsyncGenerator<Uint8Array> {
+  for await (const sample of samples) yield lineOf(sample);
 }
 
 /** Samples that are in memory. */
 export function listOf(samples: readonly Sample[]): SampleList {
-  return {
+  const list: SampleList = {
     length: samples.length,
     at: async (i) => samples[i]!,
+    lines: () => linesOf(list),
     async *[Symbol.asyncIterator]() {
       yield* samples;
     },
   };
+  return list;
 }
 
 /** Some samples of a list, by their numbers there, in this order. */
 export function someOf(list: SampleList, numbers: ArrayLike<number>): SampleList {
-  return {
+  const some: SampleList = {
     length: numbers.length,
     at: (i) => list.at(numbers[i]!),
+    lines: () => linesOf(some),
     async *[Symbol.asyncIterator]() {
       for (let i = 0; i < numbers.length; i++) yield await list.at(numbers[i]!);
     },
   };
+  return some;
 }
 
 /** All samples of a list, in memory. */

@@ -119,7 +119,7 @@ export async function inTemporaryFolder<T>(work: (folder: string) => Promise<T>)
   }
 }
 
-/** The samples of a split without their places, and without some. @param dropped numbers, ascending */
+/** The samples of a split without some. @param dropped numbers, ascending */
 function keptOf(records: ReadSplit['samples'], dropped: readonly number[]): SampleList {
   const without = new Set(dropped);
   /** A number among those that are kept, as one of all. */
@@ -128,13 +128,15 @@ function keptOf(records: ReadSplit['samples'], dropped: readonly number[]): Samp
     for (const each of dropped) if (each <= number) number++;
     return number;
   };
+  async function* kept<T>(all: AsyncIterable<T>): AsyncGenerator<T> {
+    let i = 0;
+    for await (const each of all) if (!without.has(i++)) yield each;
+  }
   return {
     length: records.length - dropped.length,
-    at: async (i) => (await records.at(numberOf(i))).sample,
-    async *[Symbol.asyncIterator]() {
-      let i = 0;
-      for await (const { sample } of records) if (!without.has(i++)) yield sample;
-    },
+    at: (i) => records.at(numberOf(i)),
+    lines: () => kept(records.lines()),
+    [Symbol.asyncIterator]: () => kept(records),
   };
 }
 
