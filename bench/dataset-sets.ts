@@ -77,14 +77,27 @@ async function shard(kind: Kind, rows: readonly Row[]): Promise<[ending: string,
   }
   if (kind === 'jsonl') return ['jsonl', rows.map((each) => `${JSON.stringify(each)}\n`).join('')];
   if (kind === 'json') return ['json', JSON.stringify(rows)];
-  const column = (name: 'question' | 'answer') => ({
-    name,
-    data: rows.map((each) => each[name]),
-    type: 'STRING' as const,
-  });
-  const image = { name: 'image', data: rows.map((each) => each.image), type: 'BYTE_ARRAY' as const };
-  const columnData = [column('question'), column('answer'), ...(kind === 'parquet' ? [image] : [])];
-  return ['parquet', new Uint8Array(parquetWriteBuffer({ columnData, codec: 'UNCOMPRESSED' }))];
+  const names = kind === 'parquet' ? ['image', 'question', 'answer'] : ['question', 'answer'];
+  const rowsOf = rows.map(({ image, ...rest }) => ({ ...rest, ...(image && { image: { bytes: image, path: null } }) }));
+  return ['parquet', parquetFile(names, rowsOf)];
+}
+
+const TEXTS = { type: 'BYTE_ARRAY', converted_type: 'UTF8', repetition_type: 'OPTIONAL' } as const;
+
+/** Images as the Hub embeds them: `{bytes, path}`. */
+function parquetFile(names: readonly string[], rows: readonly Readonly<Record<string, unknown>>[]): Uint8Array {
+  const schema = names.flatMap((name) =>
+    name === 'image'
+      ? [
+          { name, num_children: 2, repetition_type: 'OPTIONAL' as const },
+          { name: 'bytes', type: 'BYTE_ARRAY' as const, repetition_type: 'OPTIONAL' as const },
+          { name: 'path', ...TEXTS },
+        ]
+      : [{ name, ...TEXTS }],
+  );
+  const columnData = names.map((name) => ({ name, data: rows.map((row) => row[name] ?? null) }));
+  const root = { name: 'schema', num_children: names.length };
+  return new Uint8Array(parquetWriteBuffer({ schema: [root, ...schema], columnData, codec: 'UNCOMPRESSED' }));
 }
 
 /** So many pictures of 200 bytes, a file each. */

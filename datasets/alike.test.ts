@@ -79,6 +79,11 @@ describe('samples that are alike are counted and told', () => {
     expect(unused).toEqual({ count: 2, examples: ['README.md', 'i/unused.png'] });
   });
 
+  it('an equal sample in another split is found behind others that are nearly the same', async () => {
+    await write([row('Who?', 'a b'), row('who', 'A, b'), row('WHO', 'a b!')], [row('And?', 'c'), row('who', 'A, b')]);
+    await expect(validate()).rejects.toThrow(/test\.jsonl:2: the same sample as train\.jsonl:2: splits train and test/);
+  });
+
   it('answers of signs alone are not alike', async () => {
     await write([row('What is drawn?', '+'), row('What is drawn?', '-')], [row('What is drawn?', '*')]);
     expect((await validate()).alike).toEqual([]);

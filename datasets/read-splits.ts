@@ -122,7 +122,7 @@ export class ReadSplits {
         const images = this.digestsOf(sample);
         if (images === null) continue;
         const { where, place: _, ...rest } = sample;
-        const finished: Sample = JSON.parse(JSON.stringify({ ...rest, images }));
+        const finished = written({ ...rest, turns: rest.turns.map(written), images });
         await samples.add(finished, lineOf(finished));
         await wheres.add(where);
         await onSample?.(name, sample);
@@ -170,6 +170,12 @@ export class ReadSplits {
     }
     return digests.length === images.length ? digests : null;
   }
+}
+
+/** What of an object JSON can say: nothing is said of what is not there. */
+function written<T extends object>(value: T): T {
+  if (!Object.values(value).includes(undefined)) return value;
+  return Object.fromEntries(Object.entries(value).filter(([, each]) => each !== undefined)) as T;
 }
 
 /** Readers check single files; shards add up. */

@@ -2,17 +2,19 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Sample } from '../core/sample.ts';
-import { type Alike, checkSplits, type Encoder, type LeftOut } from './check-splits.ts';
+import { checkSplits, type Encoder, type LeftOut } from './check-splits.ts';
 import { readImages, type Unpacked } from './files.ts';
 import { FoundImages, type ImageFacts, type KnownImages } from './found-images.ts';
 import type { ImageSink } from './images.ts';
+import type { Alike } from './likeness.ts';
 import { datasetVersion, type Manifest, readManifest, type SplitName } from './manifest.ts';
 import { type LeftOutKey, Problems } from './problems.ts';
 import { EXAMPLES, type ReadSplit, ReadSplits, type RenamedId } from './read-splits.ts';
 import { allOf, type SampleList } from './sample-list.ts';
 import type { DatasetSource } from './source.ts';
 
-export type { Alike, Encoder, LeftOut } from './check-splits.ts';
+export type { Encoder, LeftOut } from './check-splits.ts';
+export type { Alike } from './likeness.ts';
 export type { RenamedId } from './read-splits.ts';
 export type { DatasetSource } from './source.ts';
 
