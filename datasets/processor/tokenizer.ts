@@ -169,7 +169,7 @@ function addedTokens(
       `${file}: a token is neither a text nor an object with content. Correct the file.`,
     );
   };
-  tokens.addListed(listed);
+  for (const { id, ...token } of listed) tokens.add(token, false, 'tokenizer.json', id);
   const named = new Set(Object.values(names));
   const byId = (entries: Array<[id: number, token: unknown]>) => entries.toSorted(([a], [b]) => a - b);
   const decoder = isRecord(config['added_tokens_decoder']) ? Object.entries(config['added_tokens_decoder']) : [];

@@ -58,20 +58,12 @@ export class AddedTokens {
     const next = Math.max(this.highest + 1, this.vocabulary.size);
     const given = this.byText.get(content!)?.id ?? this.vocabulary.get(content!) ?? next;
     if (id !== undefined && id !== given) {
-      const problem = `the token ${JSON.stringify(content)} has the id ${id}, but its place in tokenizer.json is ${given}`;
+      const problem = `the token ${JSON.stringify(content)} has the id ${id}, but its place gives it ${given}`;
       throw new LiloraError('BadModel', `${file}: ${problem}. Save the tokenizer again with transformers.`);
     }
     this.highest = Math.max(this.highest, given);
     const added = { id: given, content: content!, special: isSpecial, lstrip, rstrip, single_word, normalized };
     this.byText.set(content!, added);
-  }
-
-  /** The tokens of tokenizer.json, which come with their ids. */
-  addListed(tokens: z.output<typeof listedSchema>): void {
-    for (const { id, content, special, lstrip, rstrip, single_word, normalized = !special } of tokens) {
-      this.highest = Math.max(this.highest, id);
-      this.byText.set(content, { id, content, special, lstrip, rstrip, single_word, normalized });
-    }
   }
 
   all(): AddedToken[] {
