@@ -25,7 +25,7 @@ const KINDS_OF_PART = 'use {"type": "text", "text": …}, {"type": "image", "ima
 export function readMessage(turn: Fields, number: number, marks: Marks, where: string): Turn {
   const name = turn.take('role') ?? turn.take('from');
   const content = turn.isPresent('content') ? turn.take('content') : (turn.take('value') ?? turn.take('text'));
-  const role = ROLES.get(String(name).toLowerCase()) ?? null;
+  const role = ROLES.get((textOf(name) ?? '').toLowerCase()) ?? null;
   if (name === null)
     refuse(`turn ${number} has the keys ${turn.keys.join(', ')}; write "role" and "content", or "from" and "value"`);
   if (role === null)
@@ -135,6 +135,11 @@ function resultOf(turn: Fields): Pick<Turn, 'name' | 'toolCallId'> {
   return { ...(name && { name }), ...(id && { toolCallId: id }) };
 }
 
+const SAYS: ReadonlyMap<string, boolean> = new Map([
+  ...['true', '1', '1.0'].map((text) => [text, true] as const),
+  ...['false', '0', '0.0'].map((text) => [text, false] as const),
+]);
+
 /** Marks of turns without loss, as trainers write them: true, 1 and absent learn; false and 0 do not. */
 function lossOf(turn: Fields, isAnswer: boolean, what: string): Pick<Turn, 'loss'> {
   let isLearned: boolean | null = null;
@@ -148,9 +153,7 @@ function lossOf(turn: Fields, isAnswer: boolean, what: string): Pick<Turn, 'loss
   ] as const) {
     const value = turn.take(key);
     if (value === null) continue;
-    const says = { true: true, 1: true, '1.0': true, false: false, 0: false, '0.0': false }[
-      String(value).toLowerCase()
-    ];
+    const says = SAYS.get((textOf(value) ?? '').toLowerCase());
     if (says === undefined)
       refuse(`${what} has ${key} ${quote(value)}; a turn is learned (1, true) or not (0, false), nothing between`);
     const isOne = says === learns;

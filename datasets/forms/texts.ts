@@ -14,7 +14,7 @@ export const texts: Form = {
   fits(sample) {
     const value = sample.peek('texts');
     const first: unknown = Array.isArray(value) ? value[0] : value;
-    return isRound(first) || /^\s*\[\s*\{/.test(String(value));
+    return isRound(first) || (typeof value === 'string' && /^\s*\[\s*\{/.test(value));
   },
   read(sample, at) {
     const marks = new Marks(picturesOf(sample, at), sample.manifest);
