@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -18,6 +18,7 @@ test.each([
   [['consolidated.00.pth'], /pickled \(consolidated/],
   [['adapter_config.json', 'adapter_model.safetensors'], /an adapter, not a model.*--adapter/],
   [['llava-q4_k.gguf'], /llava-q4_k\.gguf holds weights in GGUF.*hf download/],
+  [['tf_model.h5'], /tf_model\.h5 holds weights of another program/],
   [['consolidated.safetensors'], /only consolidated\.safetensors/],
   [[], /neither model\.safetensors nor .*hf download/],
 ])('weights of another kind: %j', async (names, message) => {
@@ -51,6 +52,7 @@ test.each([
     { model_type: 'smolvlm', text_config: { quantization_config: { load_in_8bit: true } } },
     /quantized \(text_config\.quantization_config: no method named, 8 bits\)/,
   ],
+  [{ model_type: 'llava', quantization: { group_size: 64, bits: 4 } }, /quantized .*4 bits/],
   [{ model_type: 'qwen2_5_vl', architectures: ['X'] }, /"qwen2_5_vl" \(X\)\. Supported: llava/],
   [{ model_type: 'phi3_v', auto_map: { AutoConfig: 'a.B' } }, /its code comes with it \(auto_map\).* never run/],
   [{}, /model_type is absent/],
@@ -59,6 +61,12 @@ test.each([
 ])('another kind of model: %j', (config, message) => {
   expect(() => refuseOtherKinds(config, 'm/config.json')).toThrow(message);
   expect(() => refuseOtherKinds(config, 'm/config.json')).toThrow(/^m\/config\.json: /);
+});
+
+test('a folder around the model names it', async () => {
+  await mkdir(join(folder, 'checkpoint-500'));
+  await writeFile(join(folder, 'checkpoint-500', 'config.json'), '{}');
+  expect((await noConfig(folder)).message).toMatch(/there is one in checkpoint-500\. Name that folder/);
 });
 
 test('what is read passes, with code of its own beside it, too', () => {

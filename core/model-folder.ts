@@ -1,4 +1,5 @@
 import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { LiloraError } from './errors.ts';
 
 /* What people have in the place of a model folder that can be read, and the one step that helps. */
@@ -24,6 +25,8 @@ export async function noWeights(folder: string): Promise<LiloraError> {
   }
   const gguf = names.find((name) => name.endsWith('.gguf'));
   if (gguf) return bad(`${gguf} holds weights in GGUF, which is not read. ${ORIGINAL}: ${FETCH}`);
+  const foreign = names.find((name) => /\.(h5|msgpack|onnx|npz)$/.test(name));
+  if (foreign) return bad(`${foreign} holds weights of another program, which are not read. ${ORIGINAL}: ${FETCH}`);
   const other = names.find((name) => name.endsWith('.safetensors'));
   const problem = 'neither model.safetensors nor model.safetensors.index.json';
   if (other)
@@ -38,6 +41,11 @@ export async function noConfig(folder: string): Promise<LiloraError> {
   if (names.includes('adapter_config.json')) return bad(`; ${ADAPTER}`);
   const gguf = names.find((name) => name.endsWith('.gguf'));
   if (gguf) return bad(`; ${gguf} is in GGUF, which is not read. ${ORIGINAL}: ${FETCH}`);
+  const below = await Promise.all(
+    names.map(async (name) => ((await namesIn(join(folder, name))).includes('config.json') ? name : [])),
+  );
+  const models = below.flat();
+  if (models.length > 0) return bad(`; there is one in ${models.slice(0, 3).join(', ')}. Name that folder`);
   if (names.includes('snapshots')) return bad("; this is a folder of the hub's cache. Name the one below snapshots/");
   const inner = names.includes('params.json') ? "; the weights are in the layout of their authors' own code" : '';
   return bad(`${inner}. Check the model folder, or fetch the model: ${FETCH}`);
@@ -86,7 +94,7 @@ export function refuseOtherKinds(json: unknown, file: string): void {
   }
   for (const part of ['', 'text_config', 'vision_config']) {
     const value = (part === '' ? config : config[part]) as Record<string, unknown> | null | undefined;
-    const how = value?.['quantization_config'] ?? value?.['compression_config'];
+    const how = value?.['quantization_config'] ?? value?.['compression_config'] ?? value?.['quantization'];
     if (how !== undefined && how !== null)
       bad(quantized(`${part && `${part}.`}quantization_config: ${methodOf(how)}`, folderOf(file)));
   }

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { parseJson } from '../../core/json.ts';
 import { noConfig, refuseOtherKinds } from '../../core/model-folder.ts';
 import { openModelTensors } from '../../core/model-tensors.ts';
+import type { RawData } from '../../core/safetensors.ts';
 import { isDecoderMatrix } from './decoder.ts';
 import { modelDigest } from './digest.ts';
 import { llava } from './llava/index.ts';
@@ -119,8 +120,10 @@ async function asStored(folder: string, definition: ModelDefinition): Promise<St
     const [head, embedding] = [place('lm_head.weight'), place(own)];
     if (!head) return stored;
     if (!embedding) return { ...stored, canonicalName: (name) => (name === head ? own : family.canonicalName(name)) };
-    const [one, other] = [await files.readFloat(head), await files.readFloat(embedding)];
-    if (Buffer.compare(bytesOf(one), bytesOf(other)) === 0) return stored;
+    // As they are stored where their types are the same: a large vocabulary takes half of what it does in float32.
+    const same = files.info(head).dtype === files.info(embedding).dtype;
+    const read = async (name: string) => (same ? (await files.readRaw(name)).data : files.readFloat(name));
+    if (Buffer.compare(bytesOf(await read(head)), bytesOf(await read(embedding))) === 0) return stored;
   } finally {
     await files.close();
   }
@@ -128,7 +131,7 @@ async function asStored(folder: string, definition: ModelDefinition): Promise<St
   return { ...stored, config: own, shapes: family.shapes(own) };
 }
 
-const bytesOf = (values: Float32Array) => Buffer.from(values.buffer, values.byteOffset, values.byteLength);
+const bytesOf = (values: RawData) => Buffer.from(values.buffer, values.byteOffset, values.byteLength);
 
 async function readJson(path: string): Promise<unknown> {
   try {
