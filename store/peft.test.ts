@@ -188,6 +188,12 @@ describe('readPeft with the layers of a model', () => {
     expect(() => readPeft(config, bytes, 'a', model)).toThrow(message);
   });
 
+  it('counts the layers of the language model where the tower has more', () => {
+    const deep = [5, 9].map((i) => ({ name: `model.vision_tower.encoder.layers.${i}.mlp.fc1`, in: 8, out: 8 }));
+    const bytes = written((key) => key.replace('layers.0.', 'layers.7.'));
+    expect(() => readPeft(config, bytes, 'a', { layers: [...layers, ...deep] })).toThrow(/language model has 2 layers/);
+  });
+
   it('names a layer of another size, and both shapes', () => {
     const wider = layers.map((layer) => (layer.name.endsWith('down_proj') ? { ...layer, in: layer.in + 1 } : layer));
     expect(() => readPeft(config, weights, 'a', { layers: wider })).toThrow(

@@ -178,13 +178,16 @@ function whyNoHalf(key: string, { shape }: HostTensor): string {
   return `${what}: it is a weight of the model, trained or repeated, and PEFT puts it in the place of the model's own. ${MERGE}`;
 }
 
+/** A path within a tower. */
+const SEEING = /vision|visual/;
+
 /** What is wrong with a pair whose layer is nowhere in the model. */
 function whyNoLayer(key: string, { shape }: HostTensor, { layers, others }: ReadableLayers): string {
   const what = `${key} [${shape}] belongs to no layer of this model`;
-  const deepest = (path: string) => Number(/(?:^|\.)layers\.(\d+)\./.exec(path)?.[1] ?? -1);
-  const depth = Math.max(...layers.map(({ name }) => deepest(name))) + 1;
-  const asked = deepest(loraName(key)?.path ?? key);
-  if (asked >= depth && !/vision|visual/.test(key))
+  const depthOf = (path: string) =>
+    SEEING.test(path) ? 0 : Number(/(?:^|\.)layers\.(\d+)\./.exec(path)?.[1] ?? -1) + 1;
+  const depth = Math.max(...layers.map(({ name }) => depthOf(name)));
+  if (depthOf(loraName(key)?.path ?? key) > depth)
     return `${what}, whose language model has ${depth} layers. Use the base model that the adapter was made for`;
   const known = [
     ...new Set([...layers, ...(others?.layers ?? [])].map(({ name }) => name.replaceAll(/\.\d+\./g, '.N.'))),
