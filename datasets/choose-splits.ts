@@ -39,7 +39,7 @@ export async function chooseSplits(
     delete chosen.validation;
   }
   const { train, validation, test } = chosen;
-  if (!train || !test) throw missing(root, chosen);
+  if (!train || !test) throw missing(root, paths, chosen);
   const samples = (places: readonly string[]) => ({ samples: places.length === 1 ? places[0]! : [...places] });
   return { train: samples(train), ...(validation && { validation: samples(validation) }), test: samples(test) };
 }
@@ -94,13 +94,40 @@ function dataFiles(text: string): string[] | null {
   }
 }
 
-function missing(root: string, { train, test }: Partial<Record<SplitName, readonly string[]>>): LiloraError {
+/** Endings of what is not read, and what to do about it. */
+const NOT_READ: ReadonlyArray<readonly [RegExp, string]> = [
+  [/\.(?:gz|tgz|zst|bz2|xz|lz4|zip|7z|rar)$/i, 'is packed: unpack it'],
+  [/\.(?:xlsx?|ods|numbers)$/i, 'is a spreadsheet: save it as CSV'],
+  [
+    /\.(?:ndjson|jl|json5|txt)$/i,
+    'has an ending that is not read: if it holds one JSON object per line, rename it to .jsonl',
+  ],
+  [
+    /\.(?:pkl|pickle|pt|npy|npz|h5|hdf5|tfrecords?|lmdb|mdb|db|sqlite3?|avro|orc|xml|ya?ml)$/i,
+    'is of a kind that is not read: write it as JSON lines or Parquet',
+  ],
+];
+
+/** The first file that people may have meant, and why it is none. */
+function notRead(files: readonly string[]): string {
+  for (const [ending, why] of NOT_READ) {
+    const path = files.find((each) => ending.test(each));
+    if (path !== undefined) return ` ${path} ${why}.`;
+  }
+  return '';
+}
+
+function missing(
+  root: string,
+  files: readonly string[],
+  { train, test }: Partial<Record<SplitName, readonly string[]>>,
+): LiloraError {
   const lacking = [...(train ? [] : ['--train']), ...(test ? [] : ['--test'])].join(' and ');
   const only = train
     ? ` Only train was found (${train[0]}); what is tested must be files of its own: keep some apart.`
     : '';
   return new LiloraError(
     'BadDataset',
-    `${root}: by their names no files belong to every split.${only} Name them with ${lacking}.`,
+    `${root}: by their names no files belong to every split.${only}${notRead(files)} Name them with ${lacking}.`,
   );
 }

@@ -177,6 +177,15 @@ describe('configurations', () => {
     await expect(choose({ 'train.jsonl': '' })).rejects.toThrow(/Only train was found \(train\.jsonl\).*--test/);
   });
 
+  it.each([
+    ['train.jsonl.gz', /train\.jsonl\.gz is packed: unpack it\. Name them with --train/],
+    ['train.xlsx', /is a spreadsheet: save it as CSV/],
+    ['train.ndjson', /rename it to \.jsonl/],
+    ['train.pkl', /is of a kind that is not read/],
+  ])('a file of another kind is told for what it is: %s', async (path, message) => {
+    await expect(choose({ [path]: '', 'test.jsonl': '' })).rejects.toThrow(message);
+  });
+
   it('what systems leave behind is no part of a dataset', async () => {
     await choose({
       'train.jsonl': '',

@@ -30,7 +30,8 @@ it.each([
     /but 2 files end with it, such as "a\/coco\/1\.jpg": say which folder is meant as "images"/,
   ],
   [['images/IMG_1.JPG'], 'photos/img_1.jpg', /is "images\/IMG_1\.JPG" meant\? Correct the path/],
-  [['images/2.jpg'], '1.jpg', /image "1\.jpg" is not in "files" of dataset\.json; add it there$/],
+  [['images/a b.jpg'], 'images/a%20b.jpg', /is "images\/a b\.jpg" meant\? Correct the path/],
+  [['images/2.jpg'], '1.jpg', /image "1\.jpg" is not in "files" of dataset\.json; put the file there and list it/],
 ])('of %j, %s: what helps', (files, path, message) => expect(paths(files).problem(path)).toMatch(message));
 
 it('does not look through all files for every path', () => {

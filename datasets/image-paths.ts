@@ -34,10 +34,10 @@ export class ImagePaths {
     this.searches++;
     const ends: string[] = [];
     const named: string[] = [];
-    const name = path.slice(path.lastIndexOf('/') + 1).toLowerCase();
+    const name = nameOf(unescaped(path));
     for (const file of this.listed.keys()) {
       if (file.endsWith(`/${path}`)) ends.push(file);
-      else if (file.slice(file.lastIndexOf('/') + 1).toLowerCase() === name) named.push(file);
+      else if (nameOf(file) === name) named.push(file);
     }
     const [one] = ends;
     if (one !== undefined && ends.length === 1) {
@@ -47,7 +47,7 @@ export class ImagePaths {
     if (ends.length > 1)
       return `${missing}, but ${ends.length} files end with it, such as ${quote(one)}: say which folder is meant as "images" in ${MANIFEST_FILE}`;
     if (named.length > 0) return `${missing}; is ${quote(named[0])} meant? Correct the path`;
-    return `${missing}; add it there`;
+    return `${missing}; put the file there and list it (\`lilora manifest\` lists what is there), or take the sample out`;
   }
 
   /** Letters with marks may be written in one piece (NFC) or several (NFD, as macOS once did). */
@@ -66,6 +66,17 @@ export class ImagePaths {
       this.composed = found;
     }
     return this.composed.get(path.normalize('NFC')) ?? null;
+  }
+}
+
+const nameOf = (path: string) => path.slice(path.lastIndexOf('/') + 1).toLowerCase();
+
+/** A path as addresses spell it, `a%20b.png`, in plain letters. */
+function unescaped(path: string): string {
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    return path;
   }
 }
 

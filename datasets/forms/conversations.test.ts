@@ -238,6 +238,16 @@ describe('marks of pictures', () => {
     ];
     expect(readJson({ messages: [user(content), answer('b')], ...two }).images).toEqual(['2.png', '1.png']);
   });
+  it.each(['<|image|>', '<image_placeholder>', '[IMG]', '<ImageHere>', '<start_of_image>', '<|image_pad|>'])(
+    'beside a picture, %s is no text: it is a mark of another program',
+    (mark) => {
+      const sample = { messages: [user(`${mark}What?`), answer('x')], images: ['1.png'] };
+      expect(refusalOf(sample)).toContain(`a question has ${JSON.stringify(mark)}, which marks no picture here`);
+      const { turns, images } = readJson(sample, { marker: mark });
+      expect([turns[0]!.text, images]).toEqual(['<image>What?', ['1.png']]);
+      expect(readJson({ messages: sample.messages }).turns[0]!.text).toBe(`${mark}What?`);
+    },
+  );
   it('with a marker of its own, all others are text', () => {
     const about = { marker: '<picture>' };
     const sample = said('<picture>What does <image> do? <video> <image 1> <img src="1.png">', { images: ['1.png'] });

@@ -12,6 +12,9 @@ const NUMBERED = /<\|?image[ _-]?(\d+)\|?>/i;
 const MEDIA = /(?:^|[\n>])\s*(<(?:video|audio)>)/;
 const TAG = /<img>[^<]*<\/img>|<img\s[^>]*\bsrc\s*=\s*["']?([^"'\s>]+)[^>]*>|!\[[^\]]*\]\(([^)\s]+)\)/gi;
 const DATA_URI = /data:image\/[a-z0-9.+-]+;base64,[A-Za-z0-9+/]{40}/i;
+/** What marks pictures in the prompts of other programs. */
+const FOREIGN =
+  /<\|?(?:start_of_)?(?:image|img|picture|photo)(?:[ _-]?(?:pad|placeholder|here|token|soft_token))?\|?>|\[(?:IMG|IMAGE)\]/i;
 const IF_TEXT = 'if it is text, write "marker" into dataset.json: what marks a picture in these texts';
 
 /** Puts the pictures of one sample where its texts mark them, text by text. */
@@ -71,6 +74,7 @@ export class Marks {
     if (this.isNumbered && first)
       refuse(`the picture ${quote(first.name)} is marked in no question; add its mark, or leave the picture out`);
     const isUnmarked = this.images.length === 0 && !turns.some(({ text }) => text.includes(IMAGE_MARKER));
+    if (isUnmarked && first) this.refuseForeign(turns);
     const at = turns.findIndex(({ role }) => role === 'user');
     if (!before || !isUnmarked || at < 0) return [...turns];
     const marks = `${IMAGE_MARKER}\n`.repeat(this.unused.size);
@@ -81,6 +85,17 @@ export class Marks {
   /** Pictures that the sample has, marked or not. */
   get count(): number {
     return this.images.length + this.unused.size;
+  }
+
+  /** A picture would get a second mark, and the first would stay as text. */
+  private refuseForeign(turns: readonly Turn[]): void {
+    if (this.manifest.marker !== undefined) return;
+    const found = turns.flatMap(({ role, text }) => (role === 'user' ? (FOREIGN.exec(text) ?? []) : []));
+    const [mark] = found;
+    if (mark)
+      refuse(
+        `a question has ${quote(mark)}, which marks no picture here; write "marker": ${quote(mark)} into dataset.json if it does in these texts, or ${IMAGE_MARKER} in its place`,
+      );
   }
 
   private take(picture: Picture): void {

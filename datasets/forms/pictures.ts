@@ -109,11 +109,16 @@ export function readImage(value: unknown, key: string, name: string): ReadImage 
   if (typeof value !== 'string') refuse(`"${key}" must be a path or a list of paths, not ${quote(value)}`);
   if (/^data:/i.test(value)) return { bytes: dataUri(value), name };
   if (isBase64(value)) return { bytes: decode(value.replaceAll(/\s/g, ''), value), name };
+  if (value.length >= 64 && BEGINS_AS_PICTURE.test(value) && !/\.\w{2,5}$/.test(value))
+    refuse(`image ${quote(value, 40)}: begins as base64 of a picture and is none to its end; encode the picture again`);
   const path = value.replace(/^\.\//, '');
   const problem = pathProblem(path);
   if (problem) refuse(`image ${quote(value)}: ${problem}`);
   return path;
 }
+
+/** The first bytes of a JPEG, PNG, WebP or GIF file in base64. */
+const BEGINS_AS_PICTURE = /^(?:\/9j\/|iVBORw0KGgo|UklGR|R0lGOD)/;
 
 /** Base64 of a JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIF file, by its first bytes, and too long for a path. */
 const isBase64 = (value: string) =>

@@ -9,7 +9,7 @@ import { promptCompletion } from './prompt-completion.ts';
 import { lackOf, rows } from './rows.ts';
 import { texts } from './texts.ts';
 import { judgeUnread, PREFERENCE, refuseMedia } from './unread.ts';
-import { SharedProblem } from './values.ts';
+import { isObject, SharedProblem } from './values.ts';
 
 /** Every form of a sample, by the name that `format` in dataset.json gives; the first that fits a sample reads it. */
 export const FORMS: readonly Form[] = [messages, sharegpt, llava, texts, promptCompletion, rows];
@@ -57,5 +57,15 @@ function unfit(sample: Fields): string {
   const columns = other
     ? `; if ${quote(other)} is the conversation, write "columns": {"messages": ${quote(other)}} into dataset.json`
     : '';
-  return `no form of samples fits ${found}: a row has ${lackOf(sample)}; ${tried.join('; ')}${columns}`;
+  return `no form of samples fits ${found}: a row has ${lackOf(sample)}; ${tried.join('; ')}${columns}${withinOf(sample)}`;
+}
+
+/** An object that holds samples is none itself. */
+function withinOf(sample: Fields): string {
+  const { keys } = sample;
+  const values = keys.map((key) => sample.peek(key));
+  if (keys.length > 0 && values.every(isObject))
+    return `; if ${quote(keys[0])} and the others are samples, write them as a list or as lines, without these keys`;
+  const within = keys.filter((_, i) => Array.isArray(values[i]) && (values[i] as unknown[]).every(isObject));
+  return within.length === 1 ? `; if the samples are those under ${quote(within[0])}, write that list alone` : '';
 }

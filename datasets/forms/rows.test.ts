@@ -57,7 +57,19 @@ describe('questions', () => {
     [{}, /no key that holds anything/],
     [{ question: ' ', answer: 'a' }, /the question is empty/],
     [{ question: 'a', answer: '' }, /the answer is empty/],
-    [{ question: 'a', answers: [] }, /a row has no answer/],
+    [
+      { question: 'a', answers: [] },
+      /a row has no answer: nothing stands under "answers"; write it, or take the sample out/,
+    ],
+    [{ question: 'a', answer: null }, /nothing stands under "answer"/],
+    [
+      { version: 1, data: [{ question: 'a', answer: 'b' }] },
+      /if the samples are those under "data", write that list alone/,
+    ],
+    [
+      { 1: { question: 'a' }, 2: { question: 'b' } },
+      /if "1" and the others are samples, write them as a list or as lines/,
+    ],
     [{ question: 'a', query: 'b', answer: 'c' }, /"query" is a key that no form reads/],
     [{ instruction: 'a', output: 'c', text: '### a: c' }, /"text" is a key that no form reads/],
     [{ question: 'a', answer: 'c', text: 'b' }, /"text" is a key that no form reads/],
@@ -177,4 +189,11 @@ it.each([
   ['Python', `['a.png', "b.png"]`],
 ])('pictures may be a list that %s printed, as in CSV', (_, image) => {
   expect(readJson({ image, question: 'Which?', answer: 'x' }).images).toEqual(['a.png', 'b.png']);
+});
+
+it('base64 of a picture that is cut off is no path', () => {
+  const image = `iVBORw0KGgo${'A'.repeat(80)}!!`;
+  expect(refusalOf({ image, question: 'Which?', answer: 'x' })).toMatch(
+    /begins as base64 of a picture and is none to its end/,
+  );
 });

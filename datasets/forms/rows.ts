@@ -68,6 +68,9 @@ export function lackOf(row: Fields): string | null {
     keyOf(row, 'question') !== null ||
     row.has(row.manifest.columns?.input ?? 'input');
   if (hasAnswer && hasQuestion) return null;
+  const forgotten = [...COLUMNS.answer, ...COLUMNS.references].find((name) => row.isPresent(name));
+  if (hasQuestion && forgotten !== undefined)
+    return `no answer: nothing stands under ${quote(forgotten)}; write it, or take the sample out`;
   if (hasQuestion)
     return `no answer (${COLUMNS.answer.slice(0, 6).join(', ')}); name its column in "columns": {"answer": …}`;
   const question = `no question (${COLUMNS.question.join(', ')}); name its column in "columns": {"question": …}, or write "question" into dataset.json`;

@@ -66,6 +66,8 @@ describe('keys that no form reads', () => {
   it.each([
     [{ ...talk, video: 'a.mp4' }, /"video" holds video, which is not read yet/],
     [{ ...talk, audios: ['a.wav'] }, /"audios" holds audio/],
+    [{ ...talk, clip: { bytes: null, path: 'a.MP4' } }, /"clip" holds video, which is not read yet/],
+    [{ ...talk, voice: ['a.wav'] }, /"voice" holds audio/],
     [{ ...talk, rejected: 'blue' }, /"rejected" is of preference data/],
     [{ ...talk, chat_template_kwargs: { thinking: false } }, /"chat_template_kwargs" is a key/],
     [{ messages: [{ role: 'user', content: [{ type: 'video', video: 'a.mp4' }] }] }, /has the type "video"/],

@@ -69,11 +69,23 @@ function verdict(unread: Unread, read: ReadSample, sample: Fields): string {
     return `${quote(key)} is of preference data, of which nothing is learned; say ${ignore} in dataset.json to learn the other answer alone`;
   if (filesIn(value, sample.manifest).some((path) => !read.images.includes(path)))
     return `${quote(key)} names a file of the dataset, which is not read; ${place}`;
+  const media = mediaIn(value);
+  if (media) return `${quote(key)} holds ${media}, which is not read yet; take these samples out, or say ${ignore}`;
   if (looksLikeImage(value)) return `${quote(key)} holds a picture and is not read; ${place}`;
   if (isBookkeeping(name)) return 'bookkeeping';
   if (!IMAGE_NAME.test(name) || !isPath(value)) return 'unknown';
   if (NAMES_PICTURE.test(name) && read.images.length > 0) return 'bookkeeping';
   return `${quote(key)} is named like a picture and is not read; ${place}`;
+}
+
+/** Video or audio within a value, by the name of its file. */
+function mediaIn(value: unknown): string | null {
+  if (typeof value === 'string') {
+    if (/\.(?:mp4|m4v|avi|mov|mkv|webm)$/i.test(value)) return 'video';
+    return /\.(?:wav|mp3|flac|ogg|opus|m4a)$/i.test(value) ? 'audio' : null;
+  }
+  if (!Array.isArray(value) && !isObject(value)) return null;
+  return Object.values(value).map(mediaIn).find(Boolean) ?? null;
 }
 
 /** Whether texts within a value may be paths or addresses of pictures. */

@@ -185,7 +185,7 @@ describe('imagefolder', () => {
     ['a quote that never ends', 'file_name,label\n"1.png,a\n', /metadata\.csv: not a CSV file/],
     ['a column twice', 'file_name,label,label\n1.png,a,b\n', /a column stands there twice/],
     ['a missing image', 'file_name,label\n1.png,a\n', /"train\/1\.png" is not in "files"/],
-    ['no answer', 'file_name,label\n1.png,\n', /a row has no answer \(answer, label, caption/],
+    ['no answer', 'file_name,label\n1.png,\n', /a row has no answer: nothing stands under "label"/],
   ])('%s is refused by name', async (_, csv, message) => {
     await expect(dataset({ 'train/metadata.csv': csv }, { question: 'What?' })).rejects.toMatchObject(refused(message));
   });
