@@ -72,7 +72,7 @@ export interface ValidateOptions {
  * `processor` that every conversation fits into the model's context and that its answers can be learned; samples where
  * they cannot are left out, if they are few (`dataset.maxLeftOut`). `BadDataset` lists what is wrong, by file, line and id;
  * nothing that reading throws has another name, but for what the store or the model say.
- * Some samples and a few images are in memory at a time, beside 200 bytes or so for each sample, image and file.
+ * Some samples and a few images are in memory at a time, beside some 100 bytes for each sample and 400 for each image and file.
  * @param folder an empty folder of this machine: samples stay there, copies of files while they are read
  */
 export async function checkDataset(
