@@ -73,9 +73,9 @@ export class FoundImages {
 /** Of the size and of rows all over the picture: enough to tell pictures apart, without reading large ones once more. */
 function pixelDigest({ width, height, data }: RgbImage): Uint8Array {
   const hash = createHash('sha256').update(`${width}x${height}`);
-  const rows = Math.min(ROWS, height);
-  for (let k = 0; k < rows; k++) {
-    const row = Math.floor((k * height) / rows);
+  if (height <= ROWS) return hash.update(data).digest();
+  for (let k = 0; k < ROWS; k++) {
+    const row = Math.floor((k * height) / ROWS);
     hash.update(data.subarray(3 * width * row, 3 * width * (row + 1)));
   }
   return hash.digest();

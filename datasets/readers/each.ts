@@ -1,5 +1,5 @@
 import { DEFAULTS } from '../../core/defaults.ts';
-import { isLiloraError, LiloraError } from '../../core/errors.ts';
+import { LiloraError } from '../../core/errors.ts';
 import type { At } from '../forms/form.ts';
 import { Keys } from '../forms/keys.ts';
 import { isId, isObject, SampleProblem, SharedProblem } from '../forms/values.ts';
@@ -49,8 +49,7 @@ function readOne(
     problems.keepSample(where, value);
     if (error instanceof SharedProblem) keys.refuse(error.message, where);
     else if (error instanceof SampleProblem) problems.add(where, error.message);
-    else if (isLiloraError(error)) throw error;
-    else problems.add(where, `it cannot be read (${reason(error)}); correct it, or take it out`);
+    else problems.addError(error, where);
     return null;
   }
 }
