@@ -181,6 +181,26 @@ describe('manifest', () => {
     expect(said.stderr).toMatch(/is there already/);
   });
 
+  it('takes the configuration and the folder of images that are named', async () => {
+    for (const name of ['main', 'other'])
+      for (const split of ['train', 'test']) {
+        mkdirSync(join(folder, name), { recursive: true });
+        const row = { image: 'coco/1.png', question: `Which, for ${split}?`, answer: name };
+        writeFileSync(join(folder, name, `${split}.jsonl`), JSON.stringify(row));
+      }
+    mkdirSync(join(folder, 'images/coco'), { recursive: true });
+    const picture = new URL('../test/fixtures/pictures/grey.png', import.meta.url);
+    writeFileSync(join(folder, 'images/coco/1.png'), readFileSync(picture));
+    expect(await main(['manifest', folder, ...about, '--images', './images/'])).toBe(FAILED);
+    expect(said.stderr).toMatch(/several folders: main, other.*--config main/);
+    const options = ['--name', 'coco', '--images', './images/', '--config', 'other'];
+    expect(await main(['manifest', folder, ...about, ...options])).toBe(DONE);
+    expect(said.stdout).toMatch(/train: other\/train\.jsonl\n {2}test: other\/test\.jsonl/);
+    said.stdout = '';
+    expect(await main(['validate', folder, '--json'])).toBe(DONE);
+    expect(JSON.parse(said.stdout)).toMatchObject({ splits: [{ images: 1 }, { images: 1 }] });
+  });
+
   it('asks for what it cannot tell', async () => {
     writeFileSync(join(folder, 'a.json'), '[]');
     expect(await main(['manifest', folder, ...about])).toBe(FAILED);

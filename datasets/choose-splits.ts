@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LiloraError } from '../core/errors.ts';
 import { chosenConfiguration, configurationsOf, filesOf } from './configurations.ts';
-import { type FoundSplits, findSplits } from './find-splits.ts';
+import { type FoundSplits, findSplits, samplesBelow } from './find-splits.ts';
 import { type Manifest, SPLITS, type SplitName } from './manifest.ts';
 
 export interface ChooseOptions {
@@ -32,7 +32,8 @@ export async function chooseSplits(
     note(`No split by their names, so left out: ${shown}${more}. Name them with --train, --validation or --test.`);
   }
   const chosen: Partial<Record<SplitName, readonly string[]>> = { ...found.splits };
-  for (const split of asked) chosen[split] = named[split];
+  const files = await withoutCaches(root, paths);
+  for (const split of asked) chosen[split] = named[split]!.flatMap((place) => placesOf(place, files, split));
   if (!chosen.test && chosen.validation) {
     note('There is no test split: the validation split is taken for it.');
     chosen.test = chosen.validation;
@@ -42,6 +43,19 @@ export async function chooseSplits(
   if (!train || !test) throw missing(root, paths, chosen);
   const samples = (places: readonly string[]) => ({ samples: places.length === 1 ? places[0]! : [...places] });
   return { train: samples(train), ...(validation && { validation: samples(validation) }), test: samples(test) };
+}
+
+/** A file or a folder of images that a person named; of a folder of samples files, these. */
+function placesOf(named: string, paths: readonly string[], split: SplitName): readonly string[] {
+  const place = named.replace(/^(?:\.\/)+/, '').replace(/\/+$/, '');
+  if (paths.includes(place)) return [place];
+  const below = samplesBelow(place, paths);
+  if (below.length > 0) return below;
+  if (paths.some((path) => path.startsWith(`${place}/`))) return [place];
+  throw new LiloraError(
+    'BadDataset',
+    `--${split} ${named}: there is no such file or folder in the dataset. Name it by its path from there.`,
+  );
 }
 
 async function foundIn(

@@ -173,6 +173,23 @@ describe('configurations', () => {
     });
   });
 
+  it('of a folder that a person names the samples files are taken, or its images', async () => {
+    const files = {
+      'a/data-0.arrow': '',
+      'a/data-1.arrow': '',
+      'a/state.json': '{}',
+      'b/cat/1.png': '',
+      'b/c.json': '',
+    };
+    expect((await choose(files, undefined, { train: ['./a/'], test: ['b'] })).splits).toEqual({
+      train: { samples: ['a/data-0.arrow', 'a/data-1.arrow'] },
+      test: { samples: 'b' },
+    });
+    await expect(choose(files, undefined, { train: ['a'], test: ['z.json'] })).rejects.toThrow(
+      /--test z\.json: there is no such file or folder/,
+    );
+  });
+
   it('a split alone is told for what it is', async () => {
     await expect(choose({ 'train.jsonl': '' })).rejects.toThrow(/Only train was found \(train\.jsonl\).*--test/);
   });

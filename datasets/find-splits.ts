@@ -125,6 +125,13 @@ function inOneFolder(split: SplitName, places: readonly Place[], config: string 
   );
 }
 
+/** Samples files below a folder that a person names, such as one of `save_to_disk`; none where it holds images. */
+export function samplesBelow(folder: string, paths: readonly string[]): string[] {
+  const within = paths.filter((path) => path.startsWith(`${folder}/`));
+  if (within.some((path) => IMAGE.test(path))) return [];
+  return within.filter((path) => (DATA.test(path) || TABLE.test(path)) && !BESIDE.test(path));
+}
+
 /** The split that a name speaks of, by whole words; null when it names none. */
 export function splitOf(name: string): SplitName | null {
   const words = name.toLowerCase().split(/[^a-z]+/);

@@ -161,6 +161,13 @@ describe('files that came to harm or mean it', () => {
     },
   );
 
+  it('a pointer to a file somewhere else', async () => {
+    const pointer = Buffer.from('version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n');
+    await expect(samplesIn('a.parquet', pointer)).rejects.toMatchObject(refused(/a Git LFS pointer.*git lfs pull/));
+    const link = Buffer.from('../../../blobs/0f1e');
+    await expect(samplesIn('a.arrow', link)).rejects.toMatchObject(refused(/a link of the Hub's cache.*cp -rL/));
+  });
+
   it('a file of another kind', async () => {
     await expect(samplesIn('a.arrow', Buffer.from('hello, this is no table'))).rejects.toMatchObject(
       refused(/a\.arrow: not an Arrow file/),
