@@ -27,11 +27,16 @@ export function acceptedIn(value: unknown, what: string, row: Fields): Accepted 
   if (items.length > most) refuse(`${what} has ${items.length} answers, over the limit of ${most}`);
   return {
     texts: items.map((item, i) => {
-      const said = isObject(item) ? row.inside(item, `${what.replaceAll('"', '')}[]`).take('answer') : item;
-      return readText(said, `answer ${i + 1}`, true);
+      return readText(
+        isObject(item) ? ownText(row.inside(item, `${what.replaceAll('"', '')}[]`)) : item,
+        `answer ${i + 1}`,
+        true,
+      );
     }),
   };
 }
+
+const ownText = (item: Fields) => item.take(['answer', 'caption', 'text'].find((key) => item.has(key)) ?? 'answer');
 
 /** The answer that most people gave; of several, the first. Null where there is none. */
 export function mostCommon(answers: readonly string[]): string | null {

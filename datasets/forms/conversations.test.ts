@@ -258,14 +258,34 @@ describe('marks of pictures', () => {
     expect(answered.references).toEqual([LITERAL_IMAGE]);
   });
   it.each([
+    ['<img>2.png</img>What?', /shows the picture "2\.png", which the sample does not read/],
     ['<video>\nWhat?', /the mark <video>; video and audio are not read yet/],
     ['<image><audio>What?', /the mark <audio>/],
-    ['<img>1.png</img>What?', /has the picture "<img>1\.png<\/img>" in its text, which is not read/],
-    ['<img src="1.png"> What?', /has the picture .* in its text/],
-    ['![figure](./1.png) What?', /has the picture .* in its text/],
+    ['<img>1.png</img>What?', /"1\.png"/],
+    ['<img src="1.png"> What?', /shows the picture "1\.png"/],
+    ['![figure](./1.png) What?', /shows the picture "1\.png"/],
+    ['<img>elsewhere.png</img>What?', /has the picture "<img>elsewhere\.png<\/img>" in its text, which is not read/],
     [`See data:image/png;base64,${'A'.repeat(60)}`, /holds a picture as base64 in its text/],
   ])('%s is refused', (text, message) => {
     expect(refusalOf(said(text))).toMatch(message);
+  });
+  it('an answer may show what the sample reads, not what it does not', () => {
+    const sample = (image: string) => ({
+      messages: [user('<image>Markdown?'), answer(`# A\n![figure](${image})`)],
+      images: ['1.png'],
+    });
+    expect(readJson(sample('1.png')).turns[1]!.text).toBe('# A\n![figure](1.png)');
+    expect(readJson(sample('elsewhere.png')).images).toEqual(['1.png']);
+    expect(refusalOf(sample('2.png'))).toMatch(/turn 2 \(assistant\) shows the picture "2\.png"/);
+  });
+  it('a part may hold its picture under source', () => {
+    const data = Buffer.concat([Buffer.from([0xff, 0xd8, 0xff, 0xe0]), Buffer.alloc(60)]).toString('base64');
+    const source = { type: 'base64', media_type: 'image/jpeg', data };
+    const content = [
+      { type: 'image', source },
+      { type: 'text', text: 'What?' },
+    ];
+    expect(readJson({ messages: [user(content), answer('b')] }).images).toHaveLength(1);
   });
   it.each(['Which tag, <video> or <audio>?', 'What does <img src="logo.svg"> show?'])('%s is text', (text) => {
     expect(asked(said(text))).toEqual([text]);

@@ -63,7 +63,11 @@ export class Keys {
     const holds = second
       ? ''
       : `; it holds ${first.example}${first.samples > 1 ? ` (${first.samples} samples of this file)` : ''}`;
-    this.problems.add(first.where, `${what}${first.place}${holds}`);
+    const place =
+      second && first.place !== ''
+        ? `; "columns": {"input": …} gives one a place that the question is about`
+        : first.place;
+    this.problems.add(first.where, `${what}${place}${holds}`);
   }
 }
 

@@ -2,6 +2,7 @@ import { IMAGE_MARKER, LITERAL_IMAGE, type Turn } from '../../core/sample.ts';
 import type { Manifest } from '../manifest.ts';
 import { quote } from '../problems.ts';
 import type { ReadImage } from '../readers/reader.ts';
+import { listedIn } from './listed.ts';
 import type { Picture } from './pictures.ts';
 import { looksLikeImage } from './pictures.ts';
 import { refuse } from './values.ts';
@@ -57,6 +58,7 @@ export class Marks {
     const { marker } = this.manifest;
     if (marker === undefined && DATA_URI.test(text))
       refuse(`${what} holds a picture as base64 in its text, which is not read; name it in "images"; ${IF_TEXT}`);
+    if (marker === undefined) this.refuseUnused(text, what);
     return marker === undefined || marker === IMAGE_MARKER ? text : text.replaceAll(IMAGE_MARKER, LITERAL_IMAGE);
   }
 
@@ -115,6 +117,19 @@ export class Marks {
     return refuse(`${what} has the mark ${quote(mark)} of a picture, but ${there}; add the picture; ${IF_TEXT}`);
   }
 
+  /** Pictures of the dataset that a text shows, but the sample does not read. */
+  private refuseUnused(text: string, what: string): void {
+    for (const [tag, ...sources] of text.matchAll(TAG)) {
+      const source = sources.find((each) => each !== undefined) ?? tag.slice('<img>'.length, -'</img>'.length);
+      const path = source.trim().replace(/^\.\//, '');
+      const isRead = this.pictures.some(({ image }) => image === path);
+      if (!isRead && listedIn(this.manifest).has(path))
+        refuse(
+          `${what} shows the picture ${quote(path)}, which the sample does not read; name it in "images"; ${IF_TEXT}`,
+        );
+    }
+  }
+
   /** Marks and pictures that would stay text in a question. */
   private refuseOthers(text: string, what: string): void {
     const media = MEDIA.exec(text)?.[1];
@@ -132,7 +147,7 @@ export class Marks {
 
 function isFile(source: string, manifest: Manifest): boolean {
   const path = source.replace(/^\.\//, '');
-  return looksLikeImage(source) || /^data:image/i.test(source) || manifest.files.some((file) => file.path === path);
+  return looksLikeImage(source) || /^data:image/i.test(source) || listedIn(manifest).has(path);
 }
 
 const escaped = (text: string) => text.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&');

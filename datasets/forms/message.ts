@@ -99,12 +99,22 @@ function readPart(part: Fields, turning: Turning): string {
       inner.take('detail');
       return placeImage(part, inner.take('url') ?? refuse(`${what} has no image_url.url; add it`), turning);
     }
-    default:
-      refuse(`${what} has the type ${quote(type)}; ${KINDS_OF_PART}`);
+    default: {
+      const other = /audio|video/.test(String(textOf(type))) ? 'video and audio are not read yet' : KINDS_OF_PART;
+      refuse(`${what} has the type ${quote(type)}; ${other}`);
+    }
   }
 }
 
-const imageKeyOf = (part: Fields, keys: readonly string[]) => part.take(keys.find((key) => part.has(key)) ?? 'image');
+function imageKeyOf(part: Fields, keys: readonly string[]): unknown {
+  const source = part.peek('source');
+  if (!isObject(source)) return part.take(keys.find((key) => part.has(key)) ?? 'image');
+  // As Anthropic's API takes it.
+  part.take('source');
+  const inner = part.inside(source, 'source');
+  for (const key of ['type', 'media_type']) inner.take(key);
+  return inner.take(['data', 'url', 'path'].find((key) => inner.has(key)) ?? 'data');
+}
 
 function placeImage(part: Fields, own: unknown, { what, where, marks }: Turning): string {
   for (const key of ['min_pixels', 'max_pixels', 'resized_height', 'resized_width'])

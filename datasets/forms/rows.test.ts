@@ -129,6 +129,7 @@ describe('answers', () => {
     expect(row({ captions: '["a", "b"]' }, { question }).slice(1)).toEqual(['a', 'a', 'b']);
     const people = { question, answers: [{ answer: 'x', answer_confidence: 'yes', answer_id: 1 }, { answer: 'z' }] };
     expect(row(people).slice(1)).toEqual(['x', 'x', 'z']);
+    expect(row({ captions: [{ caption: 'x' }, { caption: 'y' }] }, { question }).slice(1)).toEqual(['x', 'x', 'y']);
     expect(refusalOf({ label: ['cat', 'dog'] }, { question })).toMatch(
       /"label" holds 2 labels, which are not one answer/,
     );

@@ -1,11 +1,11 @@
 import { IMAGE_MARKER } from '../../core/sample.ts';
 import type { Manifest } from '../manifest.ts';
-import { SPLITS, samplesOf } from '../manifest.ts';
 import { quote } from '../problems.ts';
 import type { ReadSample } from '../readers/reader.ts';
 import { isBookkeeping } from './bookkeeping.ts';
 import type { Fields, Unread } from './fields.ts';
 import type { At } from './form.ts';
+import { listedIn } from './listed.ts';
 import { looksLikeImage } from './pictures.ts';
 import { isObject, refuse, SharedProblem } from './values.ts';
 
@@ -117,16 +117,4 @@ function filesIn(value: unknown, manifest: Manifest): string[] {
   }
   if (Array.isArray(value)) return value.flatMap((item: unknown) => filesIn(item, manifest));
   return isObject(value) ? Object.values(value).flatMap((item) => filesIn(item, manifest)) : [];
-}
-
-const listed = new WeakMap<Manifest, ReadonlySet<string>>();
-
-/** Files of the dataset but those that hold samples. */
-function listedIn(manifest: Manifest): ReadonlySet<string> {
-  const known = listed.get(manifest);
-  if (known) return known;
-  const paths = new Set(manifest.files.map(({ path }) => path));
-  for (const split of SPLITS) for (const path of samplesOf(manifest, split)) paths.delete(path);
-  listed.set(manifest, paths);
-  return paths;
 }
