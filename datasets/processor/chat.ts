@@ -1,6 +1,6 @@
 import { LiloraError } from '../../core/errors.ts';
 import { IMAGE_MARKER, type Turn } from '../../core/sample.ts';
-import { parseTemplate, type Rendering } from './chat/jinja.ts';
+import { Endless, parseTemplate } from './chat/jinja.ts';
 import { type ContentFormat, messageOf } from './chat/messages.ts';
 import { findTemplate } from './chat/templates.ts';
 
@@ -26,12 +26,15 @@ export async function openChat(
   placeholder = IMAGE_MARKER,
 ): Promise<Chat> {
   const { source, file } = await findTemplate(folder);
-  let render: Rendering;
-  try {
-    render = parseTemplate(source);
-  } catch (error) {
-    throw new LiloraError('BadModel', `${file}: the chat template cannot be read: ${reason(error)}`, { cause: error });
-  }
+  const tried = <T>(run: () => T): T => {
+    try {
+      return run();
+    } catch (error) {
+      const problem = `the chat template cannot be used: ${reason(error)}. Correct it, or use another base model`;
+      throw new LiloraError('BadModel', `${file}: ${problem}.`, { cause: error });
+    }
+  };
+  const render = tried(() => parseTemplate(source));
   const rendered = (turns: readonly Turn[], formats: Formats, answerNext: boolean, tools?: readonly object[]) =>
     render({
       ...variables,
@@ -40,7 +43,7 @@ export async function openChat(
       documents: null,
       add_generation_prompt: answerNext,
     });
-  const formats = formatsOf((turns, chosen) => rendered(turns, chosen, false));
+  const formats = tried(() => formatsOf((turns, chosen) => rendered(turns, chosen, false)));
   return (turns, answerNext, { id, tools } = {}) => {
     try {
       return rendered(turns, formats, answerNext, tools);
@@ -74,7 +77,8 @@ function formatsOf(render: (turns: readonly Turn[], formats: Formats) => string)
     try {
       const text = render(turns, formats);
       return text.includes(probe) && !/['"]text['"]: ?['"]lilora-probe/.test(text);
-    } catch {
+    } catch (error) {
+      if (error instanceof Endless) throw error;
       return false;
     }
   };

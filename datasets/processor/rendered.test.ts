@@ -74,6 +74,13 @@ describe('a turn that the template drops', () => {
   });
 });
 
+it('of a template without end ends, too', async () => {
+  const endless = '{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}x';
+  await expect(openProcessor(modelWith('llava-mha', endless))).rejects.toThrow(
+    'chat_template.jinja: the chat template cannot be used: it takes over',
+  );
+});
+
 describe('contents as one text', () => {
   // github.com/vllm-project/vllm/issues/16245: such templates fail on parts, or write them as a list.
   const forms = {

@@ -2,7 +2,7 @@ import { LiloraError } from '../../../core/errors.ts';
 import type { Sample, Turn } from '../../../core/sample.ts';
 import { Untrainable } from '../../problems.ts';
 import type { Chat } from '../chat.ts';
-import { missingFrom, type Trace, tracesOf, unmarked, withMarks } from './traces.ts';
+import { mayBeChance, missingFrom, type Trace, tracesOf, unmarked, withMarks } from './traces.ts';
 
 /** What a conversation says and the template does not write. */
 export interface Dropped {
@@ -25,10 +25,11 @@ export function droppedBy(
   learns: boolean,
 ): Dropped {
   const traces = tracesOf(turns, tools).filter(({ kind }) => learns || kind !== 'reasoning');
-  const missing = missingFrom(rendered, traces);
-  const dropped = missing.length > 0 ? missing : unmarkedOf();
   const isAnswer = ({ kind, turn }: Trace) =>
     learns && kind === 'text' && turns[turn!]!.role === 'assistant' && turns[turn!]!.loss !== false;
+  const missing = missingFrom(rendered, traces);
+  const short = traces.filter((trace) => mayBeChance(trace) && !isAnswer(trace));
+  const dropped = missing.length > 0 || short.length === 0 ? missing : unmarkedOf(short);
   const refused = dropped.find((trace) => !isAnswer(trace));
   const answer = dropped.find(isAnswer);
   return {
@@ -40,9 +41,9 @@ export function droppedBy(
     },
   };
 
-  function unmarkedOf(): Trace[] {
+  function unmarkedOf(short: readonly Trace[]): Trace[] {
     try {
-      return unmarked(chat(withMarks(turns), !learns, { tools }), traces);
+      return unmarked(chat(withMarks(turns), !learns, { tools }), short);
     } catch {
       // The template looks at what the texts say: marks are nothing to it.
       return [];

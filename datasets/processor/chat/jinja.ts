@@ -48,6 +48,9 @@ const GLOBALS = {
   strftime_now: (format: string) => new Template('{{ strftime_now(format) }}').render({ format }),
 };
 
+/** A template that does not end, or writes without end. */
+export class Endless extends Error {}
+
 /** Leaves a loop's body, with what was written before. */
 class LoopControl extends Error {
   output = '';
@@ -76,7 +79,7 @@ class PythonRunner extends Interpreter {
 
   private step(cost = 1): void {
     this.steps += cost;
-    if (this.steps > MOST_STEPS) throw new Error(`it takes over ${MOST_STEPS} steps for one conversation`);
+    if (this.steps > MOST_STEPS) throw new Endless(`it takes over ${MOST_STEPS} steps for one conversation`);
   }
 
   override evaluate(node: Node | undefined, scope: Scope): Value {
@@ -87,7 +90,7 @@ class PythonRunner extends Interpreter {
   }
 
   private limited(text: string): string {
-    if (text.length > MOST_LETTERS) throw new Error(TOO_LONG);
+    if (text.length > MOST_LETTERS) throw new Endless(TOO_LONG);
     return text;
   }
 

@@ -63,6 +63,12 @@ export function missingFrom(rendered: string, traces: readonly Trace[]): Trace[]
     });
 }
 
+/** Longer texts do not appear in a prompt by chance. In letters other than white space. */
+const BY_CHANCE = 16;
+
+/** Whether a text that appears may be another one's. */
+export const mayBeChance = ({ text }: Trace) => squashed(text).length < BY_CHANCE;
+
 /** Noncharacters around a number: what a template writes has none by chance. */
 const markOf = (k: number) => `\ufdd3${k}\ufdd4`;
 
