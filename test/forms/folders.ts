@@ -1,4 +1,5 @@
 import { packTar } from 'modern-tar';
+import { list, parquetFile, TEXT } from './columns.ts';
 import {
   type Files,
   type Form,
@@ -54,6 +55,20 @@ export const FOLDER_FORMS: readonly Form[] = [
     write: (split, samples) => ({
       samples: split,
       files: { [`${split}/metadata.csv`]: csvFile(samples.map(metadata)), ...inFolder(split, samples) },
+    }),
+  },
+  {
+    name: 'imagefolder with metadata.parquet',
+    limits: ONE_PICTURE,
+    write: (split, samples) => ({
+      samples: split,
+      files: {
+        [`${split}/metadata.parquet`]: parquetFile(
+          { id: TEXT, file_name: TEXT, question: TEXT, answer: TEXT, references: list(TEXT) },
+          samples.map((sample) => ({ ...metadata(sample), references: sample.references })),
+        ),
+        ...inFolder(split, samples),
+      },
     }),
   },
   {

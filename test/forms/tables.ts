@@ -1,5 +1,15 @@
 import { arrowFile, type Columns, IMAGE, list, parquetFile, type Row, struct, TEXT } from './columns.ts';
-import { type Form, type Limits, onlyPicture, type PlainSample, pairOf, picturePath, plainPair } from './plain.ts';
+import {
+  type Form,
+  type Limits,
+  onlyPicture,
+  type PlainSample,
+  pairOf,
+  pictureFiles,
+  picturePath,
+  picturePaths,
+  plainPair,
+} from './plain.ts';
 
 /* Tables: Parquet as the Hub keeps it, Arrow as save_to_disk does, and CSV. */
 
@@ -12,6 +22,12 @@ export function csvFile(rows: readonly Readonly<Record<string, string | undefine
 
 const embedded = (bytes: Uint8Array) => ({ bytes, path: picturePath(bytes) });
 const shard = (split: string) => `data/${split}-00000-of-00001.parquet`;
+
+/** A path, or several as a list in JSON. */
+function picturesCell(sample: PlainSample): string {
+  const paths = picturePaths(sample);
+  return paths.length === 1 ? paths[0]! : paths.length > 1 ? JSON.stringify(paths) : '';
+}
 
 /** What of a sample stands in which column. */
 type RowOf = (sample: PlainSample) => Row;
@@ -65,6 +81,24 @@ const QUESTIONS: readonly [Columns, Limits, RowOf] = [
 ];
 
 export const TABLE_FORMS: readonly Form[] = [
+  {
+    name: 'csv',
+    limits: { pair: true },
+    write: (split, samples) => ({
+      samples: `${split}.csv`,
+      files: {
+        [`${split}.csv`]: csvFile(
+          samples.map((sample) => ({
+            id: sample.id,
+            image: picturesCell(sample),
+            ...pairOf(sample)!,
+            answers: sample.references && JSON.stringify(sample.references),
+          })),
+        ),
+        ...pictureFiles(samples),
+      },
+    }),
+  },
   parquetForm('parquet of rows', ...QUESTIONS),
   arrowForm('saved to disk, rows', ...QUESTIONS),
   parquetForm('parquet of conversations', ...CONVERSATIONS),
