@@ -10,8 +10,25 @@ export interface SampleList extends AsyncIterable<Sample> {
   lines(): AsyncIterable<Uint8Array>;
 }
 
-/** A sample as a line of canonical JSON. */
-export const lineOf = (sample: Sample): Buffer => Buffer.from(`${canonicalJson(sample)}\n`);
+/**
+ * A sample as a line of canonical JSON; within tools and the arguments of calls keys stay in their order, as templates write
+ * them.
+ */
+export function lineOf(sample: Sample): Buffer {
+  const calls = sample.tools !== undefined || sample.turns.some(({ toolCalls }) => toolCalls !== undefined);
+  return Buffer.from(`${calls ? JSON.stringify(inOrder(sample)) : canonicalJson(sample)}\n`);
+}
+
+/** Keys that hold what people wrote as JSON. */
+const AS_WRITTEN = new Set(['tools', 'arguments']);
+
+/** The same value with its keys sorted, but for those within what people wrote. */
+function inOrder(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(inOrder);
+  if (typeof value !== 'object' || value === null) return value;
+  const sorted = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
+  return Object.fromEntries(sorted.map(([key, each]) => [key, AS_WRITTEN.has(key) ? each : inOrder(each)]));
+}
 
 async function* linesOf(samples: AsyncIterable<Sample>): AsyncGenerator<Uint8Array> {
   for await (const sample of samples) yield lineOf(sample);
