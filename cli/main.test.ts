@@ -201,6 +201,27 @@ describe('manifest', () => {
     expect(JSON.parse(said.stdout)).toMatchObject({ splits: [{ images: 1 }, { images: 1 }] });
   });
 
+  it('writes what the samples need to be read, as options say it', async () => {
+    const rows = ['train', 'test'].map((split) => ({ ask: `What, for ${split}?`, breed: 'Beagle', hint: 'ears' }));
+    for (const [i, split] of ['train', 'test'].entries())
+      writeFileSync(join(folder, `${split}.jsonl`), JSON.stringify(rows[i]));
+    const options = ['--column', 'question=ask', 'answer=breed', '--ignore', 'hint', '--reasoning', 'leave-out'];
+    expect(await main(['manifest', folder, ...about, ...options, '--special-tokens', '--marker', '<pic>'])).toBe(DONE);
+    expect(JSON.parse(readFileSync(join(folder, 'dataset.json'), 'utf8'))).toMatchObject({
+      columns: { question: 'ask', answer: 'breed' },
+      ignore: ['hint'],
+      reasoning: 'leave-out',
+      marker: '<pic>',
+      specialTokens: true,
+    });
+    expect(await main(['validate', folder])).toBe(DONE);
+    rmSync(join(folder, 'dataset.json'));
+    expect(await main(['manifest', folder, ...about, '--column', 'ask'])).toBe(FAILED);
+    expect(said.stderr).toMatch(/write what it is and its name/);
+    expect(await main(['manifest', folder, ...about, '--column', 'ask=question'])).toBe(FAILED);
+    expect(said.stderr).toMatch(/columns/);
+  });
+
   it('asks for what it cannot tell', async () => {
     writeFileSync(join(folder, 'a.json'), '[]');
     expect(await main(['manifest', folder, ...about])).toBe(FAILED);

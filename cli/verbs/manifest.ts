@@ -19,6 +19,11 @@ interface Options extends Partial<Record<SplitName, readonly string[]>> {
   readonly question?: string;
   readonly images?: string;
   readonly config?: string;
+  readonly column?: readonly string[];
+  readonly ignore?: readonly string[];
+  readonly reasoning?: Manifest['reasoning'];
+  readonly marker?: string;
+  readonly specialTokens?: true;
   readonly json?: boolean;
 }
 
@@ -37,6 +42,16 @@ export function addManifest(program: Command): void {
     .option('--format <name>', 'format of the samples files, where it cannot be told')
     .option('--question <text>', 'what is asked about every image, where the samples hold no questions')
     .option('--images <folder>', 'folder from which paths of images count, where it is not the folder itself')
+    .option(
+      '--column <what=name...>',
+      'columns that are not called as usual: question=ask answer=breed image=left,right (see docs/datasets.md)',
+    )
+    .option('--ignore <key...>', 'keys of samples that are left out on purpose')
+    .addOption(
+      new Option('--reasoning <how>', 'what becomes of what an assistant thought').choices(['learn', 'leave-out']),
+    )
+    .option('--marker <text>', 'what marks a picture in the texts, where it is not <image>')
+    .option('--special-tokens', "texts may use the model's own special tokens")
     .option('--config <name>', 'which configuration is meant, where a dataset of the Hub has several');
   for (const split of SPLITS)
     manifest.option(`--${split} <path...>`, `samples of the ${split} split: files, or a folder of images`);
@@ -50,6 +65,7 @@ Examples:
       --licence CC-BY-4.0 --source https://example.org/dogs
   $ lilora manifest ./hub-snapshot --metric vqa --test data/validation-00000-of-00001.parquet --licence MIT --source the hub
   $ lilora manifest ./gsm8k --config main --metric exact --licence MIT --source the hub
+  $ lilora manifest ./vqa --column question=ask image=left,right --ignore hint --metric exact --licence MIT --source made
   $ lilora manifest ./llava --images coco/train2017 --metric cider --licence CC-BY-4.0 --source made`,
     )
     .action(async (folder: string, options: Options) => {
@@ -68,6 +84,11 @@ Examples:
         ...(format !== undefined && { format }),
         ...(question !== undefined && { question }),
         ...(images && { images }),
+        ...(options.column && { columns: columnsOf(options.column) }),
+        ...(options.ignore && { ignore: [...options.ignore] }),
+        ...(options.reasoning && { reasoning: options.reasoning }),
+        ...(options.marker !== undefined && { marker: options.marker }),
+        ...(options.specialTokens && { specialTokens: true as const }),
         splits,
         licence,
         source,
@@ -82,6 +103,17 @@ Examples:
       result([`${join(root, MANIFEST_FILE)}: ${written.name}, ${written.files.length} files`, ...samples].join('\n'));
       note(`Check it with \`lilora validate ${folder}\`.`);
     });
+}
+
+/** `question=ask image=left,right` as `columns` of the manifest, which checks the names. */
+function columnsOf(pairs: readonly string[]): NonNullable<Manifest['columns']> {
+  const entries = pairs.map((pair): [string, string | string[]] => {
+    const [, what, name] = /^([a-z]+)=(.+)$/s.exec(pair) ?? [];
+    if (!what || !name)
+      throw new LiloraError('BadConfig', `--column "${pair}": write what it is and its name, as in question=ask.`);
+    return [what, what === 'image' && name.includes(',') ? name.split(',') : name];
+  });
+  return Object.fromEntries(entries);
 }
 
 /** The name of a folder as the name of a dataset. */
