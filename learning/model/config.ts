@@ -58,6 +58,8 @@ export const llamaText = z.looseObject({
   qk_layer_norms: z.literal(false).optional(),
   use_resampler: z.literal(false).optional(),
   rope_interleaved: z.literal(false).optional(),
+  // Its attention has no window, but the cache of transformers forgets by it, and so do its answers.
+  sliding_window: size.nullish(),
   ...rope,
   eos_token_id: tokens,
   pad_token_id: token.nullish(),
@@ -98,6 +100,10 @@ export function decoderConfig(
   if (t.num_attention_heads % kvHeads !== 0 || headSize % 2 !== 0 || headSize > 1024) {
     const problem = 'the heads must be a multiple of the key-value heads, and their size even and at most 1024';
     throw new LiloraError('BadModel', `${file}: text_config: ${problem}. Correct the sizes.`);
+  }
+  if (t.model_type === 'llama' && (t.sliding_window ?? Number.POSITIVE_INFINITY) < t.max_position_embeddings) {
+    const problem = `sliding_window ${t.sliding_window} is not computed for a LLaMA`;
+    throw new LiloraError('BadModel', `${file}: text_config: ${problem}. Remove it if the model was trained without.`);
   }
   return {
     ...rest,

@@ -10,6 +10,13 @@ import { type LlavaConfig, llavaConfig } from './config.ts';
 const gqa = JSON.parse(readFileSync(`${reference('llava-gqa').folder}/model/config.json`, 'utf8'));
 const read = (json: unknown, generation?: unknown) => llavaConfig(json, generation, 'config.json');
 
+test('a window that the attention of LLaMA has not is refused; one as long as the context changes nothing', () => {
+  const windowed = (sliding_window: number | null) =>
+    read({ ...gqa, text_config: { ...gqa.text_config, sliding_window } });
+  expect(() => windowed(8)).toThrow(/text_config: sliding_window 8 is not computed for a LLaMA/);
+  for (const harmless of [null, 1_000_000]) expect(windowed(harmless).decoder.layers).toBeGreaterThan(0);
+});
+
 describe('LLaVA-1.5-7B', () => {
   const definition = defineModel(MODEL_SHAPES['LLaVA-1.5-7B']);
   const config = definition.config as LlavaConfig;
