@@ -118,7 +118,6 @@ export interface StreamDefinition {
 
 /** Fields of a definition that may be left out: all but the name and the model. */
 export const DEFINITION_FIELDS: readonly string[] = Object.keys({
-  base: true,
   method: true,
   options: true,
   targets: true,
@@ -134,6 +133,7 @@ export const DEFINITION_FIELDS: readonly string[] = Object.keys({
   prices: true,
   budget: true,
   start: true,
+  base: true,
 } satisfies Record<Exclude<keyof StreamDefinition, 'name' | 'model'>, true>);
 
 /** A shard of an evaluation: batches `from` up to, without, `to`, in the order of evaluation. */

@@ -147,7 +147,7 @@ test('a picture of 20000 × 1 is enlarged where the crop shows it: the whole wou
   for (const [width, height] of [
     [20_000, 1],
     [1, 20_000],
-    [5_000_000, 10],
+    [500_000, 10],
   ] as const)
     expect(toPixels(thin(width, height), settings)).toMatchObject({ width: 336, height: 336 });
 });
