@@ -1,5 +1,5 @@
 import { DEFAULTS } from '../core/defaults.ts';
-import { LiloraError } from '../core/errors.ts';
+import { isLiloraError, LiloraError } from '../core/errors.ts';
 import type { Sample } from '../core/sample.ts';
 import type { FoundImages } from './found-images.ts';
 import type { ImageSizes } from './images.ts';
@@ -81,7 +81,12 @@ function tokensOf(processor: Encoder, sample: Sample, sizes: ImageSizes): Tokens
     const what = `${length} tokens with its images, but the model reads ${processor.contextLength}; shorten it`;
     return { length, problem: new LiloraError('BadDataset', what) };
   } catch (error) {
-    return error instanceof Untrainable ? { untrainable: error.message } : { problem: error };
+    if (error instanceof Untrainable) return { untrainable: error.message };
+    // It is told beside the place of the sample, which holds its id.
+    const own = `Sample ${sample.id}: `;
+    if (!isLiloraError(error, 'BadDataset') || !error.message.startsWith(own)) return { problem: error };
+    const what = error.message.slice(own.length).replace(/^./, (letter) => letter.toLowerCase());
+    return { problem: new LiloraError('BadDataset', what, { cause: error }) };
   }
 }
 
@@ -90,5 +95,5 @@ function checkLeftOut(leftOut: readonly LeftOut[], total: number, problems: Prob
   if (leftOut.length <= most * total) return;
   const share = `${leftOut.length} of ${total} training samples have an answer that cannot be learned`;
   problems.add(MANIFEST_FILE, `${share}, over the limit of ${100 * most} %; mend these, or use another base model`);
-  for (const { where, why } of leftOut) problems.add(where, why);
+  for (const { id, where, why } of leftOut) problems.add(where, why.replace(`Sample ${id}: `, ''));
 }

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { sha256 } from '../core/digest.ts';
+import { LiloraError } from '../core/errors.ts';
 import { canonicalJson } from '../core/json.ts';
 import { type RawTensor, writeSafetensors } from '../core/safetensors.ts';
 import type { Sample } from '../core/sample.ts';
@@ -296,6 +297,14 @@ describe('is refused by name', () => {
       ['train-0', 'Sample train-0: no token carries loss.'],
       ['train-1', 'Sample train-1: no token carries loss.'],
     ]);
+    const refuses = new LiloraError('BadDataset', 'Sample train-0: its text holds the special token <s>. Remove it.');
+    const encodeTraining = () => {
+      throw refuses;
+    };
+    // The place says which sample it is; its id is not told once more.
+    await expect(validate({ processor: { contextLength: 10, encodeTraining } as never })).rejects.toThrow(
+      /\(id "train-0"\): its text holds the special token <s>\. Remove it\./,
+    );
     await expect(validate({ processor: learn(3) })).rejects.toThrow(
       /4 problem\(s\).*3 of 200 training samples have an answer that cannot be learned, over the limit of 1 %.*train-2/s,
     );
