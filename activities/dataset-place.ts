@@ -78,7 +78,7 @@ async function spoolFile(
       size += chunk.byteLength;
       tell();
     }
-    const slice = (start: number, end: number) => readAt(file, start, end - start, key);
+    const slice = (start: number, end: number) => readAt(file, start, end - start, key, new Uint8Array(end - start));
     return { size, sha256: hash.digest('hex'), slice, close };
   } catch (error) {
     await close();

@@ -66,7 +66,9 @@ export function digestBytes(text: string): Uint8Array {
 
 function wordsOf(digest: Uint8Array): Uint32Array {
   const view = new DataView(digest.buffer, digest.byteOffset, digest.byteLength);
-  return Uint32Array.from({ length: WORDS }, (_, i) => view.getUint32(4 * i, true));
+  const words = new Uint32Array(WORDS);
+  for (let i = 0; i < WORDS; i++) words[i] = view.getUint32(4 * i, true);
+  return words;
 }
 
 /** SHA-256 digests with a number each, in the order in which they came: 61 to 121 bytes for one. */

@@ -28,9 +28,18 @@ export async function openFile(path: string): Promise<FileHandle> {
   });
 }
 
-/** A stretch of an open file; `IntegrityError` when it ends early. @param path named in messages */
-export async function readAt(handle: FileHandle, position: number, length: number, path: string): Promise<Uint8Array> {
-  const bytes = new Uint8Array(new ArrayBuffer(ALIGNED + length), ALIGNED, length);
+/**
+ * A stretch of an open file; `IntegrityError` when it ends early.
+ * @param path named in messages
+ * @param bytes of that length, which are filled
+ */
+export async function readAt(
+  handle: FileHandle,
+  position: number,
+  length: number,
+  path: string,
+  bytes = new Uint8Array(new ArrayBuffer(ALIGNED + length), ALIGNED, length),
+): Promise<Uint8Array> {
   let done = 0;
   while (done < length) {
     const { bytesRead } = await handle.read(bytes, done, Math.min(length - done, READ_BYTES), position + done);

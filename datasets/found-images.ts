@@ -74,9 +74,11 @@ export class FoundImages {
 function pixelDigest({ width, height, data }: RgbImage): Uint8Array {
   const hash = createHash('sha256').update(`${width}x${height}`);
   if (height <= ROWS) return hash.update(data).digest();
+  const bytes = 3 * width;
+  const rows = new Uint8Array(ROWS * bytes);
   for (let k = 0; k < ROWS; k++) {
     const row = Math.floor((k * height) / ROWS);
-    hash.update(data.subarray(3 * width * row, 3 * width * (row + 1)));
+    rows.set(data.subarray(bytes * row, bytes * (row + 1)), bytes * k);
   }
-  return hash.digest();
+  return hash.update(rows).digest();
 }

@@ -29,6 +29,9 @@ export async function imageOf(images: Images, digest: string): Promise<Uint8Arra
   throw new LiloraError('IntegrityError', `Image ${digest} is not in the prepared data. Submit the dataset again.`);
 }
 
+/** Bytes of small images that are written at once. */
+const PIECE = 2 ** 20;
+
 /** Images in one file of this machine, one after another; whoever named the file removes it. Some 90 bytes of memory for each. */
 export class ImageSpool implements Images, ImageSink {
   private readonly path: string;
@@ -37,6 +40,10 @@ export class ImageSpool implements Images, ImageSink {
   private readonly begins = new Numbers();
   private readonly ends = new Numbers();
   private end = 0;
+  /** The last bytes of the file, which are not written yet. */
+  private piece = Buffer.allocUnsafe(PIECE);
+  private waiting = 0;
+  private written: Promise<void> = Promise.resolve();
 
   private constructor(path: string, file: FileHandle) {
     this.path = path;
@@ -54,19 +61,38 @@ export class ImageSpool implements Images, ImageSink {
   async get(digest: string): Promise<Uint8Array | undefined> {
     const i = this.digests.indexOf(digest);
     if (i < 0) return undefined;
+    if (this.waiting > 0) this.write(this.takePiece());
+    await this.written;
     return readAt(this.file, this.begins.at(i), this.ends.at(i) - this.begins.at(i), this.path);
   }
 
   async set(digest: string, bytes: Uint8Array): Promise<void> {
-    // Many are written at once, each to a place of its own.
     const at = this.end;
     this.end += bytes.byteLength;
-    let done = 0;
-    while (done < bytes.byteLength)
-      done += (await this.file.write(bytes, done, bytes.byteLength - done, at + done)).bytesWritten;
-    if (this.digests.add(digest) < this.begins.length) return;
-    this.begins.push(at);
-    this.ends.push(at + bytes.byteLength);
+    if (this.waiting + bytes.byteLength > PIECE && this.waiting > 0) this.write(this.takePiece());
+    if (bytes.byteLength > PIECE) this.write(bytes);
+    else {
+      this.piece.set(bytes, this.waiting);
+      this.waiting += bytes.byteLength;
+    }
+    if (this.digests.add(digest) === this.begins.length) {
+      this.begins.push(at);
+      this.ends.push(at + bytes.byteLength);
+    }
+    await this.written;
+  }
+
+  private takePiece(): Uint8Array {
+    const piece = this.piece.subarray(0, this.waiting);
+    [this.piece, this.waiting] = [Buffer.allocUnsafe(PIECE), 0];
+    return piece;
+  }
+
+  /** Appends, once everything before is written. */
+  private write(bytes: Uint8Array): void {
+    this.written = this.written.then(() => this.file.writeFile(bytes));
+    // Whoever waits for it is told.
+    this.written.catch(() => {});
   }
 
   close(): Promise<void> {

@@ -17,12 +17,16 @@ export async function openedFile(handle: FileHandle, name: string): Promise<Open
     const before = await handle.stat();
     const { size } = before;
     const hash = createHash('sha256');
-    for (let at = 0; at < size; at += PIECE) hash.update(await readAt(handle, at, Math.min(PIECE, size - at), name));
+    const piece = new Uint8Array(Math.min(PIECE, size));
+    for (let at = 0; at < size; at += PIECE) {
+      const length = Math.min(PIECE, size - at);
+      hash.update(await readAt(handle, at, length, name, piece.subarray(0, length)));
+    }
     return {
       size,
       sha256: hash.digest('hex'),
       async slice(start, end) {
-        const bytes = await readAt(handle, start, end - start, name);
+        const bytes = await readAt(handle, start, end - start, name, new Uint8Array(end - start));
         const now = await handle.stat();
         if (now.size === size && now.mtimeMs === before.mtimeMs) return bytes;
         throw new LiloraError('BadDataset', `${name}: it was written to while it was read. Wait, and try again.`);

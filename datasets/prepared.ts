@@ -29,8 +29,8 @@ export const TENSORS = {
   sizes: 'image-sizes',
 } as const;
 
-/** Samples whose text is joined before it is written. */
-const TOGETHER = 256;
+/** Bytes of samples or small images that are written at once. */
+const PIECE = 2 ** 20;
 
 /**
  * Writes one split as training and evaluation read it: a single file with the samples and every image that they need,
@@ -54,8 +54,8 @@ export async function writeSplit(
     [TENSORS.sampleEnds, bytesOf(sampleEnds)],
     [TENSORS.imageEnds, bytesOf(index.ends)],
     [TENSORS.digests, index.digests],
-    [TENSORS.samples, textOf(list)],
-    [TENSORS.images, imagesIn(order, digests, images)],
+    [TENSORS.samples, joined(list.lines())],
+    [TENSORS.images, joined(imagesIn(order, digests, images))],
     ...(index.sizes ? [[TENSORS.sizes, bytesOf(index.sizes)] as const] : []),
   ]);
   const last = (ends: Float64Array) => ends.at(-1) ?? 0;
@@ -125,19 +125,26 @@ async function indexOf(order: Uint32Array, digests: DigestList, images: Images, 
   return { ends, digests: all, sizes: isKnown ? sizes : null };
 }
 
-async function* textOf(list: SampleList): AsyncGenerator<Uint8Array> {
-  let lines: Uint8Array[] = [];
-  for await (const line of list.lines()) {
-    lines.push(line);
-    if (lines.length < TOGETHER) continue;
-    yield Buffer.concat(lines);
-    lines = [];
-  }
-  yield Buffer.concat(lines);
-}
-
 async function* imagesIn(order: Uint32Array, digests: DigestList, images: Images): AsyncGenerator<Uint8Array> {
   for (const i of order) yield await imageOf(images, digests.at(i));
+}
+
+/** The same bytes in fewer pieces; each is good until the next is asked for. */
+async function* joined(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const buffer = new Uint8Array(PIECE);
+  let filled = 0;
+  for await (const piece of pieces) {
+    if (filled + piece.byteLength > PIECE && filled > 0) {
+      yield buffer.subarray(0, filled);
+      filled = 0;
+    }
+    if (piece.byteLength > PIECE) yield piece;
+    else {
+      buffer.set(piece, filled);
+      filled += piece.byteLength;
+    }
+  }
+  yield buffer.subarray(0, filled);
 }
 
 const bytesOf = ({ buffer, byteOffset, byteLength }: Float64Array | Int32Array) =>

@@ -18,6 +18,8 @@ import type { SamplesFile } from './reader.ts';
 
 /** Bytes, unpacked, of the rows that are read together; a row group of more is read in parts. */
 const WINDOW = 64 * 2 ** 20;
+/** Columns of up to so many bytes are asked for at once. */
+const TOGETHER = 2 ** 21;
 
 /** A Parquet file that is read a few rows at a time. */
 export interface ParquetTable {
@@ -105,13 +107,19 @@ async function groupFile(samples: SamplesFile, { columns }: RowGroup, window: nu
   });
   const start = Math.min(...places.map((place) => place.start));
   const end = Math.max(...places.map((place) => place.end));
-  if (!(end - start <= window)) return samples;
-  const held = await samples.slice(start, end);
+  const bytes = places.reduce((sum, place) => sum + place.end - place.start, 0);
+  if (!(Math.max(bytes, end - start) <= window)) return samples;
+  const held: { readonly start: number; readonly end: number; readonly bytes: Uint8Array }[] = [];
+  // Columns that are asked for one by one are then handed on without a copy.
+  for (const place of end - start <= TOGETHER ? [{ start, end }] : places)
+    held.push({ ...place, bytes: await samples.slice(place.start, place.end) });
   return {
     path,
     size,
-    slice: async (from, to) =>
-      from >= start && to <= end ? held.subarray(from - start, to - start) : samples.slice(from, to),
+    async slice(from, to) {
+      const found = held.find((place) => from >= place.start && to <= place.end);
+      return found ? found.bytes.subarray(from - found.start, to - found.start) : samples.slice(from, to);
+    },
   };
 }
 
@@ -209,7 +217,8 @@ function bufferOf({ size, slice }: Bytes): AsyncBuffer {
     slice: async (start, end = size) => {
       const bytes = await slice(start, end);
       const { buffer, byteOffset, byteLength } = bytes;
-      return buffer.slice(byteOffset, byteOffset + byteLength) as ArrayBuffer;
+      const isWhole = byteLength === buffer.byteLength;
+      return (isWhole ? buffer : buffer.slice(byteOffset, byteOffset + byteLength)) as ArrayBuffer;
     },
   };
 }
