@@ -6,6 +6,9 @@ const MAX_DEPTH = 64;
 const MAX_BYTES = 256 * 1024 * 1024;
 const UNSAFE_KEYS = new Set(['__proto__', 'constructor', 'prototype']);
 const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
+/** A stretch of a string that stands for itself. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: those that JSON does not allow
+const PLAIN = /[^"\\\0-\x1f]*/y;
 const ESCAPES: Record<string, string> = {
   '"': '"',
   '\\': '\\',
@@ -188,14 +191,13 @@ class JsonReader {
     let result = '';
     let from = start;
     for (;;) {
+      PLAIN.lastIndex = this.at;
+      PLAIN.test(this.text);
+      this.at = PLAIN.lastIndex;
       const c = this.text.charCodeAt(this.at);
       if (c === 0x22) break;
       if (Number.isNaN(c)) this.fail('the string that starts here has no end', start - 1);
       if (c < 0x20) this.fail('a control character inside a string');
-      if (c !== 0x5c) {
-        this.at++;
-        continue;
-      }
       result += this.text.slice(from, this.at) + this.escape();
       from = this.at;
     }
@@ -282,19 +284,20 @@ export function digestOf(value: unknown): string {
   return sha256(canonicalJson(value));
 }
 
+function refuse(path: string, what: string): never {
+  throw new LiloraError('BadConfig', `${path} is ${what}, which JSON cannot hold. Leave it out or convert it.`);
+}
+
 function write(value: unknown, path: string, depth: number): string {
-  const refuse = (what: string): never => {
-    throw new LiloraError('BadConfig', `${path} is ${what}, which JSON cannot hold. Leave it out or convert it.`);
-  };
-  if (depth > MAX_DEPTH) return refuse(`nested deeper than ${MAX_DEPTH} levels`);
+  if (depth > MAX_DEPTH) return refuse(path, `nested deeper than ${MAX_DEPTH} levels`);
   if (value === null || typeof value === 'boolean' || typeof value === 'string') return JSON.stringify(value);
-  if (typeof value === 'number') return Number.isFinite(value) ? JSON.stringify(value) : refuse(`${value}`);
+  if (typeof value === 'number') return Number.isFinite(value) ? JSON.stringify(value) : refuse(path, `${value}`);
   if (Array.isArray(value)) {
     return `[${Array.from(value, (item, i) => write(item, `${path}[${i}]`, depth + 1)).join(',')}]`;
   }
-  if (typeof value !== 'object') return refuse(`a value of type ${typeof value}`);
+  if (typeof value !== 'object') return refuse(path, `a value of type ${typeof value}`);
   const prototype = Object.getPrototypeOf(value);
-  if (prototype !== Object.prototype && prototype !== null) return refuse('an object of a class');
+  if (prototype !== Object.prototype && prototype !== null) return refuse(path, 'an object of a class');
   const entries = Object.keys(value)
     .sort()
     .map(

@@ -70,12 +70,16 @@ export class FoundImages {
   }
 }
 
+/** Where rows are put together: memory of its own for each picture would cost more than their digests. */
+let scratch = new Uint8Array(0);
+
 /** Of the size and of rows all over the picture: enough to tell pictures apart, without reading large ones once more. */
 function pixelDigest({ width, height, data }: RgbImage): Uint8Array {
   const hash = createHash('sha256').update(`${width}x${height}`);
   if (height <= ROWS) return hash.update(data).digest();
   const bytes = 3 * width;
-  const rows = new Uint8Array(ROWS * bytes);
+  if (scratch.length < ROWS * bytes) scratch = new Uint8Array(ROWS * bytes);
+  const rows = scratch.subarray(0, ROWS * bytes);
   for (let k = 0; k < ROWS; k++) {
     const row = Math.floor((k * height) / ROWS);
     rows.set(data.subarray(bytes * row, bytes * (row + 1)), bytes * k);

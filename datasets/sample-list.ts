@@ -1,4 +1,3 @@
-import { canonicalJson } from '../core/json.ts';
 import type { Sample } from '../core/sample.ts';
 
 /** Samples by number, from 0 on, each read when it is asked for: how many there are costs no memory. */
@@ -15,8 +14,7 @@ export interface SampleList extends AsyncIterable<Sample> {
  * them.
  */
 export function lineOf(sample: Sample): Buffer {
-  const calls = sample.tools !== undefined || sample.turns.some(({ toolCalls }) => toolCalls !== undefined);
-  return Buffer.from(`${calls ? JSON.stringify(inOrder(sample)) : canonicalJson(sample)}\n`);
+  return Buffer.from(`${JSON.stringify(inOrder(sample))}\n`);
 }
 
 /** Keys that hold what people wrote as JSON. */
@@ -24,10 +22,12 @@ const AS_WRITTEN = new Set(['tools', 'arguments']);
 
 /** The same value with its keys sorted, but for those within what people wrote. */
 function inOrder(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(inOrder);
   if (typeof value !== 'object' || value === null) return value;
-  const sorted = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
-  return Object.fromEntries(sorted.map(([key, each]) => [key, AS_WRITTEN.has(key) ? each : inOrder(each)]));
+  if (Array.isArray(value)) return value.map(inOrder);
+  const from = value as Readonly<Record<string, unknown>>;
+  const sorted: Record<string, unknown> = {};
+  for (const key of Object.keys(from).sort()) sorted[key] = AS_WRITTEN.has(key) ? from[key] : inOrder(from[key]);
+  return sorted;
 }
 
 async function* linesOf(samples: AsyncIterable<Sample>): AsyncGenerator<Uint8Array> {

@@ -119,7 +119,7 @@ export class Marks {
 
   /** Pictures of the dataset that a text shows, but the sample does not read. */
   private refuseUnused(text: string, what: string): void {
-    for (const [tag, ...sources] of text.matchAll(TAG)) {
+    for (const [tag, ...sources] of tagsOf(text)) {
       const source = sources.find((each) => each !== undefined) ?? tag.slice('<img>'.length, -'</img>'.length);
       const path = source.trim().replace(/^\.\//, '');
       const isRead = this.pictures.some(({ image }) => image === path);
@@ -135,7 +135,7 @@ export class Marks {
     const media = MEDIA.exec(text)?.[1];
     if (media)
       refuse(`${what} has the mark ${media}; video and audio are not read yet: take the sample out; ${IF_TEXT}`);
-    for (const [tag, ...sources] of text.matchAll(TAG)) {
+    for (const [tag, ...sources] of tagsOf(text)) {
       const source = sources.find((each) => each !== undefined);
       if (source === undefined || isFile(source, this.manifest))
         refuse(
@@ -144,6 +144,9 @@ export class Marks {
     }
   }
 }
+
+/** Most texts show no picture, which two letters tell. */
+const tagsOf = (text: string) => (text.includes('<') || text.includes('![') ? text.matchAll(TAG) : []);
 
 function isFile(source: string, manifest: Manifest): boolean {
   const path = source.replace(/^\.\//, '');
