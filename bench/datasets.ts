@@ -1,6 +1,6 @@
 /**
- * What it takes to check a dataset and to pack its training split, by its size: seconds and the largest memory of the process,
- * in forms of texts and of pictures that are made here.
+ * What it takes to check a dataset and to pack its training split, by its size: seconds, processor seconds and the largest
+ * memory of the process, in forms of texts and of pictures that are made here.
  *
  *     npm run bench:datasets -- --kinds jsonl,parquet --gigabytes 0.5,4
  *     npm run bench:datasets -- --kinds small,parquet --gigabytes 2 --against FOLDER --rounds 3
@@ -31,6 +31,8 @@ const { values } = parseArgs({
 
 interface Measured {
   readonly seconds: number;
+  /** User and system. */
+  readonly processor: number;
   /** Bytes. */
   readonly peak: number;
   readonly packed: number;
@@ -48,12 +50,15 @@ function prepare(code: string, data: string, work: string): Measured {
     await mkdir(work + '/read', { recursive: true });
     const images = await ImageSpool.create(work + '/images');
     const began = performance.now();
+    const used = process.cpuUsage();
     const found = validate.checkDataset
       ? await validate.checkDataset(localFolder(data), work + '/read', { images })
       : await validate.validateDataset(localFolder(data), { images });
     const { size } = await writeSplit(work + '/train', found.splits.train, images, found.images);
     const seconds = (performance.now() - began) / 1000;
-    console.log(JSON.stringify({ seconds, packed: size, peak: process.resourceUsage().maxRSS * 1024 }));`;
+    const { user, system } = process.cpuUsage(used);
+    const processor = (user + system) / 1e6;
+    console.log(JSON.stringify({ seconds, processor, packed: size, peak: process.resourceUsage().maxRSS * 1024 }));`;
   const run = ['--import', join(code, 'node_modules/tsx/dist/esm/index.mjs'), '--input-type=module', '-e', lines];
   return JSON.parse(execFileSync(process.execPath, run, { encoding: 'utf8', cwd: code })) as Measured;
 }
@@ -77,6 +82,8 @@ for (const kind of values.kinds.split(',') as Kind[]) {
       const said = (all: Measured[]) => ({
         seconds: Number(median(all.map(({ seconds }) => seconds)).toFixed(2)),
         runs: all.map(({ seconds }) => Number(seconds.toFixed(2))),
+        processor: Number(median(all.map(({ processor }) => processor)).toFixed(2)),
+        processorRuns: all.map(({ processor }) => Number(processor.toFixed(2))),
         mebibytes: Math.round(Math.max(...all.map(({ peak }) => peak)) / 2 ** 20),
       });
       const row = { kind, gigabytes, samples, ours: said(ours), ...(others.length > 0 && { before: said(others) }) };

@@ -5,6 +5,7 @@ import { type ImageSizes, type Images, imageOf } from './images.ts';
 import { bmpHeader, decodeBmp } from './pictures/bmp.ts';
 import { formatOf, formatProblem, type PictureFormat } from './pictures/formats.ts';
 import { firstFrame, opaqueGif } from './pictures/gif.ts';
+import { isCmykJpeg } from './pictures/jpeg.ts';
 import { orientationOf } from './pictures/orientation.ts';
 import { isCmykTiff, tiffProblem } from './pictures/tiff.ts';
 
@@ -71,7 +72,7 @@ export async function decodeImage(bytes: Uint8Array, name: string, limits: Image
     }
   };
   try {
-    return await pixelsOf(bytes, format, maxPixels, readHeader);
+    return await pixelsOf(bytes, format, maxPixels);
   } catch (error) {
     if (isLiloraError(error, 'BadDataset')) throw error;
     throw tooLarge(await readHeader()) || truncated(error);
@@ -80,13 +81,8 @@ export async function decodeImage(bytes: Uint8Array, name: string, limits: Image
 
 const OPTIONS = { failOn: 'error', ignoreIcc: true, sequentialRead: true } as const;
 
-async function pixelsOf(
-  bytes: Uint8Array,
-  format: PictureFormat,
-  maxPixels: number,
-  readHeader: () => Promise<Metadata>,
-): Promise<RgbImage> {
-  const isCmyk = format === 'tiff' ? isCmykTiff(bytes) : format === 'jpeg' && (await readHeader()).space === 'cmyk';
+async function pixelsOf(bytes: Uint8Array, format: PictureFormat, maxPixels: number): Promise<RgbImage> {
+  const isCmyk = format === 'tiff' ? isCmykTiff(bytes) : format === 'jpeg' && isCmykJpeg(bytes);
   const decoder = sharp(bytes, { ...OPTIONS, limitInputPixels: maxPixels });
   const upright = turned(decoder, orientationOf(bytes, format));
   const pipeline = isCmyk

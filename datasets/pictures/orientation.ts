@@ -1,5 +1,6 @@
 import { inflateSync } from 'node:zlib';
 import type { PictureFormat } from './formats.ts';
+import { segmentsOf } from './jpeg.ts';
 import { TAG, tagsOf } from './tags.ts';
 
 /** Where a picture may say which side is up: EXIF (a TIFF directory) and XMP (XML). */
@@ -46,26 +47,11 @@ function plainExif(bytes: Uint8Array): Uint8Array {
 
 function ofJpeg(bytes: Uint8Array): Sources {
   const found: Sources = {};
-  for (let at = 2; at + 4 <= bytes.length; ) {
-    if (bytes[at] !== 0xff) {
-      at++;
-      continue;
-    }
-    const marker = bytes[at + 1]!;
-    // Fill bytes, and markers without a length.
-    if (marker === 0xff || marker === 0 || marker === 1 || (marker >= 0xd0 && marker <= 0xd8)) {
-      at += marker === 0xff ? 1 : 2;
-      continue;
-    }
-    if (marker === 0xda || marker === 0xd9) break;
-    const end = at + 2 + ((bytes[at + 2]! << 8) | bytes[at + 3]!);
-    if (marker === 0xe1) {
-      const block = bytes.subarray(at + 4, end);
-      const start = text(block.subarray(0, 29))!;
-      if (start.startsWith('Exif\0\0')) found.exif ??= plainExif(block);
-      else if (start === 'http://ns.adobe.com/xap/1.0/\0') found.xmp = text(block);
-    }
-    at = end;
+  for (const { marker, data } of segmentsOf(bytes)) {
+    if (marker !== 0xe1) continue;
+    const start = text(data.subarray(0, 29))!;
+    if (start.startsWith('Exif\0\0')) found.exif ??= plainExif(data);
+    else if (start === 'http://ns.adobe.com/xap/1.0/\0') found.xmp = text(data);
   }
   return found;
 }
