@@ -22,10 +22,13 @@ export function parseTemplate(source: string): Rendering {
     .replaceAll(/\{%(-?)\s*generation\s*(-?)%\}/g, '{%$1 if true $2%}')
     .replaceAll(/\{%(-?)\s*endgeneration\s*(-?)%\}/g, '{%$1 endif $2%}');
   const program = parse(tokenize(plain, { lstrip_blocks: true, trim_blocks: true }));
+  const asksLoops = /\bloop\b/.test(plain);
+  const globals = new Environment();
+  for (const [name, value] of Object.entries(GLOBALS)) globals.set(name, value);
   return (variables) => {
-    const scope = new Environment();
-    for (const [name, value] of Object.entries({ ...GLOBALS, ...variables })) scope.set(name, value);
-    return new PythonRunner(scope).run(program).value as string;
+    const scope = new Environment(globals);
+    for (const [name, value] of Object.entries(variables)) scope.set(name, value);
+    return new PythonRunner(scope, asksLoops).run(program).value as string;
   };
 }
 
@@ -67,11 +70,30 @@ const known = (value: Value): Node => ({ type: 'Known', known: value });
 const nameOf = (node: unknown) => (node as Node | undefined)?.['value'] as string;
 
 // The library turns a plain value into its own where a variable is set.
-const made = (value: unknown) => new Environment().set('made', value);
+const maker = new Environment();
+const made = (value: unknown) => {
+  maker.variables.delete('made');
+  return maker.set('made', value);
+};
 const Text = made('').constructor as new (value: string) => Value;
+
+const literals = new WeakMap<Node, Value>();
+/** The text of a template never changes, so that its value need not be made whenever it is met. */
+function literalOf(node: Node): Value {
+  const found = literals.get(node) ?? new Text(nameOf(node));
+  literals.set(node, found);
+  return found;
+}
 
 class PythonRunner extends Interpreter {
   private steps = 0;
+  private readonly asksLoops: boolean;
+
+  /** @param asksLoops whether the template says `loop` anywhere: what that is takes as long as the rest of most loops */
+  constructor(scope: Scope, asksLoops: boolean) {
+    super(scope);
+    this.asksLoops = asksLoops;
+  }
 
   private make(value: unknown): Value {
     return typeof value === 'string' ? new Text(value) : made(value);
@@ -85,6 +107,7 @@ class PythonRunner extends Interpreter {
   override evaluate(node: Node | undefined, scope: Scope): Value {
     this.step();
     if (node?.type === 'Known') return node['known'] as Value;
+    if (node?.type === 'StringLiteral') return literalOf(node);
     if (node?.type === 'Break' || node?.type === 'Continue') throw new LoopControl(node.type === 'Break');
     return super.evaluate(node, scope);
   }
@@ -128,7 +151,7 @@ class PythonRunner extends Interpreter {
     for (const [i, item] of items.entries()) {
       this.step(10);
       const inner = new Environment(scope);
-      inner.setVariable('loop', this.loopOf(items, i));
+      if (this.asksLoops) inner.setVariable('loop', this.loopOf(items, i));
       assign(inner, item);
       try {
         result += this.evaluateBlock(body, inner).value as string;

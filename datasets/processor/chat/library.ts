@@ -16,6 +16,7 @@ export interface Node {
 
 /** The variables of a scope. */
 export interface Scope {
+  readonly variables: Map<string, Value>;
   set(name: string, value: unknown): Value;
   setVariable(name: string, value: Value): Value;
   lookupVariable(name: string): Value;

@@ -85,6 +85,9 @@ export const METHODS: Readonly<Record<string, (text: string, ...args: unknown[])
   lstrip: (text, letters) => strip(text, letters, true, false),
   rstrip: (text, letters) => strip(text, letters, false, true),
   capitalize: capitalized,
+  // As the library's, which makes all of its methods anew for every text that one is asked of.
+  upper: (text) => text.toUpperCase(),
+  lower: (text) => text.toLowerCase(),
   removeprefix: (text, prefix) => (text.startsWith(String(prefix)) ? text.slice(String(prefix).length) : text),
   removesuffix: (text, suffix) =>
     suffix !== '' && text.endsWith(String(suffix)) ? text.slice(0, -String(suffix).length) : text,
