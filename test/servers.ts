@@ -58,10 +58,16 @@ export class TestServers {
       '--quiet',
       '--keep-alive',
     ];
-    this.keep(spawn(s3.path!, [...args, 'posix', '--versioning-dir', versions, data], { stdio: 'ignore' }));
+    const start = () =>
+      this.keep(spawn(s3.path!, [...args, 'posix', '--versioning-dir', versions, data], { stdio: 'ignore' }));
+    let child = start();
     Object.assign(process.env, pick(this.env, /^AWS_/));
     const client = new S3Client({ forcePathStyle: true });
-    await retry(() => client.send(new CreateBucketCommand({ Bucket: 'lilora-test' })));
+    await retry(() => {
+      // Another process may have taken the port that was free a moment ago.
+      if (child.exitCode !== null) child = start();
+      return client.send(new CreateBucketCommand({ Bucket: 'lilora-test' }));
+    });
     client.destroy();
   }
 
@@ -79,8 +85,11 @@ export class TestServers {
       '--db-filename',
       join(this.folder, 'temporal.db'),
     );
-    const child = this.keep(spawn(temporal.path!, args, { stdio: 'ignore' }));
+    const start = () => this.keep(spawn(temporal.path!, args, { stdio: 'ignore' }));
+    let child = start();
     const connection = await retry(async () => {
+      // As above, of any of its ports.
+      if (child.exitCode !== null) child = start();
       const made = await Connection.connect({ address: this.address });
       await made.workflowService.describeNamespace({ namespace: 'default' });
       return made;
