@@ -11,7 +11,7 @@ export interface Words {
 }
 
 /** Refuses a conversation that is too long. */
-export function checkLength(turns: readonly unknown[]): void {
+function checkLength(turns: readonly unknown[]): void {
   const most = DEFAULTS['dataset.maxTurns'].value;
   if (turns.length > most) refuse(`${turns.length} turns, over the limit of ${most}; split the conversation`);
 }
